@@ -1,0 +1,136 @@
+//! How to reach a server, and whom to trust.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::actor::{self, Connector};
+use crate::backoff::Backoff;
+use crate::client::Client;
+use crate::error::Error;
+use crate::link::Link;
+use crate::target::Target;
+
+/// Whose certificate to accept. For `wss://` and `quic://`; verification cannot be switched off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Certificates that the operating system trusts.
+    #[default]
+    System,
+    /// Certificates issued by those in this PEM file.
+    CaFile(PathBuf),
+    /// The one certificate whose DER bytes have this SHA-256. Names, dates and issuers in it are
+    /// not looked at.
+    Fingerprint([u8; 32]),
+}
+
+/// Settings of a [`Client`], made by [`Client::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    target: Target,
+    trust: Trust,
+    client_name: String,
+    token: Option<String>,
+    connect_timeout: Duration,
+    patience: Duration,
+    reconnect: bool,
+    reconnect_delay_ms: (u64, u64),
+}
+
+impl Builder {
+    pub(crate) fn new(url: &str) -> Result<Self, Error> {
+        Ok(Self {
+            target: Target::parse(url)?,
+            trust: Trust::System,
+            client_name: concat!("tidewire-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            token: None,
+            connect_timeout: Duration::from_secs(5),
+            patience: Duration::from_secs(10),
+            reconnect: true,
+            reconnect_delay_ms: (500, 20_000),
+        })
+    }
+
+    /// Whose certificate to accept. [`Trust::System`] unless given.
+    #[must_use]
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// The software's name in the server's log, such as `acme-app/3`; at most 128 bytes.
+    #[must_use]
+    pub fn client_name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.client_name);
+        self
+    }
+
+    /// What proves to the server who this is.
+    #[must_use]
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+
+    /// How long one attempt to connect may take, up to the server's WELCOME. 5,000 ms unless given.
+    #[must_use]
+    pub fn connect_timeout_ms(mut self, connect_timeout_ms: u64) -> Self {
+        self.connect_timeout = Duration::from_millis(connect_timeout_ms);
+        self
+    }
+
+    /// How long a request waits while there is no connection before it fails with
+    /// [`Error::NotConnected`]. 10,000 ms unless given.
+    #[must_use]
+    pub fn offline_wait_ms(mut self, offline_wait_ms: u64) -> Self {
+        self.patience = Duration::from_millis(offline_wait_ms);
+        self
+    }
+
+    /// Whether to connect again after a cut. True unless given.
+    #[must_use]
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
+    /// Bounds of the random delay before each attempt to connect again; the upper one is reached
+    /// step by step, doubling. 500 and 20,000 ms unless given.
+    #[must_use]
+    pub fn reconnect_delay_ms(mut self, shortest: u64, longest: u64) -> Self {
+        self.reconnect_delay_ms = (shortest, longest);
+        self
+    }
+
+    /// Makes the connection. The first attempt is the only one: when it fails, the error says why.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for settings that cannot work, [`Error::Connect`] when the server cannot
+    /// be reached, [`Error::Untrusted`] for its certificate, [`Error::Refused`] when it refuses.
+    pub async fn connect(self) -> Result<Client, Error> {
+        if self.client_name.len() > 128 {
+            return Err(Error::Config("the client's name has at most 128 bytes".to_owned()));
+        }
+        if self.trust != Trust::System && !self.target.transport.is_encrypted() {
+            let message = format!(
+                "{} is not encrypted, so there is no certificate to check: use wss:// or quic://",
+                self.target.url()
+            );
+            return Err(Error::Config(message));
+        }
+        let connector = Connector::new(
+            self.target.clone(),
+            &self.trust,
+            self.client_name,
+            self.token,
+            self.connect_timeout,
+        )?;
+        let established = connector.connect().await?;
+        let link = Arc::new(Link::new(connector.framing(), self.patience));
+        established.announce(&link);
+        let (shortest, longest) = self.reconnect_delay_ms;
+        let again = self.reconnect.then(|| Backoff::new(shortest, longest));
+        tokio::spawn(actor::run(Arc::clone(&link), connector, established, again));
+        Ok(Client::new(link))
+    }
+}

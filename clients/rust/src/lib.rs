@@ -1,0 +1,89 @@
+//! Async client for Tidewire.
+//!
+//! One [`Client`] is one connection, over WebSocket (`ws://`, `wss://`) or QUIC (`quic://`). It is
+//! cheap to clone; every request may be sent while earlier ones are still unanswered. A connection
+//! that is cut is made again after a random delay, and subscriptions, watches and presence go on
+//! where they were.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), tidewire_client::Error> {
+//! use tidewire_client::{Client, Pattern, Start, SubscribeOptions, SubscriptionEvent};
+//!
+//! let client = Client::builder("ws://127.0.0.1:7171")?.connect().await?;
+//! let news = Pattern::parse("news")?;
+//! let mut news = client.subscribe(&news, Start::Latest, SubscribeOptions::default()).await?;
+//! client.publish("news", "hello").await?;
+//! while let Some(event) = news.next().await {
+//!     if let SubscriptionEvent::Delivery(delivery) = event {
+//!         for (offset, record) in delivery.records() {
+//!             println!("{offset}: {:?}", record.payload);
+//!         }
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Many requests at once
+//!
+//! A method named after the operation (`vote`, `publish`) waits for the reply. Its `start_` form
+//! waits only for room on the connection and returns a [`Pending`] that is awaited later; both
+//! may be dropped at any time. How many requests may be unanswered is the server's `in_flight_max`.
+//!
+//! # What a cut does to requests
+//!
+//! A request that is in flight when the connection is cut fails with [`Error::ConnectionLost`],
+//! unless doing it twice is the same as doing it once: reads, ballots and increments with an
+//! idempotence id are sent again on the next connection.
+
+mod actor;
+mod backoff;
+mod builder;
+mod cells;
+mod client;
+mod cursor;
+mod dispatch;
+mod error;
+mod inbox;
+mod lifecycle;
+mod link;
+mod outbox;
+mod pending;
+mod presence;
+mod reply;
+mod routes;
+mod state;
+mod subscription;
+mod tally;
+mod target;
+mod topics;
+mod traffic;
+mod transport;
+mod waiting;
+mod watch;
+mod watch_slot;
+
+pub use builder::{Builder, Trust};
+pub use client::Client;
+pub use error::Error;
+pub use pending::Pending;
+pub use reply::{Counted, Entry, Published, Value, VoteStatus, Voted};
+pub use state::{ConnectionState, Transport};
+pub use subscription::{
+    Delivery, Gap, GapReason, Progress, StartStatus, SubscribedInfo, Subscription,
+    SubscriptionEvent,
+};
+pub use watch::{Watch, WatchEvent, WatchValue};
+
+pub use tidewire_protocol as protocol;
+pub use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, Position, Start};
+pub use tidewire_protocol::options::{
+    Condition, CounterOptions, PublishOptions, ServerInfo, SubscribeOptions, TopicInfo,
+    WatchOptions,
+};
+pub use tidewire_protocol::record::{BodyBuilder, Record};
+pub use tidewire_protocol::tally::{
+    Choice, Overvote, Round, Rounds, Standings, TallyInfo, TallyKind, TallyReply, TallyRules,
+    TallyState,
+};
+pub use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, Refusal, ServerFrame};

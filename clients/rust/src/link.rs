@@ -1,0 +1,259 @@
+//! What the client's handles and the connection's task share.
+//!
+//! Locks are taken in this order and never held across an await: traffic, routes, inbox or slot.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tidewire_protocol::options::ServerInfo;
+use tidewire_protocol::{ClientFrame, Name, ServerFrame};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot, watch};
+
+use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::outbox::Framing;
+use crate::routes::{Route, Routes};
+use crate::state::ConnectionState;
+use crate::traffic::{IN_FLIGHT_MAX, Member, Traffic};
+use crate::waiting::Waiter;
+use crate::watch_slot::WatchSlot;
+
+/// The shared half of a client.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// How long a request waits for a connection.
+    patience: Duration,
+    traffic: Mutex<Traffic>,
+    routes: Mutex<Routes>,
+    /// Room for requests in flight.
+    pub(crate) room: Semaphore,
+    /// Something is there to be written.
+    pub(crate) filled: Notify,
+    /// Something was written, so that requests that wait for room may try again.
+    pub(crate) roomy: Notify,
+    /// Something was answered or written; whoever drains the connection looks again.
+    pub(crate) settled: Notify,
+    /// The server asks to go away.
+    pub(crate) goaway: Notify,
+    pub(crate) states: watch::Sender<ConnectionState>,
+    pub(crate) closing: watch::Sender<bool>,
+    pub(crate) born: Instant,
+    pub(crate) heard_ms: AtomicU64,
+}
+
+/// How far a request got.
+enum Attempt {
+    Sent,
+    /// The outbox is full.
+    Full,
+    Offline,
+}
+
+impl Link {
+    pub(crate) fn new(framing: Framing, patience: Duration) -> Self {
+        Self {
+            patience,
+            traffic: Mutex::new(Traffic::new(framing)),
+            routes: Mutex::default(),
+            room: Semaphore::new(IN_FLIGHT_MAX),
+            filled: Notify::new(),
+            roomy: Notify::new(),
+            settled: Notify::new(),
+            goaway: Notify::new(),
+            states: watch::Sender::new(ConnectionState::Connecting),
+            closing: watch::Sender::new(false),
+            born: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn routes(&self) -> MutexGuard<'_, Routes> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn states(&self) -> watch::Receiver<ConnectionState> {
+        self.states.subscribe()
+    }
+
+    pub(crate) fn info(&self) -> ServerInfo {
+        self.traffic().info.clone()
+    }
+
+    // ---- requests ----
+
+    /// Sends a request as soon as there is a connection, room in flight and room in the outbox.
+    /// `build` is called once, when all three are there.
+    pub(crate) async fn send(
+        &self,
+        build: impl FnOnce(&Self, u64) -> (ClientFrame, Waiter),
+    ) -> Result<(), Error> {
+        let mut build = Some(build);
+        loop {
+            let Ok(room) = self.room.acquire().await else { return Err(self.over()) };
+            // Created before looking, so that no wake-up in between is missed.
+            let roomy = self.roomy.notified();
+            match self.try_send(room, &mut build)? {
+                Attempt::Sent => return Ok(()),
+                Attempt::Full => roomy.await,
+                Attempt::Offline => self.await_connection().await?,
+            }
+        }
+    }
+
+    fn try_send(
+        &self,
+        room: SemaphorePermit<'_>,
+        build: &mut Option<impl FnOnce(&Self, u64) -> (ClientFrame, Waiter)>,
+    ) -> Result<Attempt, Error> {
+        let mut traffic = self.traffic();
+        if !traffic.online {
+            return Ok(Attempt::Offline);
+        }
+        if !traffic.outbox.has_room() {
+            return Ok(Attempt::Full);
+        }
+        if let Some(build) = build.take() {
+            let req = traffic.waiting.next_req();
+            let (frame, waiter) = build(self, req);
+            traffic.push_request(req, frame, waiter, || room.forget())?;
+        }
+        drop(traffic);
+        self.filled.notify_one();
+        Ok(Attempt::Sent)
+    }
+
+    /// Sends a request and returns where its reply will be.
+    pub(crate) async fn ask(
+        &self,
+        build: impl FnOnce(u64) -> ClientFrame,
+    ) -> Result<oneshot::Receiver<Result<ServerFrame, Error>>, Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(|_, req| (build(req), Waiter::Reply(sender))).await?;
+        Ok(receiver)
+    }
+
+    /// Starts a subscription or watch.
+    pub(crate) async fn open(&self, route: Route) -> Result<(), Error> {
+        self.send(|link, req| {
+            let sub = link.routes().insert(route.clone());
+            // A route that was just made always has a frame to open it with.
+            let frame = route.open(req, sub).unwrap_or(ClientFrame::Unsubscribe { req: 0, sub });
+            (frame, Waiter::Opens(sub))
+        })
+        .await
+    }
+
+    async fn await_connection(&self) -> Result<(), Error> {
+        let mut states = self.states();
+        let usable = states.wait_for(|state| match state {
+            ConnectionState::Connecting | ConnectionState::Disconnected { .. } => false,
+            ConnectionState::Connected { .. }
+            | ConnectionState::Failed { .. }
+            | ConnectionState::Closed => true,
+        });
+        match tokio::time::timeout(self.patience, usable).await {
+            Ok(_) => Ok(()),
+            Err(_elapsed) => {
+                let reason = match &*self.states.borrow() {
+                    ConnectionState::Disconnected { reason } => reason.clone(),
+                    ConnectionState::Connecting
+                    | ConnectionState::Connected { .. }
+                    | ConnectionState::Failed { .. }
+                    | ConnectionState::Closed => "connecting takes too long".to_owned(),
+                };
+                Err(Error::NotConnected { reason })
+            }
+        }
+    }
+
+    /// Why nothing can be sent any more.
+    fn over(&self) -> Error {
+        match &*self.states.borrow() {
+            ConnectionState::Failed { reason } => Error::Failed { reason: reason.clone() },
+            ConnectionState::Connecting
+            | ConnectionState::Connected { .. }
+            | ConnectionState::Disconnected { .. }
+            | ConnectionState::Closed => Error::Closed,
+        }
+    }
+
+    // ---- the connection's own frames ----
+
+    /// Sends a frame that has no reply and waits for nothing; dropped while there is no connection.
+    pub(crate) fn control(&self, frame: &ClientFrame) {
+        let mut traffic = self.traffic();
+        if traffic.online && traffic.outbox.has_control_room() {
+            // Such frames are a few bytes long, far below any limit.
+            let pushed = traffic.outbox.push(frame);
+            debug_assert!(pushed.is_ok(), "{frame:?}");
+            drop(traffic);
+            self.filled.notify_one();
+        }
+    }
+
+    /// Gives a subscription credit for what was read.
+    pub(crate) fn grant(&self, sub: u32, bytes: u64) {
+        self.control(&ClientFrame::Credit { sub, bytes });
+    }
+
+    /// Starts a subscription that was not read fast enough again, where it stopped.
+    pub(crate) fn reopen(&self, inbox: &Arc<Inbox>) {
+        let mut traffic = self.traffic();
+        let mut routes = self.routes();
+        if !inbox.restart() {
+            return;
+        }
+        let before = inbox.sub();
+        // A new id, because frames of the old one may still be on their way.
+        if routes.table.remove(&before).is_none() {
+            return;
+        }
+        let sub = routes.insert(Route::Subscription(Arc::clone(inbox)));
+        inbox.renumber(sub);
+        drop(routes);
+        if traffic.online {
+            let pushed = traffic.outbox.push(&ClientFrame::Unsubscribe { req: 0, sub: before });
+            debug_assert!(pushed.is_ok());
+            traffic.push_opening(sub, &Route::Subscription(Arc::clone(inbox)));
+            drop(traffic);
+            self.filled.notify_one();
+        }
+    }
+
+    pub(crate) fn abandon_subscription(&self, inbox: &Arc<Inbox>) {
+        let held = |route: &Route| matches!(route, Route::Subscription(i) if Arc::ptr_eq(i, inbox));
+        self.abandon(inbox.sub(), held);
+    }
+
+    pub(crate) fn abandon_watch(&self, slot: &Arc<WatchSlot>) {
+        let held = |route: &Route| matches!(route, Route::Watch(s) if Arc::ptr_eq(s, slot));
+        self.abandon(slot.sub(), held);
+    }
+
+    /// Ends a subscription or watch whose handle was dropped.
+    fn abandon(&self, sub: u32, is_it: impl Fn(&Route) -> bool) {
+        let mut routes = self.routes();
+        if routes.table.get(&sub).is_some_and(is_it) {
+            routes.table.remove(&sub);
+            drop(routes);
+            self.control(&ClientFrame::Unsubscribe { req: 0, sub });
+        }
+    }
+
+    // ---- presence ----
+
+    pub(crate) fn remember_member(&self, member: Member) {
+        let mut traffic = self.traffic();
+        traffic.members.retain(|m| !(m.name == member.name && m.member == member.member));
+        traffic.members.push(member);
+    }
+
+    pub(crate) fn forget_member(&self, name: &Name, member: &str) {
+        self.traffic().members.retain(|m| !(m.name == *name && m.member == member));
+    }
+}

@@ -1,0 +1,114 @@
+//! Publishing and subscribing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidewire_protocol::frame::{AckLevel, CellKind, Start};
+use tidewire_protocol::options::{PublishOptions, SubscribeOptions, TopicInfo};
+use tidewire_protocol::record::payload_body;
+use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, Refusal, ServerFrame};
+use tokio::sync::oneshot;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::pending::Pending;
+use crate::reply::{self, Published};
+use crate::routes::Route;
+use crate::subscription::Subscription;
+use crate::waiting::Waiter;
+
+impl Client {
+    /// Publishes one record without key and headers, acknowledged from the server's memory.
+    ///
+    /// # Errors
+    /// When the name is invalid, the server refuses, or the connection is lost. A publish whose
+    /// connection is lost is not sent again, because it would be appended twice.
+    pub async fn publish(
+        &self,
+        topic: &str,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<Published, Error> {
+        let topic = Name::parse(topic)?;
+        let body = payload_body(payload.as_ref());
+        self.publish_body(&topic, body, AckLevel::Memory, PublishOptions::default()).await
+    }
+
+    /// Publishes the records of a body, as made by [`crate::BodyBuilder`]: all or none.
+    ///
+    /// # Errors
+    /// As [`Client::publish`].
+    pub async fn publish_body(
+        &self,
+        topic: &Name,
+        body: Bytes,
+        ack: AckLevel,
+        options: PublishOptions,
+    ) -> Result<Published, Error> {
+        self.start_publish(topic, body, ack, options).await?.await
+    }
+
+    /// Sends a publish whose acknowledgement is awaited later. With [`AckLevel::None`] there is
+    /// none: the [`Pending`] is complete at once, and a refusal of the server is logged only.
+    ///
+    /// # Errors
+    /// When there is no connection, or the body is larger than the server accepts.
+    pub async fn start_publish(
+        &self,
+        topic: &Name,
+        body: Bytes,
+        ack: AckLevel,
+        options: PublishOptions,
+    ) -> Result<Pending<Published>, Error> {
+        let topic = topic.clone();
+        let build = |req| ClientFrame::Publish { req, topic, ack, body, options };
+        if ack != AckLevel::None {
+            return self.start(build, reply::published).await;
+        }
+        self.link().send(|_, req| (build(req), Waiter::Nobody)).await?;
+        let (sender, receiver) = oneshot::channel();
+        let sent = ServerFrame::PubAck { req: 0, epoch: 0, offset: None, level: 0 };
+        // The receiver is right here.
+        drop(sender.send(Ok(sent)));
+        Ok(Pending::new(receiver, reply::published))
+    }
+
+    /// Subscribes to a topic, or to all topics that match a pattern. The first event is
+    /// [`crate::SubscriptionEvent::Started`].
+    ///
+    /// `options.credit` is the window: how many bytes may be on their way or unread, 4 MiB unless
+    /// given. It is kept up by the subscription itself.
+    ///
+    /// # Errors
+    /// When the server refuses. A subscription that has started ends with an event instead.
+    pub async fn subscribe(
+        &self,
+        pattern: &Pattern,
+        start: Start,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, Error> {
+        let (opener, opened) = oneshot::channel();
+        let inbox = Arc::new(Inbox::new(pattern.clone(), start, options, opener));
+        // Made before the first await, so that giving up while it opens ends it.
+        let subscription = Subscription::new(self.handle(), Arc::clone(&inbox));
+        self.link().open(Route::Subscription(inbox)).await?;
+        opened.await.unwrap_or(Err(Error::Closed))?;
+        Ok(subscription)
+    }
+
+    /// What the server keeps of a topic.
+    ///
+    /// # Errors
+    /// `not_found` when there is no such topic, or when the connection is lost.
+    pub async fn topic_info(&self, topic: &Name) -> Result<TopicInfo, Error> {
+        match self.get(CellKind::Topic, topic, None).await? {
+            Some(value) => value.topic(),
+            None => Err(not_found("topic", topic)),
+        }
+    }
+}
+
+pub(crate) fn not_found(what: &str, name: &Name) -> Error {
+    let message = format!("{what} '{name}' does not exist");
+    Error::Refused(Refusal::new(ErrorCode::NotFound, message))
+}

@@ -1,0 +1,108 @@
+//! Requests on their way, and what is sent first on a new connection.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidewire_protocol::frame::PresenceOp;
+use tidewire_protocol::options::ServerInfo;
+use tidewire_protocol::{ClientFrame, Name, Refusal};
+
+use crate::error::Error;
+use crate::outbox::{Framing, Outbox};
+use crate::routes::Route;
+use crate::waiting::{Waiter, Waiting, WaitingTable, is_repeatable};
+
+/// Unanswered requests, unless the server allows another number.
+pub(crate) const IN_FLIGHT_MAX: usize = 1024;
+
+/// One connection's traffic, and what outlives it.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    /// Whether requests may be written.
+    pub(crate) online: bool,
+    pub(crate) waiting: WaitingTable,
+    pub(crate) outbox: Outbox,
+    pub(crate) info: ServerInfo,
+    pub(crate) in_flight_max: usize,
+    /// Presence to declare again after a cut.
+    pub(crate) members: Vec<Member>,
+    /// What the server said before it closed.
+    pub(crate) parting: Option<Refusal>,
+    /// The server wants the connection to end within so long.
+    pub(crate) grace: Option<Duration>,
+}
+
+/// A presence that this connection stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) name: Name,
+    pub(crate) member: String,
+    pub(crate) data: Option<Bytes>,
+}
+
+impl Traffic {
+    pub(crate) fn new(framing: Framing) -> Self {
+        Self {
+            online: false,
+            waiting: WaitingTable::default(),
+            outbox: Outbox::new(framing),
+            info: ServerInfo::default(),
+            in_flight_max: IN_FLIGHT_MAX,
+            members: Vec::new(),
+            parting: None,
+            grace: None,
+        }
+    }
+
+    /// Writes a request and waits for its reply. `hold` keeps the room it takes.
+    pub(crate) fn push_request(
+        &mut self,
+        req: u64,
+        frame: ClientFrame,
+        waiter: Waiter,
+        hold: impl FnOnce(),
+    ) -> Result<(), Error> {
+        self.outbox.push(&frame)?;
+        if !matches!(waiter, Waiter::Nobody) {
+            let repeat = is_repeatable(&frame).then_some(frame);
+            self.waiting.insert(req, Waiting { waiter, repeat, holds_room: true });
+            hold();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn push_opening(&mut self, sub: u32, route: &Route) {
+        let req = self.waiting.next_req();
+        let Some(frame) = route.open(req, sub) else { return };
+        if let Err(refusal) = self.outbox.push(&frame) {
+            return route.end(&refusal.into());
+        }
+        let waiting = Waiting { waiter: Waiter::Opens(sub), repeat: None, holds_room: false };
+        self.waiting.insert(req, waiting);
+    }
+
+    pub(crate) fn push_rejoin(&mut self, Member { name, member, data }: Member) {
+        let req = self.waiting.next_req();
+        let op = PresenceOp::Join;
+        let frame = ClientFrame::Presence { req, op, name, member, data };
+        // It fitted before; when the server takes smaller frames now, the member is not there.
+        if self.outbox.push(&frame).is_ok() {
+            let waiting = Waiting { waiter: Waiter::Rejoins, repeat: None, holds_room: false };
+            self.waiting.insert(req, waiting);
+        }
+    }
+
+    /// Sends again what may be sent again; returns the room of what no longer fits.
+    pub(crate) fn push_repeats(&mut self) -> usize {
+        let mut freed = 0;
+        for (req, frame) in self.waiting.repeats() {
+            let Err(refusal) = self.outbox.push(&frame) else { continue };
+            let Some(waiting) = self.waiting.remove(req) else { continue };
+            freed += usize::from(waiting.holds_room);
+            if let Waiter::Reply(sender) = waiting.waiter {
+                drop(sender.send(Err(refusal.into())));
+            }
+        }
+        freed
+    }
+}

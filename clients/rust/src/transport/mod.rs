@@ -1,0 +1,89 @@
+//! Transports: they move frames and know nothing of what the frames say.
+
+mod quic;
+mod tls;
+mod websocket;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::builder::Trust;
+use crate::error::Error;
+use crate::link::Link;
+use crate::state::Transport;
+use crate::target::Target;
+
+/// Makes connections of one transport.
+pub(crate) enum Dialer {
+    WebSocket { tls: Option<Arc<rustls::ClientConfig>> },
+    Quic { config: quinn::ClientConfig },
+}
+
+impl Dialer {
+    pub(crate) fn new(target: &Target, trust: &Trust) -> Result<Self, Error> {
+        Ok(match target.transport {
+            Transport::WebSocket => Self::WebSocket { tls: None },
+            Transport::WebSocketTls => {
+                let mut config = tls::client_config(trust)?;
+                config.alpn_protocols = vec![b"http/1.1".to_vec()];
+                Self::WebSocket { tls: Some(Arc::new(config)) }
+            }
+            Transport::Quic => Self::Quic { config: quic::client_config(trust)? },
+        })
+    }
+
+    pub(crate) async fn dial(&self, target: &Target) -> Result<Connection, Error> {
+        Ok(match self {
+            Self::WebSocket { tls } => {
+                let dialed = websocket::Connection::dial(target, tls.clone()).await?;
+                Connection::WebSocket(Box::new(dialed))
+            }
+            Self::Quic { config } => {
+                let dialed = quic::Connection::dial(target, config.clone()).await?;
+                Connection::Quic(Box::new(dialed))
+            }
+        })
+    }
+}
+
+/// A connection of either transport.
+pub(crate) enum Connection {
+    WebSocket(Box<websocket::Connection>),
+    Quic(Box<quic::Connection>),
+}
+
+impl Connection {
+    /// Sends the first frame and takes the answer (which may hold more frames).
+    ///
+    /// # Errors
+    /// Why no answer came.
+    pub(crate) async fn exchange(&mut self, hello: Vec<u8>) -> Result<Bytes, String> {
+        match self {
+            Self::WebSocket(connection) => connection.exchange(hello).await,
+            Self::Quic(connection) => connection.exchange(&hello).await,
+        }
+    }
+
+    /// Writes what the link has to send and gives it what comes, until the connection ends.
+    /// Returns how it ended.
+    pub(crate) async fn serve(&mut self, link: &Link) -> String {
+        match self {
+            Self::WebSocket(connection) => connection.serve(link).await,
+            Self::Quic(connection) => connection.serve(link).await,
+        }
+    }
+
+    /// Closes the connection, waiting a moment for the other side.
+    pub(crate) async fn close(self) {
+        match self {
+            Self::WebSocket(connection) => connection.close().await,
+            Self::Quic(connection) => connection.close().await,
+        }
+    }
+}
+
+/// The error for a server that could not be reached.
+fn unreachable(target: &Target, reason: impl Into<String>) -> Error {
+    Error::Connect { url: target.url(), reason: reason.into() }
+}

@@ -1,0 +1,97 @@
+//! Requests that the server has not answered yet.
+
+use std::collections::HashMap;
+
+use tidewire_protocol::{ClientFrame, ServerFrame};
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+
+/// Who gets the reply.
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    /// A [`crate::Pending`].
+    Reply(oneshot::Sender<Result<ServerFrame, Error>>),
+    /// The subscription or watch of this id.
+    Opens(u32),
+    /// A presence that is declared again after a cut; a refusal is logged.
+    Rejoins,
+    /// No reply comes when the request succeeds.
+    Nobody,
+}
+
+/// One unanswered request.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) waiter: Waiter,
+    /// The request, when it may be sent again after a cut.
+    pub(crate) repeat: Option<ClientFrame>,
+    /// Whether it counts against the room for requests in flight.
+    pub(crate) holds_room: bool,
+}
+
+/// The unanswered requests by id.
+#[derive(Debug, Default)]
+pub(crate) struct WaitingTable {
+    last: u64,
+    entries: HashMap<u64, Waiting>,
+}
+
+impl WaitingTable {
+    /// A request id that was never used. 2^53 ids last for centuries.
+    pub(crate) fn next_req(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    pub(crate) fn insert(&mut self, req: u64, waiting: Waiting) {
+        self.entries.insert(req, waiting);
+    }
+
+    pub(crate) fn remove(&mut self, req: u64) -> Option<Waiting> {
+        self.entries.remove(&req)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes out every request that must not be sent again.
+    pub(crate) fn take_unrepeatable(&mut self) -> Vec<Waiting> {
+        self.entries.extract_if(|_, waiting| waiting.repeat.is_none()).map(|(_, w)| w).collect()
+    }
+
+    /// Takes out every request.
+    pub(crate) fn take_all(&mut self) -> Vec<Waiting> {
+        self.entries.drain().map(|(_, waiting)| waiting).collect()
+    }
+
+    /// The requests to send again, oldest first.
+    pub(crate) fn repeats(&self) -> Vec<(u64, ClientFrame)> {
+        let mut repeats: Vec<(u64, ClientFrame)> = self
+            .entries
+            .iter()
+            .filter_map(|(req, waiting)| Some((*req, waiting.repeat.clone()?)))
+            .collect();
+        repeats.sort_unstable_by_key(|(req, _)| *req);
+        repeats
+    }
+}
+
+/// Whether doing this twice is the same as doing it once, so that it may be sent again when the
+/// reply was lost. A publish would be appended twice, an increment without an id counted twice.
+pub(crate) fn is_repeatable(frame: &ClientFrame) -> bool {
+    match frame {
+        ClientFrame::Vote { .. } | ClientFrame::Get { .. } | ClientFrame::Presence { .. } => true,
+        ClientFrame::Incr { options, .. } => options.id.is_some(),
+        ClientFrame::Hello { .. }
+        | ClientFrame::Ping { .. }
+        | ClientFrame::Pong { .. }
+        | ClientFrame::Publish { .. }
+        | ClientFrame::Subscribe { .. }
+        | ClientFrame::Unsubscribe { .. }
+        | ClientFrame::Credit { .. }
+        | ClientFrame::Watch { .. }
+        | ClientFrame::Tally { .. } => false,
+    }
+}

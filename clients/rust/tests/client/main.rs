@@ -1,0 +1,21 @@
+//! The client against a server whose every frame the test decides.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test ends where its expectation does"
+)]
+
+mod connecting;
+mod fake_server;
+mod identity;
+mod presence;
+mod quic;
+mod reconnecting;
+mod requests;
+mod subscriptions;
+mod tls;
+mod watches;

@@ -1,0 +1,231 @@
+//! QUIC: streams, datagrams, and whom to trust.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, RecvStream, SendStream, ServerConfig};
+use tidewire_client::{
+    CellKind, Client, ClientFrame, Error, Name, Pattern, ServerFrame, Start, SubscribeOptions,
+    SubscriptionEvent, Trust, WatchOptions, WatchValue,
+};
+
+use crate::fake_server::{info, voted, welcome, within};
+use crate::identity::Identity;
+use crate::requests::encoded;
+
+struct QuicServer {
+    endpoint: Endpoint,
+    identity: Identity,
+}
+
+impl QuicServer {
+    fn listen() -> Self {
+        let identity = Identity::new();
+        let tls =
+            Arc::new(QuicServerConfig::try_from(identity.server_config(b"tidewire/1")).unwrap());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let endpoint = Endpoint::server(ServerConfig::with_crypto(tls), address).unwrap();
+        Self { endpoint, identity }
+    }
+
+    fn url(&self) -> String {
+        format!("quic://localhost:{}", self.endpoint.local_addr().unwrap().port())
+    }
+
+    async fn accept(&self) -> QuicPeer {
+        let incoming = within(self.endpoint.accept()).await.unwrap();
+        let connection = within(incoming.into_future()).await.unwrap();
+        let (send, receive) = within(connection.accept_bi()).await.unwrap();
+        let mut peer = QuicPeer { connection, send, receive };
+        let ClientFrame::Hello { capabilities, .. } = peer.next().await else { panic!() };
+        assert_eq!(capabilities, ["datagrams"]);
+        peer.send(&[welcome(info())]).await;
+        peer
+    }
+
+    async fn pair(&self, trust: Trust) -> (Client, QuicPeer) {
+        let builder = Client::builder(&self.url()).unwrap().trust(trust).reconnect_delay_ms(1, 20);
+        let (client, peer) = within(async { tokio::join!(builder.connect(), self.accept()) }).await;
+        (client.unwrap(), peer)
+    }
+}
+
+struct QuicPeer {
+    connection: quinn::Connection,
+    send: SendStream,
+    receive: RecvStream,
+}
+
+impl QuicPeer {
+    async fn next(&mut self) -> ClientFrame {
+        let mut prefix = [0; 4];
+        within(self.receive.read_exact(&mut prefix)).await.unwrap();
+        let mut frame = vec![0; u32::from_be_bytes(prefix) as usize];
+        within(self.receive.read_exact(&mut frame)).await.unwrap();
+        ClientFrame::decode(&frame.into()).unwrap()
+    }
+
+    async fn send(&mut self, frames: &[ServerFrame]) {
+        within(self.send.write_all(&prefixed(frames))).await.unwrap();
+    }
+
+    /// Sends frames on a stream of their own.
+    async fn open(&self, frames: &[ServerFrame]) -> SendStream {
+        let mut stream = within(self.connection.open_uni()).await.unwrap();
+        // In two parts, so that a frame arrives in pieces.
+        let bytes = prefixed(frames);
+        let (head, tail) = bytes.split_at(bytes.len() / 2);
+        within(stream.write_all(head)).await.unwrap();
+        within(stream.write_all(tail)).await.unwrap();
+        stream
+    }
+}
+
+fn prefixed(frames: &[ServerFrame]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for frame in frames {
+        let mut one = Vec::new();
+        frame.encode(&mut one);
+        bytes.extend_from_slice(&(one.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&one);
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn a_pinned_certificate_is_accepted_and_frames_travel() {
+    let server = QuicServer::listen();
+    let (client, mut peer) = server.pair(Trust::Fingerprint(server.identity.fingerprint())).await;
+    let tally = Name::parse("t").unwrap();
+    let (vote, ()) = tokio::join!(client.vote(&tally, "ann", vec![], None), async {
+        let ClientFrame::Vote { req, .. } = peer.next().await else { panic!() };
+        peer.send(&[voted(req, 6)]).await;
+    });
+    assert_eq!(vote.unwrap().version, 6);
+    let closing = tokio::spawn(client.close());
+    within(peer.connection.closed()).await;
+    within(closing).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_certificate_than_the_pinned_one_is_refused() {
+    let server = QuicServer::listen();
+    let builder = Client::builder(&server.url()).unwrap().trust(Trust::Fingerprint([7; 32]));
+    let accepting = async {
+        let incoming = server.endpoint.accept().await.unwrap();
+        assert!(incoming.await.is_err());
+    };
+    let (outcome, ()) = within(async { tokio::join!(builder.connect(), accepting) }).await;
+    let failure = outcome.unwrap_err();
+    assert!(matches!(failure, Error::Untrusted { .. }), "{failure:?}");
+    assert!(!failure.is_retryable());
+    let words = failure.to_string();
+    assert!(words.contains("its fingerprint is "), "{words}");
+    assert!(words.ends_with(&format!("not the pinned {}", "07".repeat(32))), "{words}");
+}
+
+#[tokio::test]
+async fn a_certificate_is_accepted_by_its_ca_file_and_not_without() {
+    let server = QuicServer::listen();
+    let path = std::env::temp_dir().join(format!("tidewire-ca-{}.pem", std::process::id()));
+    std::fs::write(&path, &server.identity.pem).unwrap();
+    let (_client, _peer) = server.pair(Trust::CaFile(path.clone())).await;
+    let other = QuicServer::listen();
+    let builder = Client::builder(&other.url()).unwrap().trust(Trust::CaFile(path.clone()));
+    let accepting = async {
+        let incoming = other.endpoint.accept().await.unwrap();
+        assert!(incoming.await.is_err());
+    };
+    let (outcome, ()) = within(async { tokio::join!(builder.connect(), accepting) }).await;
+    assert!(matches!(outcome.unwrap_err(), Error::Untrusted { .. }));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn a_subscription_has_a_stream_of_its_own_and_its_end_ends_nothing_else() {
+    let server = QuicServer::listen();
+    let (client, mut peer) = server.pair(Trust::Fingerprint(server.identity.fingerprint())).await;
+    let news = Pattern::parse("news").unwrap();
+    let options = SubscribeOptions::default();
+    let (subscription, sub) =
+        tokio::join!(client.subscribe(&news, Start::Latest, options), async {
+            let ClientFrame::Subscribe { req, sub, .. } = peer.next().await else { panic!() };
+            let subscribed = ServerFrame::Subscribed {
+                req,
+                sub,
+                status: 0,
+                epoch: 7,
+                offset: 0,
+                missing: None,
+                positions: None,
+            };
+            let body = tidewire_client::protocol::record::payload_body(&[b'x'; 20_000]);
+            let deliver = ServerFrame::Deliver {
+                sub,
+                topic: Name::parse("news").unwrap(),
+                epoch: 7,
+                from: 0,
+                next: 1,
+                time_ms: 1,
+                position: None,
+                offsets: None,
+                body,
+            };
+            let mut stream = peer.open(&[subscribed, deliver]).await;
+            stream.finish().unwrap();
+            sub
+        });
+    let mut subscription = subscription.unwrap();
+    assert!(matches!(within(subscription.next()).await, Some(SubscriptionEvent::Started(_))));
+    let Some(SubscriptionEvent::Delivery(delivery)) = within(subscription.next()).await else {
+        panic!()
+    };
+    assert_eq!(delivery.records().next().unwrap().1.payload.unwrap().len(), 20_000);
+    drop(subscription);
+    assert_eq!(peer.next().await, ClientFrame::Unsubscribe { req: 0, sub });
+}
+
+#[tokio::test]
+async fn an_update_may_come_as_a_datagram() {
+    let server = QuicServer::listen();
+    let (client, mut peer) = server.pair(Trust::Fingerprint(server.identity.fingerprint())).await;
+    let name = Name::parse("likes").unwrap();
+    let (watch, sub) =
+        tokio::join!(client.watch(CellKind::Counter, &name, WatchOptions::default()), async {
+            let ClientFrame::Watch { req, sub, .. } = peer.next().await else { panic!() };
+            peer.open(&[ServerFrame::Watching { req, sub, epoch: 1, version: 0, info: None }])
+                .await;
+            sub
+        });
+    let mut watch = watch.unwrap();
+    let mut frame = Vec::new();
+    let value: Option<Bytes> = Some(encoded(&-5_i64));
+    ServerFrame::Update { sub, version: 3, flags: 1, value }.encode(&mut frame);
+    peer.connection.send_datagram(frame.into()).unwrap();
+    let event = within(watch.next()).await.unwrap();
+    assert_eq!((event.version, event.value), (3, WatchValue::Counter(-5)));
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closes_is_made_again() {
+    let server = QuicServer::listen();
+    let (client, peer) = server.pair(Trust::Fingerprint(server.identity.fingerprint())).await;
+    let mut states = client.states();
+    peer.connection.close(34_u32.into(), b"nothing was received for 90 s");
+    within(states.wait_for(|state| match state {
+        tidewire_client::ConnectionState::Disconnected { reason } => {
+            reason.contains("nothing was received for 90 s (idle_timeout)")
+        }
+        _ => false,
+    }))
+    .await
+    .unwrap();
+    let mut peer = server.accept().await;
+    let (pong, ()) = tokio::join!(client.ping(), async {
+        let ClientFrame::Ping { nonce } = peer.next().await else { panic!() };
+        peer.send(&[ServerFrame::Pong { nonce }]).await;
+    });
+    pong.unwrap();
+}

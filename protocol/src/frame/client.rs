@@ -1,0 +1,81 @@
+//! Frames that a client sends.
+
+mod decode;
+mod encode;
+
+use bytes::Bytes;
+
+use super::{AckLevel, CellKind, Start};
+use crate::name::{Name, Pattern};
+use crate::options::{CounterOptions, PublishOptions, SubscribeOptions, WatchOptions};
+use crate::tally::{Choice, TallyRules};
+
+/// A frame that a client sends. Names are checked; what needs the server's state is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "every field is described in PROTOCOL.md under the frame's name")]
+pub enum ClientFrame {
+    Hello { version: u64, capabilities: Vec<String>, token: Option<String>, client: Option<String> },
+    Ping { nonce: u64 },
+    Pong { nonce: u64 },
+    Publish { req: u64, topic: Name, ack: AckLevel, body: Bytes, options: PublishOptions },
+    Subscribe { req: u64, sub: u32, pattern: Pattern, start: Start, options: SubscribeOptions },
+    Unsubscribe { req: u64, sub: u32 },
+    Credit { sub: u32, bytes: u64 },
+    Incr { req: u64, counter: Name, op: CounterOp, operand: i64, options: CounterOptions },
+    Vote { req: u64, tally: Name, voter: String, choices: Vec<Choice>, revision: Option<u64> },
+    Get { req: u64, kind: CellKind, name: Name, key: Option<String> },
+    Watch { req: u64, sub: u32, kind: CellKind, name: Name, options: WatchOptions },
+    Presence { req: u64, op: PresenceOp, name: Name, member: String, data: Option<Bytes> },
+    Tally { req: u64, op: TallyOp, tally: Name, rules: Option<TallyRules> },
+}
+
+macro_rules! numbered {
+    ($(#[$doc:meta])* $name:ident { $($(#[$item:meta])* $variant:ident = $number:literal),+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$item])* $variant = $number),+ }
+
+        impl $name {
+            fn from_number(number: u64) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+numbered! {
+    /// What INCR does.
+    CounterOp {
+        /// Adds the operand.
+        Add = 0,
+        /// Sets the value to the operand.
+        Set = 1,
+        /// Deletes the counter.
+        Reset = 2
+    }
+}
+
+numbered! {
+    /// What PRESENCE does.
+    PresenceOp {
+        /// The member is there.
+        Join = 0,
+        /// The member leaves.
+        Leave = 1
+    }
+}
+
+numbered! {
+    /// What TALLY does.
+    TallyOp {
+        /// Declares the tally.
+        Create = 0,
+        /// Accepts ballots (again).
+        Open = 1,
+        /// Accepts no more ballots.
+        Close = 2,
+        /// Forgets the tally and its ballots.
+        Delete = 3
+    }
+}

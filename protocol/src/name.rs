@@ -1,0 +1,203 @@
+//! Names of topics and cells, and the patterns that match them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{ErrorCode, Refusal};
+
+/// Longest name or pattern in bytes.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// A checked name: dot-separated tokens, 1 to 256 bytes. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// Checks a name at the edge; inside the server a name is always valid.
+    ///
+    /// # Errors
+    /// `invalid_name`, saying which rule is broken.
+    pub fn parse(raw: &str) -> Result<Self, Refusal> {
+        let refuse = |rule: &str| Err(refusal(ErrorCode::InvalidName, "name", raw, rule));
+        if let Some(rule) = broken_rule(raw) {
+            return refuse(rule);
+        }
+        if raw.contains(['*', '>']) {
+            return refuse("'*' and '>' stand in patterns only");
+        }
+        Ok(Self(raw.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the name belongs to the server (starts with `$`).
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.0.starts_with('$')
+    }
+
+    /// The dot-separated parts.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.0.split('.')
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A checked pattern: a name in which `*` stands for one token and a last `>` for the rest.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pattern(Arc<str>);
+
+impl Pattern {
+    /// Checks a pattern at the edge.
+    ///
+    /// # Errors
+    /// `invalid_pattern`, saying which rule is broken.
+    pub fn parse(raw: &str) -> Result<Self, Refusal> {
+        let refuse = |rule: &str| Err(refusal(ErrorCode::InvalidPattern, "pattern", raw, rule));
+        if let Some(rule) = broken_rule(raw) {
+            return refuse(rule);
+        }
+        let mut tokens = raw.split('.').peekable();
+        while let Some(token) = tokens.next() {
+            if token == ">" && tokens.peek().is_some() {
+                return refuse("'>' must be the last token");
+            }
+            if token.len() > 1 && token.contains(['*', '>']) {
+                return refuse("'*' and '>' must be whole tokens");
+            }
+        }
+        Ok(Self(raw.into()))
+    }
+
+    /// The pattern as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The dot-separated parts.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.0.split('.')
+    }
+
+    /// The one name that this pattern matches, if it holds no wildcard.
+    #[must_use]
+    pub fn as_name(&self) -> Option<Name> {
+        if self.0.contains(['*', '>']) { None } else { Some(Name(Arc::clone(&self.0))) }
+    }
+
+    /// Whether the pattern matches this name, token by token.
+    #[must_use]
+    pub fn matches(&self, name: &Name) -> bool {
+        let starts_wild = self.0.starts_with(['*', '>']);
+        if starts_wild && name.is_system() {
+            return false;
+        }
+        let mut names = name.tokens();
+        for pattern in self.tokens() {
+            match (pattern, names.next()) {
+                (">", Some(_)) => return true,
+                ("*", Some(_)) => {}
+                (literal, Some(token)) if literal == token => {}
+                _ => return false,
+            }
+        }
+        names.next().is_none()
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+fn broken_rule(raw: &str) -> Option<&'static str> {
+    if raw.is_empty() {
+        return Some("it is empty");
+    }
+    if raw.len() > NAME_BYTES_MAX {
+        return Some("it is longer than 256 bytes");
+    }
+    if raw.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Some("white space and control characters are not allowed");
+    }
+    if raw.split('.').any(str::is_empty) {
+        return Some("no token between dots may be empty");
+    }
+    None
+}
+
+fn refusal(code: ErrorCode, what: &str, raw: &str, rule: &str) -> Refusal {
+    let shown: String = raw.chars().take(64).flat_map(char::escape_default).collect();
+    let dots = if raw.chars().count() > 64 { "..." } else { "" };
+    Refusal::new(code, format!("invalid {what} '{shown}{dots}': {rule}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(raw: &str) -> Name {
+        Name::parse(raw).unwrap()
+    }
+
+    #[test]
+    fn names_keep_the_rules() {
+        for good in ["a", "poll.42.votes", "$sys.audit", "grüße.ö"] {
+            assert_eq!(name(good).as_str(), good);
+        }
+        for bad in ["", ".", "a..b", "a.", ".a", "a b", "a\u{7}", "a.*", ">", &"x".repeat(257)] {
+            assert_eq!(Name::parse(bad).unwrap_err().code, ErrorCode::InvalidName, "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns_keep_the_rules() {
+        for good in ["a", "*", ">", "a.*.b", "a.>", "*.>"] {
+            assert!(Pattern::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["a.>.b", "a*", "a.b>", "**", ""] {
+            assert_eq!(Pattern::parse(bad).unwrap_err().code, ErrorCode::InvalidPattern, "{bad}");
+        }
+    }
+
+    #[test]
+    fn wildcards_match_whole_tokens_and_never_system_names() {
+        let cases = [
+            ("a.*", "a.b", true),
+            ("a.*", "a.b.c", false),
+            ("a.*", "a", false),
+            ("a.>", "a.b.c", true),
+            ("a.>", "a", false),
+            ("*", "$sys", false),
+            (">", "$sys.audit", false),
+            ("$sys.>", "$sys.audit", true),
+            ("a.b", "a.b", true),
+        ];
+        for (pattern, raw, expected) in cases {
+            assert_eq!(Pattern::parse(pattern).unwrap().matches(&name(raw)), expected, "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The admin listener: health, readiness, metrics, and what the server is doing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use axum::Router;
+use serde::Deserialize;
+use serde_json::json;
+use tidewire_protocol::Name;
+use tokio::net::TcpListener;
+
+use crate::server::Shared;
+use crate::telemetry;
+
+/// Serves the admin listener until the server stops.
+pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+    let routes = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/v1/status", get(status))
+        .route("/v1/policy", get(policy))
+        .with_state(shared);
+    if let Err(error) = axum::serve(listener, routes).await {
+        tracing::error!(%error, "the admin listener has stopped");
+    }
+}
+
+/// The process is alive: its shards take commands.
+async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
+    let closed = shared.shards.iter().position(tokio::sync::mpsc::Sender::is_closed);
+    match closed {
+        None => (StatusCode::OK, "ok\n").into_response(),
+        Some(shard) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("shard {shard} has stopped\n")).into_response()
+        }
+    }
+}
+
+/// The server wants connections.
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    if shared.draining.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining: the server is about to stop\n")
+            .into_response();
+    }
+    (StatusCode::OK, "ready\n").into_response()
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (content_type, telemetry::render(&shared.figures)).into_response()
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
+    let shards = shared.figures.shards();
+    Json(json!({
+        "server": concat!("tidewire/", env!("CARGO_PKG_VERSION")),
+        "node": shared.config.node,
+        "draining": shared.draining.load(Ordering::Relaxed),
+        "connections": shared.figures.connections(),
+        "subscriptions": shared.figures.sum(|core| &core.subscriptions),
+        "topics": shards.topics,
+        "topic_bytes": shards.topic_bytes,
+        "cells": shards.cells,
+        "queued_commands": shared.shards.iter()
+            .map(|queue| queue.max_capacity() - queue.capacity()).collect::<Vec<_>>(),
+    }))
+}
+
+#[derive(Deserialize)]
+struct PolicyQuery {
+    name: String,
+}
+
+/// Which policy applies to a name, and why.
+async fn policy(State(shared): State<Arc<Shared>>, Query(query): Query<PolicyQuery>) -> Response {
+    let name = match Name::parse(&query.name) {
+        Ok(name) => name,
+        Err(refusal) => {
+            let body = json!({ "code": refusal.code.name(), "message": refusal.message });
+            return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+        }
+    };
+    let policies = shared.config.policies();
+    let (pattern, policy) = policies.explain(&name);
+    Json(json!({
+        "name": name.as_str(),
+        "decided_by": pattern.map_or("default", |pattern| pattern.as_str()),
+        "shard": tidewire_core::shard_of(&name),
+        "retention_records": policy.retention_records,
+        "retention_bytes": policy.retention_bytes,
+        "retention_ms": policy.retention_ms,
+        "map_keys_max": policy.map_keys_max,
+        "ack_max": policy.ack_max.as_str(),
+    }))
+    .into_response()
+}

@@ -1,0 +1,3 @@
+//! `tidewire bench`
+mod child;
+mod process;

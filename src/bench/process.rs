@@ -1,0 +1,178 @@
+//! What a process costs: its CPU time and its memory, from `/proc` on this machine or from the
+//! metrics of a server elsewhere.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Clock ticks per second in `/proc`: Linux reports in hundredths on every architecture that
+/// this program is built for, whatever the kernel's own tick is.
+const TICKS_PER_S: u64 = 100;
+/// Longest answer of `/metrics` that is read.
+const METRICS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the usage of a process is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Meter {
+    /// A process on this machine.
+    Process(u32),
+    /// The admin interface of a server.
+    Metrics(SocketAddr),
+    /// Nowhere.
+    Unknown,
+}
+
+/// What a process has used so far. `None`: not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Usage {
+    /// CPU seconds, user and system.
+    pub(crate) cpu_s: Option<f64>,
+    /// Resident bytes.
+    pub(crate) rss_bytes: Option<u64>,
+}
+
+impl Meter {
+    /// This process.
+    pub(crate) fn own() -> Self {
+        Self::Process(std::process::id())
+    }
+
+    /// Reads the usage now.
+    ///
+    /// # Errors
+    /// When metrics were asked for and do not come.
+    pub(crate) async fn read(&self) -> Result<Usage, String> {
+        match self {
+            Self::Process(pid) => Ok(Usage {
+                cpu_s: fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(cpu_s),
+                rss_bytes: fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(rss),
+            }),
+            Self::Metrics(address) => match timeout(METRICS_TIMEOUT, metrics(*address)).await {
+                Ok(Ok(text)) => Ok(Usage {
+                    cpu_s: metric(&text, "process_cpu_seconds_total"),
+                    rss_bytes: metric(&text, "process_resident_memory_bytes").map(whole),
+                }),
+                Ok(Err(error)) => Err(format!("http://{address}/metrics: {error}")),
+                Err(elapsed) => Err(format!("http://{address}/metrics: {elapsed}")),
+            },
+            Self::Unknown => Ok(Usage::default()),
+        }
+    }
+}
+
+/// Fields 14 and 15 of `/proc/PID/stat`: user and system time. The second field, the name, may
+/// hold anything, so they are counted from the last parenthesis.
+fn cpu_s(stat: String) -> Option<f64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    let ticks = Duration::from_secs(user + system);
+    Some(ticks.as_secs_f64() / Duration::from_secs(TICKS_PER_S).as_secs_f64())
+}
+
+fn rss(status: String) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// HTTP 1.0, because its answer is the bytes up to the end: nothing to decode.
+async fn metrics(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(METRICS_BYTES_MAX).read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.split_ascii_whitespace().nth(1) == Some("200") => {
+            Ok(body.to_owned())
+        }
+        _ => {
+            let first: String = answer.chars().take_while(|c| !c.is_control()).take(80).collect();
+            Err(std::io::Error::other(format!("the answer is '{first}', not 200")))
+        }
+    }
+}
+
+/// The value of a metric without labels.
+fn metric(text: &str, name: &str) -> Option<f64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    value.split_ascii_whitespace().next()?.parse().ok()
+}
+
+fn whole(value: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bytes of memory: a float's cast saturates, and below 2^53 it is exact"
+    )]
+    let whole = value as u64;
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[test]
+    fn cpu_time_is_read_behind_a_name_that_looks_like_fields() {
+        let stat = "42 (a ) 1 (b) S 1 42 42 0 -1 4194560 1 0 0 0 150 75 0 0 20 0 4 0 9 1 2 3";
+        assert_eq!(cpu_s(stat.to_owned()), Some(2.25));
+        assert_eq!(cpu_s("nonsense".to_owned()), None);
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let status = "Name:\tx\nVmHWM:\t  90 kB\nVmRSS:\t    64 kB\nThreads:\t4\n";
+        assert_eq!(rss(status.to_owned()), Some(65_536));
+        assert_eq!(rss("Name:\tkthread\n".to_owned()), None);
+    }
+
+    #[tokio::test]
+    async fn this_process_uses_memory() {
+        let usage = Meter::own().read().await.unwrap();
+        assert!(usage.cpu_s.unwrap() >= 0.0);
+        assert!(usage.rss_bytes.unwrap() > 100_000);
+    }
+
+    async fn serve_once(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 512];
+            let read = stream.read(&mut request).await.unwrap();
+            assert!(request[..read].starts_with(b"GET /metrics HTTP/1.0\r\n"));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn usage_elsewhere_comes_from_the_metrics() {
+        let address = serve_once(
+            "HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\n# TYPE process_cpu_seconds_total \
+             counter\nprocess_cpu_seconds_total_x 9\nprocess_cpu_seconds_total 12.5\n\
+             process_resident_memory_bytes 1048576\n",
+        )
+        .await;
+        let usage = Meter::Metrics(address).read().await.unwrap();
+        assert_eq!(usage, Usage { cpu_s: Some(12.5), rss_bytes: Some(1_048_576) });
+    }
+
+    #[tokio::test]
+    async fn metrics_that_are_refused_are_an_error_that_says_where() {
+        let address = serve_once("HTTP/1.0 404 Not Found\r\n\r\n").await;
+        let error = Meter::Metrics(address).read().await.unwrap_err();
+        assert!(error.contains(&format!("http://{address}/metrics")), "{error}");
+        assert!(error.contains("404 Not Found"), "{error}");
+    }
+}

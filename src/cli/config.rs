@@ -1,0 +1,38 @@
+//! `tidewire config check`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::output::Output;
+use super::{CliError, Globals};
+use crate::config::Config;
+
+/// Options of `tidewire config`.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check a configuration file without starting a server
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+pub(super) fn run(args: ConfigArgs, globals: &Globals) -> Result<(), CliError> {
+    let ConfigCommand::Check { file } = args.command;
+    let config = Config::read(&file).map_err(|error| CliError::usage(error.to_string()))?;
+    let mut output = Output::new();
+    if globals.json {
+        output.json(&json!({ "file": file, "valid": true, "policies": config.policy.len() }))?;
+    } else {
+        output.line(&format!("{} is valid", file.display()))?;
+    }
+    output.flush()
+}

@@ -1,0 +1,117 @@
+//! Lines on standard output. A reader that goes away (`| head`) is no error.
+
+use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::CliError;
+
+/// Buffered standard output.
+pub(crate) struct Output {
+    out: BufWriter<Stdout>,
+}
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self { out: BufWriter::with_capacity(64 * 1024, io::stdout()) }
+    }
+
+    /// One line of text.
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), CliError> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// One line of bytes as they are.
+    pub(crate) fn bytes(&mut self, line: &[u8]) -> Result<(), CliError> {
+        let written = self.out.write_all(line).and_then(|()| self.out.write_all(b"\n"));
+        written.map_err(|error| refused(&error))
+    }
+
+    /// One line of JSON.
+    pub(crate) fn json(&mut self, value: &Value) -> Result<(), CliError> {
+        self.line(&value.to_string())
+    }
+
+    /// Shows what was written so far.
+    pub(crate) fn flush(&mut self) -> Result<(), CliError> {
+        self.out.flush().map_err(|error| refused(&error))
+    }
+}
+
+/// Writes one line to standard error.
+pub(crate) fn note(text: &str) {
+    // Standard error is the last place to complain; when it is gone there is none.
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// Ends quietly when the reader of standard output has gone.
+pub(crate) fn unless_pipe_closed(result: Result<(), CliError>) -> Result<(), CliError> {
+    match result {
+        Err(error) if error.exit_code == PIPE_CLOSED => Ok(()),
+        other => other,
+    }
+}
+
+/// Never leaves this program: [`unless_pipe_closed`] takes it for success.
+const PIPE_CLOSED: u8 = 141;
+
+fn refused(error: &io::Error) -> CliError {
+    let exit_code = if error.kind() == ErrorKind::BrokenPipe { PIPE_CLOSED } else { 1 };
+    CliError { exit_code, message: format!("cannot write to standard output: {error}") }
+}
+
+/// A value of bytes under `name` when it is text, and under `name_base64` when it is not.
+pub(crate) fn put_bytes(object: &mut Value, name: &str, bytes: Option<&[u8]>) {
+    let Some(fields) = object.as_object_mut() else { return };
+    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => fields.insert(name.to_owned(), Value::Null),
+        Some((_, Ok(text))) => fields.insert(name.to_owned(), json!(text)),
+        Some((bytes, Err(_))) => fields.insert(format!("{name}_base64"), json!(base64(bytes))),
+    };
+}
+
+/// Bytes as people read them: what is no text is shown by replacement characters.
+pub(crate) fn readable(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let padded = [0, 1, 2].map(|at| chunk.get(at).copied().unwrap_or(0));
+        let group = padded.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte));
+        for digit in 0..4_u32 {
+            let value = (group >> (18 - 6 * digit)) & 63;
+            let letter = ALPHABET.get(value as usize).copied().unwrap_or(b'A');
+            let used = digit as usize <= chunk.len();
+            text.push(if used { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_pads_what_is_short_of_three_bytes() {
+        let cases =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")];
+        for (plain, encoded) in cases {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+        assert_eq!(base64(&[0xff, 0xfe, 0xfd, 0]), "//79AA==");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_named_so() {
+        let mut object = json!({});
+        put_bytes(&mut object, "payload", Some(b"hi"));
+        put_bytes(&mut object, "key", None);
+        put_bytes(&mut object, "raw", Some(&[0xff]));
+        assert_eq!(object, json!({"payload": "hi", "key": null, "raw_base64": "/w=="}));
+    }
+}

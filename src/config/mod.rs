@@ -1,0 +1,193 @@
+//! Configuration: one TOML file, environment variables over it, flags over both.
+//!
+//! Unknown keys and bad values are refused with the file, the line and a caret.
+
+mod limits;
+mod policy;
+
+pub use limits::LimitsConfig;
+pub use policy::PolicyConfig;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tidewire_core::topic::PolicyTable;
+
+/// Everything that can be configured. `config/tidewire.toml` names every key with its default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address of WebSocket and HTTP (TCP) and of QUIC (UDP).
+    pub listen: SocketAddr,
+    /// Address of health, metrics and administration.
+    pub admin_listen: SocketAddr,
+    /// Where the made certificate is kept; none: in memory.
+    pub data_dir: Option<PathBuf>,
+    /// Name of the node, told to clients.
+    pub node: String,
+    /// Threads that serve connections; 0: one per processor.
+    pub cores: usize,
+    /// A silent client is pinged after so long and given up after three times as long.
+    pub heartbeat_ms: u64,
+    /// A client has so long for its handshake and HELLO.
+    pub handshake_timeout_ms: u64,
+    /// Clients have so long to leave when the server stops.
+    pub drain_ms: u64,
+    /// The certificate.
+    pub tls: TlsConfig,
+    /// The bounds.
+    pub limits: LimitsConfig,
+    /// Policies by name pattern; the first that matches applies.
+    pub policy: Vec<PolicyConfig>,
+}
+
+/// The certificate for `wss` and `quic`; without one, one is made for development.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The certificate and its chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// The private key, PEM.
+    pub key: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 7171).into(),
+            admin_listen: (Ipv4Addr::LOCALHOST, 7173).into(),
+            data_dir: None,
+            node: "tidewire-1".to_owned(),
+            cores: 0,
+            heartbeat_ms: 25_000,
+            handshake_timeout_ms: 10_000,
+            drain_ms: 2_000,
+            tls: TlsConfig::default(),
+            limits: LimitsConfig::default(),
+            policy: vec![PolicyConfig::live_maps()],
+        }
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not valid TOML, or names an unknown key, or holds a value of the wrong type.
+    #[error("configuration {path}: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and what, with a caret.
+        message: String,
+    },
+    /// A value is outside its bounds.
+    #[error("configuration: {key}: {rule}")]
+    Value {
+        /// The key.
+        key: String,
+        /// The rule.
+        rule: String,
+    },
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not valid; the message says where and why.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks what the types alone do not.
+    ///
+    /// # Errors
+    /// The first value that is out of its bounds.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let times = [
+            ("heartbeat_ms", self.heartbeat_ms, 100, 3_600_000),
+            ("handshake_timeout_ms", self.handshake_timeout_ms, 100, 600_000),
+            ("drain_ms", self.drain_ms, 0, 600_000),
+            ("cores", self.cores as u64, 0, 64),
+        ];
+        for (key, value, min, max) in times {
+            check(key, value, min, max)?;
+        }
+        self.limits.validate()?;
+        self.policy.iter().enumerate().try_for_each(|(index, policy)| policy.validate(index))
+    }
+
+    /// Threads that serve connections.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        match self.cores {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            cores => cores,
+        }
+    }
+
+    /// The policies in the core's form. Call it on a configuration that has been checked: a
+    /// pattern that is none is left out.
+    #[must_use]
+    pub fn policies(&self) -> PolicyTable {
+        let rules = self.policy.iter().filter_map(PolicyConfig::rule).collect();
+        PolicyTable::new(rules, tidewire_core::topic::Policy::default())
+    }
+}
+
+fn check(key: &str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    let rule = format!("must be {min} to {max}, not {value}");
+    Err(ConfigError::Value { key: key.to_owned(), rule })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn the_shipped_file_says_what_the_defaults_are() {
+        let shipped = parse(include_str!("../../config/tidewire.toml")).unwrap();
+        let shown = |config: &Config| format!("{config:#?}");
+        assert_eq!(shown(&shipped), shown(&Config::default()));
+        shipped.validate().unwrap();
+    }
+
+    #[test]
+    fn a_typo_is_refused_with_its_line() {
+        let error = parse("heartbeat_ms = 1000\nlissten = \"127.0.0.1:1\"\n").unwrap_err();
+        assert!(error.to_string().contains("line 2"), "{error}");
+        assert!(error.to_string().contains("lissten"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_bounds_name_their_key() {
+        let config = parse("heartbeat_ms = 1").unwrap();
+        assert!(config.validate().unwrap_err().to_string().contains("heartbeat_ms"));
+        let config = parse("[[policy]]\nnames = \"a..b\"").unwrap();
+        let message = config.validate().unwrap_err().to_string();
+        assert!(message.contains("policy[0].names") && message.contains("a..b"), "{message}");
+    }
+}

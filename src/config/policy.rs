@@ -1,0 +1,74 @@
+//! Policies as they stand in the configuration.
+
+use serde::Deserialize;
+use tidewire_core::topic::Policy;
+use tidewire_protocol::Pattern;
+
+use super::{ConfigError, check};
+
+/// What applies to the topics that a pattern matches.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// The pattern, `poll.*.votes` or `map.>`.
+    pub names: String,
+    /// Records kept at least.
+    #[serde(default = "default_records")]
+    pub retention_records: u64,
+    /// Bytes kept at most.
+    #[serde(default = "default_bytes")]
+    pub retention_bytes: u64,
+    /// How long records are kept; absent: not limited by age.
+    #[serde(default)]
+    pub retention_ms: Option<u64>,
+    /// Keys whose newest value is kept as a map; 0: none.
+    #[serde(default)]
+    pub map_keys_max: usize,
+}
+
+fn default_records() -> u64 {
+    Policy::default().retention_records
+}
+
+fn default_bytes() -> u64 {
+    Policy::default().retention_bytes
+}
+
+/// Keys of the maps that the default policy keeps.
+const MAP_KEYS_MAX: usize = 10_000;
+
+impl PolicyConfig {
+    /// What applies when nothing is configured: names below `map` keep maps.
+    #[must_use]
+    pub fn live_maps() -> Self {
+        Self {
+            names: "map.>".to_owned(),
+            retention_records: default_records(),
+            retention_bytes: default_bytes(),
+            retention_ms: None,
+            map_keys_max: MAP_KEYS_MAX,
+        }
+    }
+
+    pub(super) fn validate(&self, index: usize) -> Result<(), ConfigError> {
+        let key = |field: &str| format!("policy[{index}].{field}");
+        if let Err(refusal) = Pattern::parse(&self.names) {
+            return Err(ConfigError::Value { key: key("names"), rule: refusal.message });
+        }
+        check(&key("retention_records"), self.retention_records, 1, u64::MAX)?;
+        check(&key("retention_bytes"), self.retention_bytes, 1, u64::MAX)?;
+        check(&key("retention_ms"), self.retention_ms.unwrap_or(1), 1, u64::MAX)?;
+        check(&key("map_keys_max"), self.map_keys_max as u64, 0, 10_000_000)
+    }
+
+    pub(super) fn rule(&self) -> Option<(Pattern, Policy)> {
+        let policy = Policy {
+            retention_records: self.retention_records,
+            retention_bytes: self.retention_bytes,
+            retention_ms: self.retention_ms,
+            map_keys_max: self.map_keys_max,
+            ..Policy::default()
+        };
+        Some((Pattern::parse(&self.names).ok()?, policy))
+    }
+}

@@ -1,0 +1,16 @@
+//! Cells: versioned values, of which a watcher only ever needs the newest.
+//!
+//! * [`Counter`]: a number that is added to, set and reset.
+//! * [`Tally`]: a poll with declared options and one ballot per voter.
+//! * [`Keyed`]: the entries of a map or presence set, with what has changed since a version.
+//!
+//! A shard has one growing counter of versions. Every call that may change a cell is handed the
+//! stamp to use *if* something changes, so the versions of one cell grow but have holes.
+
+mod counter;
+mod keyed;
+mod tally;
+
+pub use counter::{Counted, Counter};
+pub use keyed::{Change, Changes, Encoded, Entry, Keyed};
+pub use tally::{Tally, VoteStatus, Voted, VoterId};

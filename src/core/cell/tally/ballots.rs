@@ -1,0 +1,158 @@
+//! The ballots of a tally: what each voter cast, with equal ballots stored once.
+//!
+//! Voters are many and distinct ballots few, so a voter costs 24 bytes in a hash table and a
+//! ballot costs its marks once, however many cast it.
+
+use alloc::boxed::Box;
+use core::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::VoterId;
+use crate::{HashMap, hash_map};
+
+/// Most voters that the numbers of ballots suffice for.
+pub(super) const VOTERS_MAX: usize = u32::MAX as usize;
+
+#[derive(Debug)]
+pub(super) struct Ballots {
+    voters: HashMap<VoterId, Cast>,
+    distinct: Slab<Ballot>,
+    /// Numbers of the distinct ballots, found by their marks.
+    by_marks: HashTable<u32>,
+    hasher: FixedState,
+}
+
+/// What a voter has cast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cast {
+    ballot: u32,
+    pub(super) revision: u32,
+}
+
+#[derive(Debug)]
+struct Ballot {
+    marks: Box<[u16]>,
+    voters: u32,
+}
+
+impl Ballots {
+    pub(super) fn new(hash_seed: u64) -> Self {
+        Self {
+            voters: hash_map(hash_seed),
+            distinct: Slab::new(),
+            by_marks: HashTable::new(),
+            hasher: FixedState::with_seed(hash_seed),
+        }
+    }
+
+    pub(super) fn voters(&self) -> usize {
+        self.voters.len()
+    }
+
+    pub(super) fn of_voter(&self, voter: &VoterId) -> Option<Cast> {
+        self.voters.get(voter).copied()
+    }
+
+    pub(super) fn marks(&self, cast: Cast) -> &[u16] {
+        self.distinct.get(cast.ballot as usize).map_or(&[], |ballot| &ballot.marks)
+    }
+
+    /// The distinct ballots, each with the number of its voters.
+    pub(super) fn distinct(&self) -> impl Iterator<Item = (&[u16], u64)> {
+        self.distinct.iter().map(|(_, ballot)| (&*ballot.marks, u64::from(ballot.voters)))
+    }
+
+    /// Stores a voter's ballot in place of an earlier one.
+    pub(super) fn cast(&mut self, voter: VoterId, marks: &[u16], revision: u32) {
+        let ballot = self.acquire(marks);
+        if let Some(earlier) = self.voters.insert(voter, Cast { ballot, revision }) {
+            self.release(earlier.ballot);
+        }
+    }
+
+    fn acquire(&mut self, marks: &[u16]) -> u32 {
+        let hash = self.hasher.hash_one(marks);
+        let distinct = &mut self.distinct;
+        let is_it = |id: &u32| distinct.get(*id as usize).is_some_and(|b| *b.marks == *marks);
+        if let Some(id) = self.by_marks.find(hash, is_it).copied() {
+            if let Some(ballot) = distinct.get_mut(id as usize) {
+                ballot.voters += 1;
+            }
+            return id;
+        }
+        // The callers stop at `VOTERS_MAX`, so every number fits.
+        let key = distinct.insert(Ballot { marks: marks.into(), voters: 1 });
+        let id = u32::try_from(key).unwrap_or(u32::MAX);
+        let hasher = &self.hasher;
+        self.by_marks.insert_unique(hash, id, |id| {
+            distinct.get(*id as usize).map_or(0, |ballot| hasher.hash_one(&*ballot.marks))
+        });
+        id
+    }
+
+    fn release(&mut self, id: u32) {
+        let Some(ballot) = self.distinct.get_mut(id as usize) else { return };
+        ballot.voters -= 1;
+        if ballot.voters > 0 {
+            return;
+        }
+        let hash = self.hasher.hash_one(&*ballot.marks);
+        if let Ok(entry) = self.by_marks.find_entry(hash, |other| *other == id) {
+            entry.remove();
+        }
+        self.distinct.remove(id as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn voter(number: u8) -> VoterId {
+        VoterId([number; 16])
+    }
+
+    #[test]
+    fn a_voter_takes_no_more_than_24_bytes() {
+        assert_eq!(size_of::<(VoterId, Cast)>(), 24);
+    }
+
+    #[test]
+    fn equal_ballots_are_stored_once_and_freed_with_their_last_voter() {
+        let mut ballots = Ballots::new(3);
+        for number in 0..100 {
+            ballots.cast(voter(number), &[u16::from(number) % 2, 7], 1);
+        }
+        assert_eq!(ballots.distinct().collect::<Vec<_>>(), [(&[0, 7][..], 50), (&[1, 7], 50)]);
+        for number in 0..100 {
+            ballots.cast(voter(number), &[1, 7], 2);
+        }
+        assert_eq!(ballots.distinct().collect::<Vec<_>>(), [(&[1, 7][..], 100)]);
+        assert_eq!((ballots.by_marks.len(), ballots.voters()), (1, 100));
+    }
+
+    #[test]
+    fn the_number_of_a_freed_ballot_is_used_again() {
+        let mut ballots = Ballots::new(3);
+        for mark in 0..10_000 {
+            ballots.cast(voter(1), &[mark], 1);
+        }
+        assert_eq!((ballots.distinct.len(), ballots.by_marks.len()), (1, 1));
+        assert!(ballots.distinct.capacity() < 8, "{}", ballots.distinct.capacity());
+        assert_eq!(ballots.marks(ballots.of_voter(&voter(1)).unwrap()), [9_999]);
+    }
+
+    #[test]
+    fn the_same_ballot_under_another_revision_stays_stored() {
+        let mut ballots = Ballots::new(3);
+        ballots.cast(voter(1), &[5], 1);
+        ballots.cast(voter(1), &[5], 9);
+        assert_eq!(ballots.distinct().collect::<Vec<_>>(), [(&[5][..], 1)]);
+        assert_eq!(ballots.of_voter(&voter(1)).unwrap().revision, 9);
+    }
+}

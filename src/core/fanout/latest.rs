@@ -1,0 +1,229 @@
+//! `latest` mode: the newest record per key, at most once per interval.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use tidewire_protocol::frame::{DeliverHeader, Position};
+
+use super::pull::{GAP_RETENTION, Pull};
+use super::selection::{Selection, SelectionKey};
+use super::session::Mode;
+use super::{CursorId, Dispatcher, Target, Turn};
+use crate::topic::{Batch, Slot, TopicId};
+
+/// Bytes of batches that one selection may look at: it must fit a frame.
+const SOURCE_BYTES_MAX: usize = 1024 * 1024;
+
+impl Dispatcher {
+    /// One turn of a conflated cursor in one topic.
+    pub(super) fn pull_topic_latest(
+        &mut self,
+        id: CursorId,
+        slot: usize,
+        sub: u32,
+        pull: &mut Pull<'_>,
+    ) -> Turn {
+        let Some((view, next)) = self.topic_place(id) else { return Turn::Ended };
+        let Some(view) = self.topics.get(view).filter(|view| view.ready) else {
+            return Turn::Done;
+        };
+        if next < view.ring.first() {
+            let turn = self.topic_gap(id, slot, sub, pull);
+            return if turn == Turn::Ended { turn } else { Turn::More };
+        }
+        let batches = within(view.ring.from(next));
+        if batches.is_empty() {
+            return Turn::Done;
+        }
+        let (name, epoch) = (view.name.clone(), view.epoch);
+        if !pull.has_room(self, slot, sub) {
+            return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
+        }
+        let from = self.reported(id).unwrap_or(next);
+        let chosen = self.newest_per_key(slot, sub, from, &batches);
+        if chosen.count == 0 {
+            self.advance(id, chosen.next, false);
+            return Turn::More;
+        }
+        let header = DeliverHeader {
+            sub,
+            topic: name.as_str(),
+            epoch,
+            from,
+            next: chosen.next,
+            time_ms: chosen.time_ms,
+            position: None,
+            offsets: chosen.offsets.as_deref(),
+            body_len: chosen.body.len(),
+        };
+        self.deliver(slot, sub, &header, &chosen.body, chosen.count, pull);
+        self.advance(id, chosen.next, true);
+        self.set_due(id, slot, sub);
+        self.wake_if_behind(id)
+    }
+
+    /// One turn of a conflated cursor in a shard: a delivery per topic that has changed.
+    pub(super) fn pull_pattern_latest(
+        &mut self,
+        id: CursorId,
+        slot: usize,
+        sub: u32,
+        pull: &mut Pull<'_>,
+    ) -> Turn {
+        let Some(Target::Pattern(target)) = self.cursors.get(id).map(|c| &c.target) else {
+            return Turn::Ended;
+        };
+        let (shard, pattern, position) = (target.shard, target.pattern, target.position);
+        let Some(view) = self.shards.get(usize::from(shard)) else { return Turn::Ended };
+        let (first, next, epoch) = (view.log.first(), view.log.next(), view.epoch);
+        let Some(start) = position.filter(|position| *position < next) else {
+            self.set_position(id, None);
+            return Turn::Done;
+        };
+        if !pull.has_room(self, slot, sub) {
+            return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
+        }
+        if start < first {
+            self.send_gap(sub, None, epoch, (start, first), GAP_RETENTION, pull);
+        }
+        let mut by_topic: BTreeMap<TopicId, Vec<Arc<Batch>>> = BTreeMap::new();
+        let (mut end, mut bytes) = (start.max(first), 0);
+        while let Some(Slot::Live(batch)) = self.next_slot(shard, &mut end, next) {
+            let matching = self.matching(shard, &batch.topic, batch.topic_id);
+            if matching.binary_search(&pattern).is_err() {
+                continue;
+            }
+            bytes += batch.body.len();
+            if bytes > SOURCE_BYTES_MAX && !by_topic.is_empty() {
+                end -= 1;
+                break;
+            }
+            by_topic.entry(batch.topic_id).or_default().push(batch);
+        }
+        let last = by_topic.len();
+        for (index, batches) in by_topic.values().enumerate() {
+            // Only the last of them moves the position, so a cut between two loses nothing.
+            let at = if index + 1 == last { end } else { start };
+            let position = Position(u64::from(shard), epoch, at);
+            self.deliver_newest(slot, sub, batches, position, pull);
+        }
+        if let Some(Target::Pattern(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) {
+            target.position = (end < next).then_some(end);
+            target.reported = if last > 0 { end } else { target.reported };
+        }
+        self.set_due(id, slot, sub);
+        if end < next { self.wake_later(id) } else { Turn::Done }
+    }
+
+    /// The slot at `end`, which moves on; batches that are gone are passed over, since a newer
+    /// record has superseded what they held.
+    fn next_slot(&self, shard: u16, end: &mut u64, next: u64) -> Option<Slot> {
+        let view = self.shards.get(usize::from(shard))?;
+        while *end < next {
+            let slot = view.log.slot(*end)?;
+            *end += 1;
+            if matches!(slot, Slot::Live(_)) {
+                return Some(slot.clone());
+            }
+        }
+        None
+    }
+
+    fn deliver_newest(
+        &mut self,
+        slot: usize,
+        sub: u32,
+        batches: &[Arc<Batch>],
+        position: Position,
+        pull: &mut Pull<'_>,
+    ) {
+        let Some(head) = batches.first() else { return };
+        let chosen = self.newest_per_key(slot, sub, head.base, batches);
+        let header = DeliverHeader {
+            sub,
+            topic: head.topic.as_str(),
+            epoch: head.epoch,
+            from: head.base,
+            next: chosen.next,
+            time_ms: chosen.time_ms,
+            position: Some(position),
+            offsets: chosen.offsets.as_deref(),
+            body_len: chosen.body.len(),
+        };
+        if chosen.count > 0 {
+            self.deliver(slot, sub, &header, &chosen.body, chosen.count, pull);
+        }
+    }
+
+    fn newest_per_key(
+        &mut self,
+        slot: usize,
+        sub: u32,
+        from: u64,
+        batches: &[Arc<Batch>],
+    ) -> Arc<Selection> {
+        let filter = self
+            .sessions
+            .get(slot)
+            .and_then(|session| session.subs.get(&sub))
+            .and_then(|entry| entry.filter.clone());
+        let key = SelectionKey {
+            shard: batches.first().map_or(0, |batch| batch.shard),
+            topic_id: batches.first().map_or(0, |batch| batch.topic_id),
+            from,
+            next: batches.last().map_or(from, |batch| batch.next()),
+            mode: Mode::Latest,
+            filter: filter.as_ref().map(|(id, _)| *id),
+        };
+        self.selections.find_or_build(key, batches, filter.as_ref().map(|(_, filter)| &**filter))
+    }
+
+    /// The next delivery is due at the next multiple of the interval, so that subscribers of the
+    /// same interval are served together and share their selections.
+    pub(super) fn set_due(&mut self, id: CursorId, slot: usize, sub: u32) {
+        let interval_ms = self
+            .sessions
+            .get(slot)
+            .and_then(|session| session.subs.get(&sub))
+            .map_or(0, |entry| entry.interval_ms);
+        let now_ms = self.now_ms;
+        if let Some(cursor) = self.cursors.get_mut(id)
+            && let Some(rounds) = now_ms.checked_div(interval_ms)
+        {
+            cursor.due_ms = (rounds + 1).saturating_mul(interval_ms);
+        }
+    }
+
+    fn wake_if_behind(&mut self, id: CursorId) -> Turn {
+        let behind = self
+            .topic_place(id)
+            .and_then(|(view, next)| self.topics.get(view).map(|view| next < view.ring.next()));
+        if behind == Some(true) { self.wake_later(id) } else { Turn::Done }
+    }
+
+    /// Ends the turn of a cursor that has more, but not before its time.
+    pub(super) fn wake_later(&mut self, id: CursorId) -> Turn {
+        let Some(cursor) = self.cursors.get_mut(id) else { return Turn::Ended };
+        if cursor.due_ms <= self.now_ms {
+            return Turn::More;
+        }
+        cursor.queued = false;
+        self.wake(id);
+        Turn::Blocked
+    }
+}
+
+/// The batches that one selection may look at: at least one, and together no more than a frame.
+fn within<'a>(batches: impl Iterator<Item = &'a Arc<Batch>>) -> Vec<Arc<Batch>> {
+    let mut bytes = 0;
+    let mut taken = Vec::new();
+    for batch in batches {
+        bytes += batch.body.len();
+        if bytes > SOURCE_BYTES_MAX && !taken.is_empty() {
+            break;
+        }
+        taken.push(Arc::clone(batch));
+    }
+    taken
+}

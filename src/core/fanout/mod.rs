@@ -1,0 +1,347 @@
+//! Fan-out: the dispatcher of one core.
+//!
+//! A dispatcher keeps a copy of what its connections follow: the rings of topics, the commit logs
+//! of shards if somebody follows a pattern, the newest values of cells. The bytes are shared with
+//! the shard that made them; only the order is kept again. A subscriber is a cursor in such a copy:
+//! it owns a position, no queue. When its connection is writable, [`Dispatcher::pull`] takes what
+//! lies between the position and the end.
+//!
+//! Events of a shard come in through [`Dispatcher::apply`], frames of a client through
+//! [`Dispatcher::request`], and what has to be told to shards goes out through
+//! [`Dispatcher::outgoing`].
+
+mod latest;
+mod pattern;
+mod pull;
+mod reply;
+mod request;
+mod selection;
+mod session;
+mod sink;
+mod subscribe;
+mod tick;
+mod view;
+mod watch;
+
+pub use request::HashVoter;
+pub use session::{Framing, SessionOptions};
+pub use sink::{Lane, Sink};
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use slab::Slab;
+use tidewire_protocol::frame::CellKind;
+use tidewire_protocol::options::Filter;
+use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
+
+use crate::shard::{Command, DispatcherId, SessionId};
+use crate::topic::{PatternIndex, TopicId};
+use crate::{HashMap, SHARDS, hash_map};
+use selection::Selections;
+use session::Session;
+use view::{CellView, ShardView, TopicView};
+
+pub(crate) type CursorId = usize;
+
+/// The bounds of a dispatcher's connections.
+#[derive(Clone, Debug)]
+pub struct FanoutLimits {
+    /// Subscriptions and watches of one connection.
+    pub subscriptions_max: usize,
+    /// Unanswered requests of one connection.
+    pub in_flight_max: usize,
+    /// Bytes of unwritten replies beyond which a connection's requests are not read.
+    pub outbox_bytes_max: usize,
+    /// The server pings after so long without anything received.
+    pub heartbeat_ms: u64,
+}
+
+impl Default for FanoutLimits {
+    fn default() -> Self {
+        Self {
+            subscriptions_max: 4096,
+            in_flight_max: 1024,
+            outbox_bytes_max: 256 * 1024,
+            heartbeat_ms: 25_000,
+        }
+    }
+}
+
+/// Counts since the start, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FanoutStats {
+    /// DELIVER frames sent.
+    pub deliveries: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of bodies in them.
+    pub body_bytes: u64,
+    /// UPDATE frames sent.
+    pub updates: u64,
+    /// GAP frames sent.
+    pub gaps: u64,
+    /// Requests refused.
+    pub refusals: u64,
+}
+
+/// The dispatcher of one core. See the module's documentation.
+#[derive(Debug)]
+pub struct Dispatcher {
+    id: DispatcherId,
+    seed: u64,
+    limits: FanoutLimits,
+    now_ms: u64,
+    generation: u32,
+    sessions: Slab<Session>,
+    cursors: Slab<Cursor>,
+    topics: Slab<TopicView>,
+    topic_names: HashMap<Name, usize>,
+    topic_ids: HashMap<(u16, TopicId), usize>,
+    shards: Vec<ShardView>,
+    patterns: PatternIndex,
+    cells: Slab<CellView>,
+    cell_names: HashMap<(CellKind, Name), usize>,
+    filters: Slab<(Filter, usize)>,
+    selections: Selections,
+    timers: BTreeSet<(u64, CursorId)>,
+    /// Subscriptions on patterns that wait for the snapshots of the shards.
+    waiting: Vec<(SessionId, u32, tidewire_protocol::frame::Start)>,
+    ready: VecDeque<usize>,
+    outgoing: VecDeque<(u16, Command)>,
+    closing: Vec<(SessionId, Refusal)>,
+    next_tick_ms: u64,
+    stats: FanoutStats,
+}
+
+/// A place in a topic, a shard or a cell's history, and who it belongs to.
+#[derive(Debug)]
+struct Cursor {
+    session: usize,
+    sub: u32,
+    /// Place in the list of the view's followers.
+    at: usize,
+    /// Whether it stands in its session's queue.
+    queued: bool,
+    /// Not before this time (conflation).
+    due_ms: u64,
+    timer_ms: Option<u64>,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Target {
+    Topic(subscribe::TopicCursor),
+    Pattern(pattern::PatternCursor),
+    Watch(watch::WatchCursor),
+}
+
+/// How a cursor's turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// It has caught up.
+    Done,
+    /// It has more to send.
+    More,
+    /// It waits: for credit, for its lane or for time.
+    Blocked,
+    /// Its subscription is over.
+    Ended,
+}
+
+impl Dispatcher {
+    /// A dispatcher without connections.
+    #[must_use]
+    pub fn new(id: DispatcherId, seed: u64, limits: FanoutLimits) -> Self {
+        Self {
+            id,
+            seed,
+            limits,
+            now_ms: 0,
+            generation: 0,
+            sessions: Slab::new(),
+            cursors: Slab::new(),
+            topics: Slab::new(),
+            topic_names: hash_map(seed),
+            topic_ids: hash_map(seed),
+            shards: (0..SHARDS).map(|shard| ShardView::new(shard, seed)).collect(),
+            patterns: PatternIndex::new(seed),
+            cells: Slab::new(),
+            cell_names: hash_map(seed),
+            filters: Slab::new(),
+            selections: Selections::new(seed),
+            timers: BTreeSet::new(),
+            waiting: Vec::new(),
+            ready: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            closing: Vec::new(),
+            next_tick_ms: 0,
+            stats: FanoutStats::default(),
+        }
+    }
+
+    /// Takes a new connection in, after its HELLO.
+    pub fn open(&mut self, options: SessionOptions, now_ms: u64) -> SessionId {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.sessions.vacant_entry();
+        let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
+        let id = SessionId { dispatcher: self.id, slot, generation: self.generation };
+        entry.insert(Session::new(id, options, hash_map(self.seed), self.now_ms));
+        id
+    }
+
+    /// Forgets a connection: its subscriptions, watches and presence end.
+    pub fn close(&mut self, id: SessionId) {
+        let Some(slot) = self.slot(id) else { return };
+        let subs: Vec<u32> =
+            self.sessions.get(slot).map(|s| s.subs.keys().copied().collect()).unwrap_or_default();
+        for sub in subs {
+            self.end_sub(slot, sub);
+        }
+        let session = self.sessions.remove(slot);
+        for shard in session.present {
+            self.outgoing.push_back((shard, Command::SessionEnded(id)));
+        }
+        self.waiting.retain(|(waiting, _, _)| *waiting != id);
+    }
+
+    /// Queues a frame for a connection, on this stream.
+    pub fn send(&mut self, id: SessionId, stream: u16, frame: &ServerFrame) {
+        let Some(slot) = self.slot(id) else { return };
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.push(stream, frame);
+        }
+        self.mark_ready(slot);
+    }
+
+    /// Whether the connection's next request may be read: replies are not piling up.
+    #[must_use]
+    pub fn may_read(&self, id: SessionId) -> bool {
+        self.slot(id).and_then(|slot| self.sessions.get(slot)).is_none_or(|session| {
+            session.in_flight < self.limits.in_flight_max
+                && session.outbox_len() < self.limits.outbox_bytes_max
+        })
+    }
+
+    /// Something was received from the connection.
+    pub fn heard(&mut self, id: SessionId, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        if let Some(session) = self.slot(id).and_then(|slot| self.sessions.get_mut(slot)) {
+            session.received_ms = self.now_ms;
+            session.pinged = false;
+        }
+    }
+
+    /// The next connection that has something to send.
+    pub fn next_ready(&mut self) -> Option<SessionId> {
+        loop {
+            let slot = self.ready.pop_front()?;
+            if let Some(session) = self.sessions.get_mut(slot)
+                && session.queued
+            {
+                session.queued = false;
+                return Some(session.id);
+            }
+        }
+    }
+
+    /// Commands for shards, in order. Bounded by the number of subscriptions: each thing that is
+    /// followed has at most one command under way.
+    pub fn outgoing(&mut self) -> Option<(u16, Command)> {
+        self.outgoing.pop_front()
+    }
+
+    /// Connections that the server has to close, and why.
+    pub fn take_closing(&mut self) -> Vec<(SessionId, Refusal)> {
+        core::mem::take(&mut self.closing)
+    }
+
+    /// Number of connections.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// All connections.
+    pub fn session_ids(&self) -> impl Iterator<Item = SessionId> {
+        self.sessions.iter().map(|(_, session)| session.id)
+    }
+
+    /// Number of subscriptions and watches.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.sessions.iter().map(|(_, session)| session.subs.len()).sum()
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn stats(&self) -> FanoutStats {
+        self.stats
+    }
+
+    fn slot(&self, id: SessionId) -> Option<usize> {
+        let slot = id.slot as usize;
+        self.sessions.get(slot).filter(|session| session.id == id).map(|_| slot)
+    }
+
+    fn mark_ready(&mut self, slot: usize) {
+        if let Some(session) = self.sessions.get_mut(slot)
+            && !session.queued
+        {
+            session.queued = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Puts a cursor into its session's queue, or sets its timer if it is not due yet.
+    fn wake(&mut self, id: CursorId) {
+        let Some(cursor) = self.cursors.get_mut(id) else { return };
+        if cursor.queued {
+            return;
+        }
+        if cursor.due_ms > self.now_ms {
+            if cursor.timer_ms.is_none() {
+                cursor.timer_ms = Some(cursor.due_ms);
+                self.timers.insert((cursor.due_ms, id));
+            }
+            return;
+        }
+        cursor.queued = true;
+        let slot = cursor.session;
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.queue.push_back(id);
+        }
+        self.mark_ready(slot);
+    }
+
+    /// The bounded number of filters in use are kept by value, so that equal ones share their
+    /// selections.
+    fn intern_filter(&mut self, filter: &Filter) -> u32 {
+        let known = self.filters.iter_mut().find(|(_, (known, _))| known == filter);
+        let id = match known {
+            Some((id, (_, users))) => {
+                *users += 1;
+                id
+            }
+            None => self.filters.insert((filter.clone(), 1)),
+        };
+        u32::try_from(id).unwrap_or(u32::MAX)
+    }
+
+    fn release_filter(&mut self, id: u32) {
+        let id = id as usize;
+        if let Some((_, users)) = self.filters.get_mut(id) {
+            *users -= 1;
+            if *users == 0 {
+                self.filters.remove(id);
+                // The number may be used for another filter.
+                self.selections = Selections::new(self.seed);
+            }
+        }
+    }
+}
+
+fn invalid(message: alloc::string::String) -> Refusal {
+    Refusal::new(ErrorCode::InvalidArgument, message)
+}

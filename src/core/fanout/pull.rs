@@ -1,0 +1,363 @@
+//! Pulling: a connection that is writable takes what its cursors have for it.
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use tidewire_protocol::frame::{CellKind, DeliverHeader};
+use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
+
+use super::selection::SelectionKey;
+use super::session::{Mode, OnGap};
+use super::sink::{Lane, Sink};
+use super::{CursorId, Dispatcher, Target, Turn};
+use crate::shard::SessionId;
+use crate::topic::Batch;
+
+/// Bytes that one cursor may send before the next one of its connection has its turn.
+const TURN_BYTES: i64 = 64 * 1024;
+/// Cost of a frame beyond its body, so that small frames count as well.
+const FRAME_COST_BYTES: i64 = 32;
+/// Records without a match after which a filtered subscription hears of its progress.
+const PROGRESS_RECORDS: u64 = 10_000;
+
+/// Retention removed the records before the subscriber took them.
+pub(super) const GAP_RETENTION: u64 = 0;
+/// The subscription asked to jump to the newest record.
+pub(super) const GAP_JUMPED: u64 = 2;
+
+/// One pull's outbound side and what is left of its budget.
+pub(super) struct Pull<'a> {
+    sink: &'a mut dyn Sink,
+    /// Bytes that this pull may still send.
+    pub(super) budget: i64,
+    /// Bytes that this turn may still send.
+    turn: i64,
+    pub(super) head: &'a mut Vec<u8>,
+}
+
+impl Pull<'_> {
+    /// Whether a subscription may send a frame now.
+    pub(super) fn has_room(&mut self, dispatcher: &Dispatcher, slot: usize, sub: u32) -> bool {
+        let credit = dispatcher
+            .sessions
+            .get(slot)
+            .and_then(|session| session.subs.get(&sub))
+            .and_then(|entry| entry.credit);
+        self.budget > 0
+            && credit.is_none_or(|credit| credit > 0)
+            && self.sink.is_open(Lane::Sub(sub))
+    }
+
+    /// Sends the frame whose head has been written, and `shared` behind it.
+    pub(super) fn send(&mut self, sub: u32, shared: &Bytes) {
+        self.send_on(Lane::Sub(sub), shared);
+    }
+
+    pub(super) fn send_on(&mut self, lane: Lane, shared: &Bytes) {
+        self.sink.frame(lane, self.head, shared);
+        let cost = i64::try_from(shared.len()).unwrap_or(i64::MAX).saturating_add(FRAME_COST_BYTES);
+        self.budget = self.budget.saturating_sub(cost);
+        self.turn = self.turn.saturating_sub(cost);
+    }
+
+    pub(super) fn send_frame(&mut self, sub: u32, frame: &ServerFrame) {
+        self.head.clear();
+        frame.encode(self.head);
+        self.send(sub, &Bytes::new());
+    }
+}
+
+impl Dispatcher {
+    /// Lets a connection take up to about `budget` bytes: first its replies, then its cursors in
+    /// turn. Returns whether there is more. `head` is scratch memory.
+    pub fn pull(
+        &mut self,
+        id: SessionId,
+        budget: usize,
+        now_ms: u64,
+        head: &mut Vec<u8>,
+        sink: &mut dyn Sink,
+    ) -> bool {
+        self.now_ms = self.now_ms.max(now_ms);
+        let Some(slot) = self.slot(id) else { return false };
+        let budget = i64::try_from(budget).unwrap_or(i64::MAX);
+        let mut pull = Pull { sink, budget, turn: 0, head };
+        self.pull_replies(slot, &mut pull);
+        while pull.budget > 0 {
+            let Some(session) = self.sessions.get_mut(slot) else { return false };
+            let Some(cursor) = session.queue.pop_front() else { break };
+            pull.turn = TURN_BYTES;
+            let turn = self.turn(cursor, &mut pull);
+            self.end_turn(slot, cursor, turn);
+        }
+        // A turn may have ended subscriptions.
+        self.pull_replies(slot, &mut pull);
+        let Some(session) = self.sessions.get(slot) else { return false };
+        let more = session.has_work();
+        if more {
+            self.mark_ready(slot);
+        }
+        more
+    }
+
+    fn pull_replies(&mut self, slot: usize, pull: &mut Pull<'_>) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        for sub in core::mem::take(&mut session.ended) {
+            pull.sink.finish(sub);
+        }
+        session.drain_outbox(|stream, frames| pull.sink.control(stream, frames));
+        for (sub, progress) in core::mem::take(&mut session.progress) {
+            pull.send_frame(sub, &progress);
+        }
+    }
+
+    fn end_turn(&mut self, slot: usize, id: CursorId, turn: Turn) {
+        match turn {
+            Turn::More => {
+                if let Some(session) = self.sessions.get_mut(slot) {
+                    session.queue.push_back(id);
+                }
+            }
+            Turn::Done | Turn::Blocked => {
+                if let Some(cursor) = self.cursors.get_mut(id) {
+                    cursor.queued = false;
+                }
+            }
+            Turn::Ended => {}
+        }
+    }
+
+    fn turn(&mut self, id: CursorId, pull: &mut Pull<'_>) -> Turn {
+        let Some(cursor) = self.cursors.get_mut(id) else { return Turn::Ended };
+        if cursor.due_ms > self.now_ms {
+            cursor.queued = false;
+            self.wake(id);
+            return Turn::Blocked;
+        }
+        let (slot, sub) = (cursor.session, cursor.sub);
+        let Some(entry) = self.sessions.get_mut(slot).and_then(|s| s.subs.get_mut(&sub)) else {
+            return Turn::Ended;
+        };
+        if let Some(opening) = entry.opening.take() {
+            *pull.head = opening;
+            pull.send(sub, &Bytes::new());
+        }
+        let mode = entry.mode;
+        match (&self.cursors.get(id).map(|cursor| &cursor.target), mode) {
+            (Some(Target::Topic(_)), Mode::Every) => self.pull_topic(id, slot, sub, pull),
+            (Some(Target::Topic(_)), Mode::Latest) => self.pull_topic_latest(id, slot, sub, pull),
+            (Some(Target::Pattern(_)), Mode::Every) => self.pull_pattern(id, pull),
+            (Some(Target::Pattern(_)), Mode::Latest) => {
+                self.pull_pattern_latest(id, slot, sub, pull)
+            }
+            (Some(Target::Watch(_)), _) => self.pull_watch(id, slot, sub, pull),
+            (None, _) => Turn::Ended,
+        }
+    }
+
+    /// One turn of a cursor that takes every record of a topic.
+    fn pull_topic(&mut self, id: CursorId, slot: usize, sub: u32, pull: &mut Pull<'_>) -> Turn {
+        loop {
+            let Some((view, next)) = self.topic_place(id) else { return Turn::Ended };
+            let Some(view) = self.topics.get(view).filter(|view| view.ready) else {
+                return Turn::Done;
+            };
+            if next < view.ring.first() {
+                if self.topic_gap(id, slot, sub, pull) == Turn::Ended {
+                    return Turn::Ended;
+                }
+                continue;
+            }
+            let Some(batch) = view.ring.find(next).cloned() else { return Turn::Done };
+            if !pull.has_room(self, slot, sub) {
+                return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
+            }
+            if pull.turn <= 0 {
+                return Turn::More;
+            }
+            self.deliver_batch(id, slot, sub, &batch, next, pull);
+        }
+    }
+
+    pub(super) fn topic_place(&self, id: CursorId) -> Option<(usize, u64)> {
+        match &self.cursors.get(id)?.target {
+            Target::Topic(target) if target.start.is_none() => Some((target.view, target.next)),
+            Target::Topic(_) | Target::Pattern(_) | Target::Watch(_) => None,
+        }
+    }
+
+    fn deliver_batch(
+        &mut self,
+        id: CursorId,
+        slot: usize,
+        sub: u32,
+        batch: &Arc<Batch>,
+        from: u64,
+        pull: &mut Pull<'_>,
+    ) {
+        let filter = self
+            .sessions
+            .get(slot)
+            .and_then(|session| session.subs.get(&sub))
+            .and_then(|entry| entry.filter.clone());
+        let mut header = DeliverHeader {
+            sub,
+            topic: batch.topic.as_str(),
+            epoch: batch.epoch,
+            from,
+            next: batch.next(),
+            time_ms: batch.time_ms,
+            position: None,
+            offsets: None,
+            body_len: 0,
+        };
+        let Some((filter_id, filter)) = filter else {
+            let body = if from == batch.base { batch.body.clone() } else { batch.body_from(from) };
+            header.body_len = body.len();
+            self.deliver(slot, sub, &header, &body, batch.next() - from, pull);
+            return self.advance(id, batch.next(), true);
+        };
+        let key = SelectionKey {
+            shard: batch.shard,
+            topic_id: batch.topic_id,
+            from,
+            next: batch.next(),
+            mode: Mode::Every,
+            filter: Some(filter_id),
+        };
+        let batches = core::slice::from_ref(batch);
+        let chosen = self.selections.find_or_build(key, batches, Some(&filter));
+        if chosen.count > 0 {
+            // Records that were passed over belong to the range, so that ranges leave no hole.
+            let reported = self.reported(id).unwrap_or(from);
+            let behind = from - reported;
+            let shifted: Option<Vec<u64>> = match &chosen.offsets {
+                Some(offsets) => Some(offsets.iter().map(|offset| offset + behind).collect()),
+                None if behind > 0 => Some((behind..behind + chosen.count).collect()),
+                None => None,
+            };
+            header.from = reported;
+            header.offsets = shifted.as_deref();
+            header.body_len = chosen.body.len();
+            self.deliver(slot, sub, &header, &chosen.body, chosen.count, pull);
+            return self.advance(id, batch.next(), true);
+        }
+        self.advance(id, batch.next(), false);
+        if self.reported(id).is_some_and(|reported| batch.next() - reported >= PROGRESS_RECORDS)
+            && let Some(progress) = self.topic_progress(id)
+        {
+            pull.send_frame(sub, &progress);
+        }
+    }
+
+    pub(super) fn reported(&self, id: CursorId) -> Option<u64> {
+        match &self.cursors.get(id)?.target {
+            Target::Topic(target) => Some(target.reported),
+            Target::Pattern(_) | Target::Watch(_) => None,
+        }
+    }
+
+    /// Moves a cursor on; `reported`: the client has been told.
+    pub(super) fn advance(&mut self, id: CursorId, next: u64, reported: bool) {
+        if let Some(Target::Topic(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) {
+            target.next = next;
+            if reported {
+                target.reported = next;
+            }
+        }
+    }
+
+    /// Tells how far a filtered subscription has come without a match.
+    pub(super) fn topic_progress(&mut self, id: CursorId) -> Option<ServerFrame> {
+        let cursor = self.cursors.get_mut(id)?;
+        let Target::Topic(target) = &mut cursor.target else { return None };
+        let view = self.topics.get(target.view).filter(|view| view.ready)?;
+        if target.start.is_some() || target.next == target.reported {
+            return None;
+        }
+        target.reported = target.next;
+        Some(ServerFrame::Progress {
+            sub: cursor.sub,
+            topic: Some(view.name.clone()),
+            epoch: view.epoch,
+            next: target.next,
+            position: None,
+        })
+    }
+
+    /// The cursor has fallen off what the topic keeps.
+    pub(super) fn topic_gap(
+        &mut self,
+        id: CursorId,
+        slot: usize,
+        sub: u32,
+        pull: &mut Pull<'_>,
+    ) -> Turn {
+        let Some((view, next)) = self.topic_place(id) else { return Turn::Ended };
+        let Some(view) = self.topics.get(view) else { return Turn::Ended };
+        let (name, epoch) = (view.name.clone(), view.epoch);
+        let (first, newest) = (view.ring.first(), view.ring.next());
+        let from = self.reported(id).unwrap_or(next).min(next);
+        let on_gap = self
+            .sessions
+            .get(slot)
+            .and_then(|session| session.subs.get(&sub))
+            .map_or(OnGap::Continue, |entry| entry.on_gap);
+        let (to, reason) = match on_gap {
+            OnGap::Continue => (first, GAP_RETENTION),
+            OnGap::Newest => (newest, GAP_JUMPED),
+            OnGap::End => {
+                let missing = format!("topic '{name}', records {next} to {first}");
+                self.end_at_gap(slot, sub, &missing);
+                return Turn::Ended;
+            }
+        };
+        if from < next
+            && let Some(progress) = self.topic_progress(id)
+        {
+            pull.send_frame(sub, &progress);
+        }
+        self.send_gap(sub, Some(name), epoch, (next, to), reason, pull);
+        self.advance(id, to, true);
+        Turn::More
+    }
+
+    pub(super) fn send_gap(
+        &mut self,
+        sub: u32,
+        topic: Option<Name>,
+        epoch: u64,
+        (from, next): (u64, u64),
+        reason: u64,
+        pull: &mut Pull<'_>,
+    ) {
+        self.stats.gaps += 1;
+        pull.send_frame(sub, &ServerFrame::Gap { sub, topic, epoch, from, next, reason });
+    }
+
+    /// The subscription has asked to be ended at a gap.
+    pub(super) fn end_at_gap(&mut self, slot: usize, sub: u32, missing: &str) {
+        let refusal = Refusal::new(
+            ErrorCode::TooSlow,
+            format!("subscription {sub} is ended: it fell behind what is kept ({missing})"),
+        );
+        let mut frame = ServerFrame::refuse(0, refusal);
+        if let ServerFrame::Error { sub: ended, .. } = &mut frame {
+            *ended = Some(sub);
+        }
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.push(0, &frame);
+        }
+        self.end_sub(slot, sub);
+    }
+
+    /// Whether a kind of cell can be watched.
+    pub(super) fn can_watch(kind: CellKind) -> bool {
+        match kind {
+            CellKind::Counter | CellKind::Tally | CellKind::Map | CellKind::Presence => true,
+            CellKind::Topic | CellKind::Rounds => false,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Replies of shards, as frames in the outbox of the connection that asked.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use tidewire_protocol::frame::{AckLevel, put_entry};
+use tidewire_protocol::tally::Standings;
+use tidewire_protocol::{ServerFrame, wire};
+
+use super::Dispatcher;
+use crate::shard::{KeyedEntry, Reply, SessionId, Value};
+
+impl Dispatcher {
+    pub(super) fn answer(&mut self, id: SessionId, stream: u16, req: u64, reply: Reply) {
+        let Some(slot) = self.slot(id) else { return };
+        if matches!(reply, Reply::Refused(_)) {
+            self.stats.refusals += 1;
+        }
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        session.in_flight = session.in_flight.saturating_sub(1);
+        if req != 0
+            && let Some(frame) = frame_of(req, reply)
+        {
+            session.push(stream, &frame);
+        }
+        self.mark_ready(slot);
+    }
+}
+
+fn frame_of(req: u64, reply: Reply) -> Option<ServerFrame> {
+    Some(match reply {
+        Reply::Silent => return None,
+        Reply::Refused(refusal) => ServerFrame::refuse(req, refusal),
+        Reply::Published { epoch, offset } => {
+            let level = AckLevel::Memory as u64;
+            ServerFrame::PubAck { req, epoch, offset: Some(offset), level }
+        }
+        Reply::Counted { epoch, counted } => ServerFrame::Counted {
+            req,
+            epoch,
+            version: counted.version,
+            value: counted.value,
+            applied: counted.applied,
+            duplicate: counted.duplicate,
+        },
+        Reply::Voted { epoch, voted } => ServerFrame::Voted {
+            req,
+            epoch,
+            version: voted.version,
+            status: voted.status as u64,
+            revision: voted.revision,
+        },
+        Reply::Tally(result) => ServerFrame::Ok { req, result: Some(encoded(&result)) },
+        Reply::Done => ServerFrame::Ok { req, result: None },
+        Reply::Value { kind, epoch, version, value } => {
+            ServerFrame::Value { req, kind: kind as u64, epoch, version, value: value_of(value) }
+        }
+    })
+}
+
+fn value_of(value: Value) -> Option<Bytes> {
+    Some(match value {
+        Value::Absent => return None,
+        Value::Counter(value) => encoded(&value),
+        Value::Standings(standings, info) => {
+            let (options, rules) = (Some(info.options), Some(info.rules));
+            encoded(&Standings { options, rules, ..standings })
+        }
+        Value::Rounds(rounds) => encoded(&rounds),
+        Value::Entries(entries) => entries_of(&entries),
+        Value::Bytes(bytes) => {
+            let mut out = Vec::with_capacity(bytes.len() + 5);
+            wire::put_bin(&mut out, &bytes);
+            out.into()
+        }
+        Value::Topic(info) => encoded(&info),
+    })
+}
+
+fn entries_of(entries: &[KeyedEntry]) -> Bytes {
+    let mut out = Vec::new();
+    wire::put_array(&mut out, entries.len());
+    for entry in entries {
+        put_entry(&mut out, &entry.key, entry.version, entry.value.as_deref());
+    }
+    out.into()
+}
+
+fn encoded<T: serde::Serialize>(value: &T) -> Bytes {
+    let mut out = Vec::new();
+    wire::put_value(&mut out, value);
+    out.into()
+}

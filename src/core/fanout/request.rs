@@ -1,0 +1,229 @@
+//! Frames of clients: what the dispatcher does itself, and what becomes a command for a shard.
+
+use alloc::format;
+use alloc::string::String;
+
+use bytes::Bytes;
+use tidewire_protocol::frame::{BadFrame, CellKind, PresenceOp};
+use tidewire_protocol::options::PublishOptions;
+use tidewire_protocol::record::{KEY_BYTES_MAX, validate};
+use tidewire_protocol::{ClientFrame, ErrorCode, Name, Refusal, ServerFrame};
+
+use super::{Dispatcher, invalid};
+use crate::cell::VoterId;
+use crate::shard::{Command, Origin, Request, SessionId};
+use crate::shard_of;
+
+/// Largest request id: what a JavaScript number holds exactly.
+const REQUEST_ID_MAX: u64 = (1 << 53) - 1;
+/// Longest name of a voter or a member in bytes.
+const PERSON_BYTES_MAX: usize = 256;
+/// Largest data of a member in bytes.
+const MEMBER_DATA_BYTES_MAX: usize = 4096;
+/// Longest idempotence key of a counter in bytes.
+const IDEMPOTENCE_BYTES_MAX: usize = 64;
+
+/// Makes the keyed hash of a voter that the core works with.
+pub type HashVoter<'a> = &'a dyn Fn(&Name, &str) -> VoterId;
+
+impl Dispatcher {
+    /// Takes one frame of a connection, after its HELLO. What a shard has to do is returned, with
+    /// the shard's number; the caller sends it there before it takes the next frame.
+    pub fn request(
+        &mut self,
+        id: SessionId,
+        stream: u16,
+        frame: Result<ClientFrame, BadFrame>,
+        hash_voter: HashVoter<'_>,
+    ) -> Option<(u16, Command)> {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(BadFrame { req, refusal }) => {
+                self.refuse(Origin { session: id, stream, req }, refusal, true);
+                return None;
+            }
+        };
+        match frame {
+            ClientFrame::Hello { .. } => {
+                let refusal = Refusal::new(ErrorCode::HelloRequired, "HELLO comes once only");
+                self.refuse(Origin { session: id, stream, req: 0 }, refusal, true);
+                None
+            }
+            ClientFrame::Ping { nonce } => {
+                self.send(id, stream, &ServerFrame::Pong { nonce });
+                None
+            }
+            ClientFrame::Pong { .. } => None,
+            ClientFrame::Credit { sub, bytes } => {
+                self.credit(id, sub, bytes);
+                None
+            }
+            request => {
+                let origin = Origin { session: id, stream, req: request_id(&request) };
+                match self.admit(origin, request, hash_voter) {
+                    Ok(command) => command,
+                    Err(refusal) => {
+                        self.refuse(origin, refusal, false);
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers a refusal; one without a request id is sent only if it concerns the envelope.
+    fn refuse(&mut self, origin: Origin, refusal: Refusal, even_without_id: bool) {
+        self.stats.refusals += 1;
+        if origin.req != 0 || even_without_id {
+            self.send(origin.session, origin.stream, &ServerFrame::refuse(origin.req, refusal));
+        }
+    }
+
+    fn admit(
+        &mut self,
+        origin: Origin,
+        frame: ClientFrame,
+        hash_voter: HashVoter<'_>,
+    ) -> Result<Option<(u16, Command)>, Refusal> {
+        if origin.req > REQUEST_ID_MAX {
+            return Err(invalid(format!("req: a request id is at most {REQUEST_ID_MAX}")));
+        }
+        match frame {
+            ClientFrame::Subscribe { sub, pattern, start, options, .. } => {
+                self.subscribe(origin, sub, &pattern, start, &options)?;
+                Ok(None)
+            }
+            ClientFrame::Unsubscribe { req, sub } => {
+                self.unsubscribe(origin, sub)?;
+                self.send(origin.session, origin.stream, &ServerFrame::Ok { req, result: None });
+                Ok(None)
+            }
+            ClientFrame::Watch { sub, kind, name, options, .. } => {
+                self.watch(origin, sub, kind, &name, options)?;
+                Ok(None)
+            }
+            request => {
+                let Some((name, request)) = shard_request(request, hash_voter)? else {
+                    return Ok(None);
+                };
+                let shard = shard_of(&name);
+                if let Some(session) =
+                    self.slot(origin.session).and_then(|slot| self.sessions.get_mut(slot))
+                {
+                    session.in_flight += 1;
+                    if matches!(request, Request::Presence { op: PresenceOp::Join, .. }) {
+                        session.present.insert(shard);
+                    }
+                }
+                Ok(Some((shard, Command::Request(origin, request))))
+            }
+        }
+    }
+}
+
+fn request_id(frame: &ClientFrame) -> u64 {
+    match frame {
+        ClientFrame::Publish { req, .. }
+        | ClientFrame::Subscribe { req, .. }
+        | ClientFrame::Unsubscribe { req, .. }
+        | ClientFrame::Incr { req, .. }
+        | ClientFrame::Vote { req, .. }
+        | ClientFrame::Get { req, .. }
+        | ClientFrame::Watch { req, .. }
+        | ClientFrame::Presence { req, .. }
+        | ClientFrame::Tally { req, .. } => *req,
+        ClientFrame::Hello { .. }
+        | ClientFrame::Ping { .. }
+        | ClientFrame::Pong { .. }
+        | ClientFrame::Credit { .. } => 0,
+    }
+}
+
+/// The shard's form of a request, and the name that decides which shard.
+fn shard_request(
+    frame: ClientFrame,
+    hash_voter: HashVoter<'_>,
+) -> Result<Option<(Name, Request)>, Refusal> {
+    Ok(Some(match frame {
+        ClientFrame::Publish { topic, ack, body, options, .. } => {
+            writable(&topic)?;
+            let ttl_ms = check_publish(&options)?;
+            let count = validate(&body)? as u64;
+            (topic.clone(), Request::Publish { topic, ack, body, count, ttl_ms })
+        }
+        ClientFrame::Incr { counter, op, operand, options, .. } => {
+            writable(&counter)?;
+            if let Some(id) = &options.id {
+                check_len("option 'id'", id, IDEMPOTENCE_BYTES_MAX)?;
+            }
+            (counter.clone(), Request::Counter { name: counter, op, operand, options })
+        }
+        ClientFrame::Vote { tally, voter, choices, revision, .. } => {
+            check_len("voter", &voter, PERSON_BYTES_MAX)?;
+            let voter = hash_voter(&tally, &voter);
+            (tally.clone(), Request::Vote { tally, voter, choices, revision })
+        }
+        ClientFrame::Tally { op, tally, rules, .. } => {
+            writable(&tally)?;
+            (tally.clone(), Request::Tally { name: tally, op, rules })
+        }
+        ClientFrame::Get { kind, name, key, .. } => {
+            if let Some(key) = &key {
+                if !matches!(kind, CellKind::Map | CellKind::Presence) {
+                    return Err(invalid(format!("'{name}': a {} has no keys", kind.as_str())));
+                }
+                check_len("key", key, KEY_BYTES_MAX)?;
+            }
+            (name.clone(), Request::Get { kind, name, key })
+        }
+        ClientFrame::Presence { op, name, member, data, .. } => {
+            writable(&name)?;
+            check_len("member", &member, PERSON_BYTES_MAX)?;
+            let data = data.map_or_else(Bytes::new, |data| Bytes::copy_from_slice(&data));
+            if data.len() > MEMBER_DATA_BYTES_MAX {
+                let rule = format!("data: at most {MEMBER_DATA_BYTES_MAX} bytes");
+                return Err(invalid(rule));
+            }
+            (name.clone(), Request::Presence { name, op, member, data })
+        }
+        ClientFrame::Hello { .. }
+        | ClientFrame::Ping { .. }
+        | ClientFrame::Pong { .. }
+        | ClientFrame::Credit { .. }
+        | ClientFrame::Subscribe { .. }
+        | ClientFrame::Unsubscribe { .. }
+        | ClientFrame::Watch { .. } => return Ok(None),
+    }))
+}
+
+fn check_publish(options: &PublishOptions) -> Result<Option<u64>, Refusal> {
+    let reserved = [
+        ("producer", options.producer),
+        ("sequence", options.sequence),
+        ("expected_offset", options.expected_offset),
+    ];
+    for (option, value) in reserved {
+        if value.is_some() {
+            let message = format!("option '{option}' is not offered by this server");
+            return Err(Refusal::new(ErrorCode::Unsupported, message));
+        }
+    }
+    Ok(options.ttl_ms)
+}
+
+fn writable(name: &Name) -> Result<(), Refusal> {
+    if name.is_system() {
+        let message = format!("'{name}': names that start with '$' belong to the server");
+        return Err(Refusal::new(ErrorCode::Forbidden, message));
+    }
+    Ok(())
+}
+
+fn check_len(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
+    if text.is_empty() || text.len() > max {
+        let len = text.len();
+        let message: String = format!("{what}: 1 to {max} bytes, this one has {len}");
+        return Err(invalid(message));
+    }
+    Ok(())
+}

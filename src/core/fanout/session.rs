@@ -1,0 +1,166 @@
+//! A connection as its dispatcher knows it.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use tidewire_protocol::frame::length_prefix;
+use tidewire_protocol::options::Filter;
+use tidewire_protocol::{Refusal, ServerFrame};
+
+use super::CursorId;
+use crate::HashMap;
+use crate::shard::{Origin, SessionId};
+
+/// How frames are delimited on the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// The transport's messages delimit them (WebSocket).
+    Bare,
+    /// Four bytes of length stand before each (QUIC streams).
+    LengthPrefixed,
+}
+
+/// What a transport says about a new connection.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionOptions {
+    /// How frames are delimited.
+    pub framing: Framing,
+    /// Whether cells may travel in datagrams.
+    pub datagrams: bool,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) options: SessionOptions,
+    pub(super) subs: HashMap<u32, Sub>,
+    /// Replies that wait to be written, as runs of (stream, end of the run).
+    outbox: Vec<u8>,
+    runs: Vec<(u16, usize)>,
+    /// Subscriptions that have ended and whose lanes are to be finished.
+    pub(super) ended: Vec<u32>,
+    /// Progress to report on the lanes of subscriptions.
+    pub(super) progress: Vec<(u32, ServerFrame)>,
+    /// Cursors that have something to send, in turn.
+    pub(super) queue: VecDeque<CursorId>,
+    /// Whether the session stands in the dispatcher's ready list.
+    pub(super) queued: bool,
+    /// Requests that a shard has not answered yet.
+    pub(super) in_flight: usize,
+    /// Shards where the connection is present somewhere.
+    pub(super) present: BTreeSet<u16>,
+    pub(super) received_ms: u64,
+    pub(super) pinged: bool,
+}
+
+/// A subscription or watch.
+#[derive(Debug)]
+pub(super) struct Sub {
+    /// Its cursors: one, or one per shard for a pattern.
+    pub(super) cursors: Vec<CursorId>,
+    /// Bytes of body that may still be sent; `None`: no limit.
+    pub(super) credit: Option<i64>,
+    pub(super) filter: Option<(u32, Arc<Filter>)>,
+    pub(super) mode: Mode,
+    pub(super) interval_ms: u64,
+    pub(super) on_gap: OnGap,
+    /// The reply that goes out on the subscription's lane before anything else.
+    pub(super) opening: Option<Vec<u8>>,
+    pub(super) origin: Origin,
+    pub(super) pattern: Option<String>,
+}
+
+/// What a subscription gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Mode {
+    Every,
+    Latest,
+}
+
+/// What happens when a cursor falls off what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnGap {
+    Continue,
+    Newest,
+    End,
+}
+
+impl Session {
+    pub(super) fn new(
+        id: SessionId,
+        options: SessionOptions,
+        subs: HashMap<u32, Sub>,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            id,
+            options,
+            subs,
+            outbox: Vec::new(),
+            runs: Vec::new(),
+            ended: Vec::new(),
+            progress: Vec::new(),
+            queue: VecDeque::new(),
+            queued: false,
+            in_flight: 0,
+            present: BTreeSet::new(),
+            received_ms: now_ms,
+            pinged: false,
+        }
+    }
+
+    /// Puts a frame into the outbox of a stream.
+    pub(super) fn push(&mut self, stream: u16, frame: &ServerFrame) {
+        let start = self.outbox.len();
+        if self.options.framing == Framing::LengthPrefixed {
+            self.outbox.extend_from_slice(&[0; 4]);
+            frame.encode(&mut self.outbox);
+            let prefix = length_prefix(self.outbox.len() - start - 4);
+            if let Some(place) = self.outbox.get_mut(start..start + 4) {
+                place.copy_from_slice(&prefix);
+            }
+        } else {
+            frame.encode(&mut self.outbox);
+        }
+        let end = self.outbox.len();
+        match self.runs.last_mut() {
+            Some((last, run_end)) if *last == stream => *run_end = end,
+            _ => self.runs.push((stream, end)),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, origin: Origin, refusal: Refusal) {
+        if origin.req != 0 {
+            self.push(origin.stream, &ServerFrame::refuse(origin.req, refusal));
+        }
+    }
+
+    pub(super) fn outbox_len(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Hands over everything in the outbox. Its memory is given back when it has grown large.
+    pub(super) fn drain_outbox(&mut self, mut each: impl FnMut(u16, &[u8])) {
+        let mut start = 0;
+        for (stream, end) in self.runs.drain(..) {
+            each(stream, self.outbox.get(start..end).unwrap_or_default());
+            start = end;
+        }
+        self.outbox.clear();
+        self.outbox.shrink_to(OUTBOX_KEPT_BYTES);
+        self.runs.shrink_to(4);
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+            || !self.outbox.is_empty()
+            || !self.ended.is_empty()
+            || !self.progress.is_empty()
+    }
+}
+
+/// Memory that an idle session keeps for its next replies.
+const OUTBOX_KEPT_BYTES: usize = 256;

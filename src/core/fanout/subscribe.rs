@@ -1,0 +1,310 @@
+//! SUBSCRIBE and UNSUBSCRIBE: where a cursor starts, and how it ends.
+
+use alloc::format;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use tidewire_protocol::frame::{Position, Start};
+use tidewire_protocol::options::{Filter, SubscribeOptions};
+use tidewire_protocol::{ErrorCode, Name, Pattern, Refusal, ServerFrame};
+
+use super::session::{Mode, OnGap, Sub};
+use super::view::TopicView;
+use super::{Cursor, CursorId, Dispatcher, Target, invalid};
+use crate::shard::{Origin, SessionId};
+
+/// Longest conflation interval.
+pub(super) const INTERVAL_MS_MAX: u64 = 60_000;
+/// Interval of `latest` mode if the client names none.
+const LATEST_INTERVAL_MS: u64 = 100;
+
+/// A cursor in one topic.
+#[derive(Debug)]
+pub(super) struct TopicCursor {
+    pub(super) view: usize,
+    /// Next record to deliver.
+    pub(super) next: u64,
+    /// Where to start, until the topic's snapshot has come.
+    pub(super) start: Option<Start>,
+    /// Offset up to which the client knows its position.
+    pub(super) reported: u64,
+}
+
+impl Dispatcher {
+    /// Carries out SUBSCRIBE. The reply comes when the topic's state is here.
+    pub(super) fn subscribe(
+        &mut self,
+        origin: Origin,
+        sub: u32,
+        pattern: &Pattern,
+        start: Start,
+        options: &SubscribeOptions,
+    ) -> Result<(), Refusal> {
+        let slot = self.check_sub(origin.session, sub)?;
+        let mut entry = self.sub_of(origin, options)?;
+        let Some(name) = pattern.as_name() else {
+            return self.subscribe_pattern(slot, sub, pattern, start, entry);
+        };
+        if matches!(start, Start::Positions(_)) {
+            return Err(invalid(format!("'{pattern}' is one topic: start it at an offset")));
+        }
+        let id = self.follow_topic(slot, sub, &name, start);
+        entry.cursors.push(id);
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.subs.insert(sub, entry);
+        }
+        self.start_cursor(id);
+        Ok(())
+    }
+
+    /// The session's slot, if it may have another subscription with this id.
+    pub(super) fn check_sub(&self, id: SessionId, sub: u32) -> Result<usize, Refusal> {
+        let gone = || Refusal::new(ErrorCode::Internal, "the connection is gone");
+        let slot = self.slot(id).ok_or_else(gone)?;
+        let session = self.sessions.get(slot).ok_or_else(gone)?;
+        if sub == 0 {
+            return Err(invalid("sub: subscription ids begin at 1".to_string()));
+        }
+        if session.subs.contains_key(&sub) {
+            let message = format!("subscription id {sub} is in use on this connection");
+            return Err(Refusal::new(ErrorCode::SubscriptionExists, message));
+        }
+        let limit = self.limits.subscriptions_max;
+        if session.subs.len() >= limit {
+            let message = format!("a connection has at most {limit} subscriptions and watches");
+            return Err(Refusal::new(ErrorCode::LimitExceeded, message));
+        }
+        Ok(slot)
+    }
+
+    fn sub_of(&mut self, origin: Origin, options: &SubscribeOptions) -> Result<Sub, Refusal> {
+        if options.group.is_some() {
+            let message = "option 'group': consumer groups are not offered by this server";
+            return Err(Refusal::new(ErrorCode::Unsupported, message));
+        }
+        let mode = match options.mode {
+            None | Some(0) => Mode::Every,
+            Some(1) => Mode::Latest,
+            Some(other) => return Err(invalid(format!("option 'mode': 0 or 1, not {other}"))),
+        };
+        let on_gap = match options.on_gap {
+            None | Some(0) => OnGap::Continue,
+            Some(1) => OnGap::Newest,
+            Some(2) => OnGap::End,
+            Some(other) => return Err(invalid(format!("option 'on_gap': 0 to 2, not {other}"))),
+        };
+        let interval_ms = check_interval(options.interval_ms)?;
+        let filter = match options.filter.as_deref() {
+            None | Some([]) => None,
+            Some(conditions) => Some(Filter::parse(conditions)?),
+        };
+        let filter = filter.map(|filter| (self.intern_filter(&filter), Arc::new(filter)));
+        Ok(Sub {
+            cursors: Vec::new(),
+            credit: options.credit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+            filter,
+            mode,
+            interval_ms: match mode {
+                Mode::Every => 0,
+                Mode::Latest => interval_ms.unwrap_or(LATEST_INTERVAL_MS),
+            },
+            on_gap,
+            opening: None,
+            origin,
+            pattern: None,
+        })
+    }
+
+    fn follow_topic(&mut self, slot: usize, sub: u32, name: &Name, start: Start) -> CursorId {
+        let view = self.topic_view(name);
+        let at = self.topics.get(view).map_or(0, |view| view.followers.len());
+        let target = TopicCursor { view, next: 0, start: Some(start), reported: 0 };
+        let id = self.insert_cursor(slot, sub, at, Target::Topic(target));
+        if let Some(view) = self.topics.get_mut(view) {
+            view.followers.push(id);
+        }
+        id
+    }
+
+    pub(super) fn insert_cursor(
+        &mut self,
+        session: usize,
+        sub: u32,
+        at: usize,
+        target: Target,
+    ) -> CursorId {
+        let queued = false;
+        self.cursors.insert(Cursor { session, sub, at, queued, due_ms: 0, timer_ms: None, target })
+    }
+
+    /// Resolves where a cursor starts, once its topic's state is here, and answers SUBSCRIBE.
+    pub(super) fn start_cursor(&mut self, id: CursorId) {
+        let Some(cursor) = self.cursors.get_mut(id) else { return };
+        let (slot, sub) = (cursor.session, cursor.sub);
+        let Target::Topic(target) = &mut cursor.target else { return };
+        let Some(view) = self.topics.get(target.view).filter(|view| view.ready) else { return };
+        let Some(start) = target.start.take() else { return };
+        match resolve(view, &start) {
+            Ok(started) => {
+                target.next = started.offset;
+                target.reported = started.offset;
+                let epoch = view.epoch;
+                self.opened(slot, sub, epoch, started);
+                self.wake(id);
+            }
+            Err(refusal) => self.refuse_sub(slot, sub, refusal),
+        }
+    }
+
+    fn opened(&mut self, slot: usize, sub: u32, epoch: u64, started: Started) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(entry) = session.subs.get_mut(&sub) else { return };
+        let frame = ServerFrame::Subscribed {
+            req: entry.origin.req,
+            sub,
+            status: started.status,
+            epoch,
+            offset: started.offset,
+            missing: started.missing,
+            positions: started.positions,
+        };
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        entry.opening = Some(bytes);
+    }
+
+    /// Answers SUBSCRIBE of a pattern.
+    pub(super) fn pattern_opened(
+        &mut self,
+        slot: usize,
+        sub: u32,
+        status: u64,
+        positions: Vec<Position>,
+    ) {
+        let missing = (status == STATUS_GAP).then_some((0, 0));
+        let started = Started { status, offset: 0, missing, positions: Some(positions) };
+        self.opened(slot, sub, 0, started);
+    }
+
+    /// Ends a subscription that cannot start or go on.
+    pub(super) fn refuse_sub(&mut self, slot: usize, sub: u32, refusal: Refusal) {
+        self.stats.refusals += 1;
+        if let Some(session) = self.sessions.get_mut(slot)
+            && let Some(entry) = session.subs.get(&sub)
+        {
+            let origin = entry.origin;
+            session.refuse(origin, refusal);
+        }
+        self.end_sub(slot, sub);
+        self.mark_ready(slot);
+    }
+
+    /// Carries out UNSUBSCRIBE.
+    pub(super) fn unsubscribe(&mut self, origin: Origin, sub: u32) -> Result<(), Refusal> {
+        let slot = self.slot(origin.session).unwrap_or(usize::MAX);
+        if !self.sessions.get(slot).is_some_and(|session| session.subs.contains_key(&sub)) {
+            let message = format!("there is no subscription {sub} on this connection");
+            return Err(Refusal::new(ErrorCode::SubscriptionUnknown, message));
+        }
+        self.waiting.retain(|(session, waiting, _)| {
+            *session != origin.session || *waiting != sub
+        });
+        self.end_sub(slot, sub);
+        Ok(())
+    }
+
+    /// Removes a subscription or watch and its cursors.
+    pub(super) fn end_sub(&mut self, slot: usize, sub: u32) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(entry) = session.subs.remove(&sub) else { return };
+        session.queue.retain(|cursor| !entry.cursors.contains(cursor));
+        session.ended.push(sub);
+        for id in &entry.cursors {
+            self.unfollow(*id);
+            let cursor = self.cursors.remove(*id);
+            if let Some(at_ms) = cursor.timer_ms {
+                self.timers.remove(&(at_ms, *id));
+            }
+        }
+        if let Some((filter, _)) = entry.filter {
+            self.release_filter(filter);
+        }
+        if let Some(pattern) = entry.pattern {
+            self.release_pattern(&pattern);
+        }
+        self.mark_ready(slot);
+    }
+
+    /// Carries out CREDIT. Credit for a subscription that has just ended is no error.
+    pub(super) fn credit(&mut self, id: SessionId, sub: u32, bytes: u64) {
+        let Some(slot) = self.slot(id) else { return };
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(entry) = session.subs.get_mut(&sub) else { return };
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        entry.credit = entry.credit.map(|credit| credit.saturating_add(bytes));
+        for cursor in entry.cursors.clone() {
+            self.wake(cursor);
+        }
+    }
+
+    /// The lane of a subscription takes more again.
+    pub fn lane_opened(&mut self, id: SessionId, sub: u32) {
+        let Some(slot) = self.slot(id) else { return };
+        let cursors = self
+            .sessions
+            .get(slot)
+            .and_then(|session| session.subs.get(&sub))
+            .map(|entry| entry.cursors.clone())
+            .unwrap_or_default();
+        for cursor in cursors {
+            self.wake(cursor);
+        }
+    }
+}
+
+pub(super) fn check_interval(interval_ms: Option<u64>) -> Result<Option<u64>, Refusal> {
+    match interval_ms {
+        Some(ms) if ms > INTERVAL_MS_MAX => {
+            Err(invalid(format!("option 'interval_ms': at most {INTERVAL_MS_MAX}, not {ms}")))
+        }
+        other => Ok(other),
+    }
+}
+
+struct Started {
+    status: u64,
+    offset: u64,
+    missing: Option<(u64, u64)>,
+    positions: Option<Vec<Position>>,
+}
+
+pub(super) const STATUS_FRESH: u64 = 0;
+pub(super) const STATUS_RESUMED: u64 = 1;
+pub(super) const STATUS_GAP: u64 = 2;
+pub(super) const STATUS_EPOCH: u64 = 3;
+
+/// Where a start lies in a topic.
+fn resolve(view: &TopicView, start: &Start) -> Result<Started, Refusal> {
+    let (first, next) = (view.ring.first(), view.ring.next());
+    let fresh = |offset| Started { status: STATUS_FRESH, offset, missing: None, positions: None };
+    Ok(match start {
+        Start::Latest | Start::Positions(_) => fresh(next),
+        Start::Earliest => fresh(first),
+        Start::Time(time_ms) => fresh(view.ring.offset_at_time(*time_ms)),
+        Start::Last(count) => fresh(next.saturating_sub(*count).max(first)),
+        Start::Offset { epoch, .. } if *epoch != 0 && *epoch != view.epoch => {
+            Started { status: STATUS_EPOCH, ..fresh(first) }
+        }
+        Start::Offset { offset, .. } if *offset > next => {
+            let name = &view.name;
+            let message = format!("offset {offset} is beyond topic '{name}', which ends at {next}");
+            return Err(Refusal::new(ErrorCode::OutOfRange, message));
+        }
+        Start::Offset { offset, .. } if *offset < first => {
+            let missing = Some((*offset, first));
+            Started { status: STATUS_GAP, missing, ..fresh(first) }
+        }
+        Start::Offset { offset, .. } => Started { status: STATUS_RESUMED, ..fresh(*offset) },
+    })
+}

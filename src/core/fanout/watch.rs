@@ -1,0 +1,251 @@
+//! Watches: the newest version of a cell, never a queue of versions.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use tidewire_protocol::frame::{CellKind, flags, put_update_entries_header, put_update_header};
+use tidewire_protocol::options::WatchOptions;
+use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
+
+use super::pull::Pull;
+use super::session::{Mode, OnGap, Sub};
+use super::sink::Lane;
+use super::subscribe::check_interval;
+use super::view::ViewValue;
+use super::{CursorId, Dispatcher, Target, Turn};
+use crate::shard::Origin;
+
+/// A cell is quiet when it has not changed for so long; its last version then goes out reliably.
+const QUIET_MS: u64 = 200;
+/// Largest value that travels in a datagram.
+const DATAGRAM_VALUE_BYTES_MAX: usize = 1000;
+
+/// A watcher: the version it holds.
+#[derive(Debug)]
+pub(super) struct WatchCursor {
+    pub(super) view: usize,
+    /// Version last sent, by whatever lane.
+    sent: Option<u64>,
+    /// Version last sent on the reliable lane.
+    reliable: Option<u64>,
+    /// What the client said it holds: epoch and version.
+    held: Option<(u64, u64)>,
+    key: Option<String>,
+    started: bool,
+}
+
+/// Changes as they were last encoded, for the next watcher that needs the same.
+#[derive(Debug)]
+pub(super) struct EncodedEntries {
+    since: Option<u64>,
+    full: bool,
+    count: usize,
+    bytes: Bytes,
+}
+
+impl Dispatcher {
+    /// Carries out WATCH. The reply comes when the cell's state is here.
+    pub(super) fn watch(
+        &mut self,
+        origin: Origin,
+        sub: u32,
+        kind: CellKind,
+        name: &Name,
+        options: WatchOptions,
+    ) -> Result<(), Refusal> {
+        let slot = self.check_sub(origin.session, sub)?;
+        if !Self::can_watch(kind) {
+            let message = format!("'{name}': {} cannot be watched; read it with GET", kind.as_str());
+            return Err(Refusal::new(ErrorCode::Unsupported, message));
+        }
+        let interval_ms = check_interval(options.interval_ms)?.unwrap_or(0);
+        let key = match (options.key, kind) {
+            (key, CellKind::Map | CellKind::Presence) => key,
+            (None, _) => None,
+            (Some(_), _) => {
+                let message = format!("'{name}': a {} has no keys to watch", kind.as_str());
+                return Err(Refusal::new(ErrorCode::InvalidArgument, message));
+            }
+        };
+        let view = self.cell_view(kind, name);
+        let at = self.cells.get(view).map_or(0, |view| view.followers.len());
+        let target = WatchCursor {
+            view,
+            sent: None,
+            reliable: None,
+            held: options.epoch.zip(options.version),
+            key,
+            started: false,
+        };
+        let id = self.insert_cursor(slot, sub, at, Target::Watch(target));
+        if let Some(view) = self.cells.get_mut(view) {
+            view.followers.push(id);
+        }
+        let entry = Sub {
+            cursors: Vec::from([id]),
+            credit: None,
+            filter: None,
+            mode: Mode::Every,
+            interval_ms,
+            on_gap: OnGap::Continue,
+            opening: None,
+            origin,
+            pattern: None,
+        };
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.subs.insert(sub, entry);
+        }
+        self.start_watch(id);
+        self.wake(id);
+        Ok(())
+    }
+
+    /// Answers WATCH, once the cell's state is here.
+    pub(super) fn start_watch(&mut self, id: CursorId) {
+        let Some(cursor) = self.cursors.get_mut(id) else { return };
+        let (slot, sub) = (cursor.session, cursor.sub);
+        let Target::Watch(target) = &mut cursor.target else { return };
+        let Some(view) = self.cells.get(target.view).filter(|view| view.ready) else { return };
+        if target.started {
+            return;
+        }
+        target.started = true;
+        if let Some((epoch, version)) = target.held
+            && epoch == view.epoch
+            && version <= view.version
+        {
+            target.sent = Some(version);
+            target.reliable = Some(version);
+        }
+        let version = match view.value {
+            ViewValue::Absent => 0,
+            ViewValue::Whole(_) | ViewValue::Keyed(_) => view.version,
+        };
+        let Some(entry) = self.sessions.get_mut(slot).and_then(|s| s.subs.get_mut(&sub)) else {
+            return;
+        };
+        let frame = ServerFrame::Watching {
+            req: entry.origin.req,
+            sub,
+            epoch: view.epoch,
+            version,
+            info: view.info.clone(),
+        };
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        entry.opening = Some(bytes);
+    }
+
+    /// One turn of a watcher: the newest version, if it is not the one it holds.
+    pub(super) fn pull_watch(
+        &mut self,
+        id: CursorId,
+        slot: usize,
+        sub: u32,
+        pull: &mut Pull<'_>,
+    ) -> Turn {
+        let datagrams =
+            self.sessions.get(slot).is_some_and(|session| session.options.datagrams);
+        let Some(cursor) = self.cursors.get_mut(id) else { return Turn::Ended };
+        let Target::Watch(target) = &mut cursor.target else { return Turn::Ended };
+        let Some(view) = self.cells.get_mut(target.view).filter(|view| view.ready) else {
+            return Turn::Done;
+        };
+        let version = view.version;
+        let quiet = target.sent == Some(version);
+        if quiet && target.reliable == Some(version) {
+            return Turn::Done;
+        }
+        if !pull.has_room(self, slot, sub) {
+            return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
+        }
+        // After a datagram the same version follows on the reliable lane, once it is the last.
+        let by_datagram = datagrams && !quiet && self.fits_datagram(id);
+        let lane = if by_datagram { Lane::Datagram(sub) } else { Lane::Sub(sub) };
+        self.send_update(id, sub, lane, pull);
+        self.set_due(id, slot, sub);
+        if by_datagram {
+            let quiet_at_ms = self.now_ms.saturating_add(QUIET_MS);
+            if let Some(cursor) = self.cursors.get_mut(id)
+                && cursor.timer_ms.is_none()
+            {
+                cursor.timer_ms = Some(quiet_at_ms);
+                self.timers.insert((quiet_at_ms, id));
+            }
+        }
+        Turn::Done
+    }
+
+    fn fits_datagram(&self, id: CursorId) -> bool {
+        let Some(Target::Watch(target)) = self.cursors.get(id).map(|c| &c.target) else {
+            return false;
+        };
+        // The first value travels reliably, behind WATCHING.
+        target.reliable.is_some()
+            && self.cells.get(target.view).is_some_and(|view| match &view.value {
+                ViewValue::Whole(value) => value.len() <= DATAGRAM_VALUE_BYTES_MAX,
+                ViewValue::Absent | ViewValue::Keyed(_) => false,
+            })
+    }
+
+    fn send_update(&mut self, id: CursorId, sub: u32, lane: Lane, pull: &mut Pull<'_>) {
+        let Some(Target::Watch(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) else {
+            return;
+        };
+        let Some(view) = self.cells.get_mut(target.view) else { return };
+        let version = view.version;
+        let since = target.reliable.max(target.sent);
+        target.sent = Some(version);
+        if matches!(lane, Lane::Sub(_)) {
+            target.reliable = Some(version);
+        }
+        pull.head.clear();
+        let shared = match (&view.value, &target.key) {
+            (ViewValue::Absent, _) => {
+                // Who has never held a value is not told that there is none.
+                if since.is_none() {
+                    return;
+                }
+                put_update_header(pull.head, sub, version, flags::FULL | flags::DELETED);
+                pull.head.push(NIL);
+                Bytes::new()
+            }
+            (ViewValue::Whole(value), _) => {
+                put_update_header(pull.head, sub, version, flags::FULL);
+                value.clone()
+            }
+            (ViewValue::Keyed(keyed), Some(key)) => {
+                let mut bytes = Vec::new();
+                let encoded = keyed.encode_key(key, &mut bytes);
+                if since.is_some_and(|since| encoded.version <= since) || encoded.count == 0 {
+                    return;
+                }
+                put_update_entries_header(pull.head, sub, version, flags::FULL, encoded.count);
+                bytes.into()
+            }
+            (ViewValue::Keyed(keyed), None) => {
+                if view.encoded.as_ref().is_none_or(|encoded| encoded.since != since) {
+                    let mut bytes = Vec::new();
+                    let encoded = keyed.encode_since(since, &mut bytes);
+                    view.encoded = Some(EncodedEntries {
+                        since,
+                        full: encoded.full,
+                        count: encoded.count,
+                        bytes: bytes.into(),
+                    });
+                }
+                let Some(encoded) = &view.encoded else { return };
+                let full = if encoded.full { flags::FULL } else { 0 };
+                put_update_entries_header(pull.head, sub, version, full, encoded.count);
+                encoded.bytes.clone()
+            }
+        };
+        self.stats.updates += 1;
+        pull.send_on(lane, &shared);
+    }
+}
+
+/// The encoding of nil.
+const NIL: u8 = 0xc0;

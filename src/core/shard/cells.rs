@@ -1,0 +1,478 @@
+//! A shard's counters, tallies and presence sets, and the maps of its topics as cells.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use tidewire_protocol::frame::{CellKind, CounterOp, PresenceOp, TallyOp};
+use tidewire_protocol::options::CounterOptions;
+use tidewire_protocol::tally::{Choice, TallyInfo, TallyReply, TallyRules};
+use tidewire_protocol::{ErrorCode, Name, Refusal, wire};
+
+use super::message::{
+    CellValue, DispatcherId, Event, KeyedEntry, Reply, SessionId, Value,
+};
+use super::{Dispatchers, Shard, Timer, refuse, tell};
+use crate::cell::{Change, Counter, Keyed, Tally, VoterId};
+use crate::{HashMap, hash_map};
+
+/// Tombstones that a presence set keeps for watchers that lag a little.
+const PRESENCE_TOMBSTONES_MAX: usize = 1024;
+
+/// All cells of a shard but the maps, which belong to their topics.
+#[derive(Debug)]
+pub(super) struct Cells {
+    counters: HashMap<Name, Counter>,
+    tallies: HashMap<Name, Tally>,
+    presence: HashMap<Name, Presence>,
+    followers: HashMap<(CellKind, Name), Dispatchers>,
+    /// Cells that have changed in this round.
+    changed: BTreeSet<(CellKind, Name)>,
+    /// Who is present where, so that the end of a connection finds it.
+    sessions: BTreeMap<SessionId, BTreeSet<(Name, String)>>,
+    version: u64,
+}
+
+/// Who is there: members, each held by one or more connections.
+#[derive(Debug)]
+struct Presence {
+    members: Keyed,
+    holders: BTreeMap<String, BTreeSet<SessionId>>,
+    told: u64,
+}
+
+impl Cells {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            counters: hash_map(seed),
+            tallies: hash_map(seed),
+            presence: hash_map(seed),
+            followers: hash_map(seed),
+            changed: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            version: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.counters.len() + self.tallies.len() + self.presence.len()
+    }
+
+    /// The next version. One counter serves all cells of the shard, so a cell's versions grow
+    /// even when it is deleted and made again.
+    pub(super) fn next_version(&mut self) -> u64 {
+        self.version += 1;
+        self.version
+    }
+
+    pub(super) fn mark(&mut self, kind: CellKind, name: &Name) {
+        self.changed.insert((kind, name.clone()));
+    }
+
+    pub(super) fn unfollow(&mut self, dispatcher: DispatcherId, kind: CellKind, name: &Name) {
+        let key = (kind, name.clone());
+        if let Some(followers) = self.followers.get_mut(&key) {
+            followers.remove(dispatcher);
+            if followers.is_empty() {
+                self.followers.remove(&key);
+            }
+        }
+    }
+}
+
+impl Shard {
+    pub(super) fn count(
+        &mut self,
+        name: &Name,
+        op: CounterOp,
+        operand: i64,
+        options: &CounterOptions,
+    ) -> Result<Reply, Refusal> {
+        if !self.cells.counters.contains_key(name) {
+            self.check_room("counter", name)?;
+        }
+        let version = self.cells.next_version();
+        let now_ms = self.now_ms;
+        let fresh = !self.cells.counters.contains_key(name);
+        let counter = self.cells.counters.entry(name.clone()).or_default();
+        let applied = counter.apply(op, operand, options, version, now_ms);
+        let expires_at_ms = counter.expires_at_ms();
+        let counted = match applied {
+            Ok(counted) => counted,
+            Err(refusal) => {
+                if fresh {
+                    self.cells.counters.remove(name);
+                }
+                return Err(about("counter", name, refusal));
+            }
+        };
+        if op == CounterOp::Reset && !counted.duplicate {
+            self.cells.counters.remove(name);
+        } else {
+            self.schedule(expires_at_ms, Timer::Counter(name.clone()));
+        }
+        self.cells.mark(CellKind::Counter, name);
+        Ok(Reply::Counted { epoch: self.config.epoch, counted })
+    }
+
+    pub(super) fn expire_counter(&mut self, name: &Name) {
+        let now_ms = self.now_ms;
+        let due = |counter: &Counter| counter.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms);
+        if self.cells.counters.get(name).is_some_and(due) {
+            self.cells.counters.remove(name);
+            self.cells.next_version();
+            self.cells.mark(CellKind::Counter, name);
+        }
+    }
+
+    pub(super) fn vote(
+        &mut self,
+        name: &Name,
+        voter: VoterId,
+        choices: &[Choice],
+        revision: Option<u64>,
+    ) -> Result<Reply, Refusal> {
+        let version = self.cells.next_version();
+        let now_ms = self.now_ms;
+        let tally = self.cells.tallies.get_mut(name).ok_or_else(|| no_tally(name))?;
+        let voted = tally
+            .vote(voter, choices, revision, version, now_ms)
+            .map_err(|refusal| about("tally", name, refusal))?;
+        if voted.version == version {
+            self.cells.mark(CellKind::Tally, name);
+        }
+        Ok(Reply::Voted { epoch: self.config.epoch, voted })
+    }
+
+    pub(super) fn change_tally(
+        &mut self,
+        name: &Name,
+        op: TallyOp,
+        rules: Option<TallyRules>,
+    ) -> Result<Reply, Refusal> {
+        let now_ms = self.now_ms;
+        let version = self.cells.next_version();
+        let created = match op {
+            TallyOp::Create => self.create_tally(name, rules, version)?,
+            TallyOp::Open | TallyOp::Close => {
+                let tally = self.cells.tallies.get_mut(name).ok_or_else(|| no_tally(name))?;
+                let changed = if op == TallyOp::Open {
+                    tally.open(version, now_ms)
+                } else {
+                    tally.close(version, now_ms)
+                };
+                if changed {
+                    self.cells.mark(CellKind::Tally, name);
+                }
+                false
+            }
+            TallyOp::Delete => {
+                let tally = self.cells.tallies.remove(name).ok_or_else(|| no_tally(name))?;
+                self.cells.mark(CellKind::Tally, name);
+                let state = tally.state(now_ms);
+                return Ok(Reply::Tally(TallyReply { created: false, state, version }));
+            }
+        };
+        let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
+        let reply =
+            TallyReply { created, state: tally.state(now_ms), version: tally.version() };
+        let next_ms = tally.next_transition_ms(now_ms);
+        self.schedule(next_ms, Timer::Tally(name.clone()));
+        Ok(Reply::Tally(reply))
+    }
+
+    fn create_tally(
+        &mut self,
+        name: &Name,
+        rules: Option<TallyRules>,
+        version: u64,
+    ) -> Result<bool, Refusal> {
+        let Some(rules) = rules else {
+            let message = format!("tally '{name}' is not created: 'rules' are missing");
+            return Err(refuse(ErrorCode::InvalidArgument, message));
+        };
+        if let Some(tally) = self.cells.tallies.get(name) {
+            if *tally.rules() == rules {
+                return Ok(false);
+            }
+            return Err(refuse(
+                ErrorCode::AlreadyExists,
+                format!("tally '{name}' exists with other rules: delete it or use another name"),
+            ));
+        }
+        self.check_room("tally", name)?;
+        let tally = Tally::new(rules, self.config.limits.voters_max, self.config.seed, version)
+            .map_err(|refusal| about("tally", name, refusal))?;
+        self.cells.tallies.insert(name.clone(), tally);
+        self.cells.mark(CellKind::Tally, name);
+        Ok(true)
+    }
+
+    /// A scheduled opening or closing has come: watchers are to see it.
+    pub(super) fn transit_tally(&mut self, name: &Name) {
+        let (now_ms, version) = (self.now_ms, self.cells.next_version());
+        let Some(tally) = self.cells.tallies.get_mut(name) else { return };
+        tally.touch(version);
+        let next_ms = tally.next_transition_ms(now_ms);
+        self.cells.mark(CellKind::Tally, name);
+        self.schedule(next_ms, Timer::Tally(name.clone()));
+    }
+
+    pub(super) fn change_presence(
+        &mut self,
+        session: SessionId,
+        name: &Name,
+        op: PresenceOp,
+        member: &str,
+        data: Bytes,
+    ) -> Result<Reply, Refusal> {
+        match op {
+            PresenceOp::Join => self.join(session, name, member, data)?,
+            PresenceOp::Leave => self.leave(session, name, member),
+        }
+        Ok(Reply::Done)
+    }
+
+    fn join(
+        &mut self,
+        session: SessionId,
+        name: &Name,
+        member: &str,
+        data: Bytes,
+    ) -> Result<(), Refusal> {
+        let members_max = self.config.limits.members_max;
+        let created = !self.cells.presence.contains_key(name);
+        if created {
+            self.check_room("presence set", name)?;
+        }
+        let version = self.cells.next_version();
+        let set = self.cells.presence.entry(name.clone()).or_insert_with(|| Presence {
+            members: Keyed::new(members_max, PRESENCE_TOMBSTONES_MAX),
+            holders: BTreeMap::new(),
+            told: version - 1,
+        });
+        let unchanged = set.members.get(member).is_some_and(|entry| *entry.value == data);
+        if !unchanged {
+            set.members
+                .set(member, data, None, version)
+                .map_err(|refusal| about("presence set", name, refusal))?;
+            self.cells.changed.insert((CellKind::Presence, name.clone()));
+        }
+        set.holders.entry(member.into()).or_default().insert(session);
+        self.cells.sessions.entry(session).or_default().insert((name.clone(), member.into()));
+        Ok(())
+    }
+
+    fn leave(&mut self, session: SessionId, name: &Name, member: &str) {
+        if let Some(joined) = self.cells.sessions.get_mut(&session) {
+            joined.remove(&(name.clone(), member.into()));
+            if joined.is_empty() {
+                self.cells.sessions.remove(&session);
+            }
+        }
+        let version = self.cells.next_version();
+        let Some(set) = self.cells.presence.get_mut(name) else { return };
+        let Some(holders) = set.holders.get_mut(member) else { return };
+        holders.remove(&session);
+        if holders.is_empty() {
+            set.holders.remove(member);
+            set.members.remove(member, version);
+            self.cells.mark(CellKind::Presence, name);
+        }
+    }
+
+    pub(super) fn session_ended(&mut self, session: SessionId) {
+        for (name, member) in self.cells.sessions.remove(&session).unwrap_or_default() {
+            self.leave(session, &name, &member);
+        }
+    }
+
+    pub(super) fn read(
+        &mut self,
+        kind: CellKind,
+        name: &Name,
+        key: Option<&str>,
+    ) -> Result<Reply, Refusal> {
+        let (version, value) = match kind {
+            CellKind::Counter => self.cells.counters.get(name).map_or(
+                (0, Value::Absent),
+                |counter| (counter.version(), Value::Counter(counter.value())),
+            ),
+            CellKind::Tally => {
+                let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
+                (tally.version(), Value::Standings(tally.standings(self.now_ms), info(tally)))
+            }
+            CellKind::Rounds => {
+                let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
+                let rounds = tally.rounds().map_err(|refusal| about("tally", name, refusal))?;
+                (tally.version(), Value::Rounds(rounds))
+            }
+            CellKind::Map => {
+                let topic = self.map_topic(name)?;
+                let read = topic.map().map(|map| read_keyed(map, key));
+                self.drop_unused_topic(name);
+                read.unwrap_or((0, Value::Absent))
+            }
+            CellKind::Presence => self
+                .cells
+                .presence
+                .get(name)
+                .map_or((0, Value::Absent), |set| read_keyed(&set.members, key)),
+            CellKind::Topic => (0, Value::Topic(self.topic_info(name)?)),
+        };
+        Ok(Reply::Value { kind, epoch: self.config.epoch, version, value })
+    }
+
+    pub(super) fn follow_cell(
+        &mut self,
+        dispatcher: DispatcherId,
+        kind: CellKind,
+        name: Name,
+    ) -> Event {
+        let (version, value) = match self.cell_state(kind, &name) {
+            Ok(state) => state,
+            Err(refusal) => (0, CellValue::Refused(refusal)),
+        };
+        if !matches!(value, CellValue::Refused(_)) {
+            let key = (kind, name.clone());
+            self.cells.followers.entry(key).or_default().insert(dispatcher);
+        }
+        Event::Cell { kind, name, version, epoch: self.config.epoch, value, snapshot: true }
+    }
+
+    fn cell_state(&mut self, kind: CellKind, name: &Name) -> Result<(u64, CellValue), Refusal> {
+        Ok(match kind {
+            CellKind::Counter => self.whole_value(kind, name),
+            CellKind::Tally => {
+                let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
+                let info = encode(&info(tally));
+                match self.whole_value(kind, name) {
+                    (version, CellValue::Whole { value, .. }) => {
+                        (version, CellValue::Whole { value, info: Some(info) })
+                    }
+                    other => other,
+                }
+            }
+            CellKind::Map => {
+                let topic = self.map_topic(name)?;
+                topic.map().map_or((0, CellValue::Absent), |map| {
+                    (map.version(), entries(map, None))
+                })
+            }
+            CellKind::Presence => self.cells.presence.get(name).map_or(
+                (self.cells.version, CellValue::Entries { full: true, entries: Vec::new() }),
+                |set| (set.members.version(), entries(&set.members, None)),
+            ),
+            CellKind::Topic | CellKind::Rounds => {
+                let what = kind.as_str();
+                let message = format!("'{name}': {what} cannot be watched; read it with GET");
+                return Err(refuse(ErrorCode::Unsupported, message));
+            }
+        })
+    }
+
+    /// The encoded value of a counter or tally.
+    fn whole_value(&self, kind: CellKind, name: &Name) -> (u64, CellValue) {
+        let absent = (self.cells.version, CellValue::Absent);
+        match kind {
+            CellKind::Counter => self.cells.counters.get(name).map_or(absent, |counter| {
+                let value = encode(&counter.value());
+                (counter.version(), CellValue::Whole { value, info: None })
+            }),
+            CellKind::Tally => self.cells.tallies.get(name).map_or(absent, |tally| {
+                let value = encode(&tally.standings(self.now_ms));
+                (tally.version(), CellValue::Whole { value, info: None })
+            }),
+            CellKind::Map | CellKind::Presence | CellKind::Topic | CellKind::Rounds => absent,
+        }
+    }
+
+    /// Puts the newest value of each changed cell that somebody follows into the round: one
+    /// encoding, however often the cell has changed since the last round.
+    pub(super) fn publish_changes(&mut self) {
+        for (kind, name) in core::mem::take(&mut self.cells.changed) {
+            let key = (kind, name.clone());
+            let followers = self.cells.followers.get(&key).copied().unwrap_or_default();
+            // Even when nobody follows: the next follower's changes begin here.
+            let (version, value) = match kind {
+                CellKind::Map => self.map_changes(&name),
+                CellKind::Presence => self.presence_changes(&name),
+                CellKind::Counter | CellKind::Tally | CellKind::Topic | CellKind::Rounds => {
+                    if followers.is_empty() {
+                        continue;
+                    }
+                    self.whole_value(kind, &name)
+                }
+            };
+            let epoch = self.config.epoch;
+            let event = Event::Cell { kind, name, version, epoch, value, snapshot: false };
+            tell(&mut self.round.events, followers, &event);
+        }
+    }
+
+    fn map_changes(&mut self, name: &Name) -> (u64, CellValue) {
+        let Some(topic) = self.topics.find(name) else { return (0, CellValue::Absent) };
+        let told = topic.map_told;
+        let Some(map) = topic.map() else { return (0, CellValue::Absent) };
+        let changes = (map.version(), entries(map, Some(told)));
+        topic.map_told = changes.0;
+        changes
+    }
+
+    fn presence_changes(&mut self, name: &Name) -> (u64, CellValue) {
+        let Some(set) = self.cells.presence.get_mut(name) else { return (0, CellValue::Absent) };
+        let version = set.members.version();
+        let changes = entries(&set.members, Some(set.told));
+        set.told = version;
+        if set.members.is_empty() {
+            self.cells.presence.remove(name);
+        }
+        (version, changes)
+    }
+}
+
+/// The entries that have changed since a version, or all that exist.
+fn entries(keyed: &Keyed, since: Option<u64>) -> CellValue {
+    let changes = keyed.changes_since(since);
+    CellValue::Entries { full: changes.is_full(), entries: changes.map(copied).collect() }
+}
+
+fn copied(change: Change<'_>) -> KeyedEntry {
+    let (key, value) = (Arc::clone(change.key), change.value.cloned());
+    KeyedEntry { key, version: change.version, value }
+}
+
+fn read_keyed(keyed: &Keyed, key: Option<&str>) -> (u64, Value) {
+    match key {
+        Some(key) => keyed
+            .get(key)
+            .map_or((0, Value::Absent), |entry| (entry.version, Value::Bytes(entry.value.clone()))),
+        None => (
+            keyed.version(),
+            Value::Entries(keyed.changes_since(None).map(copied).collect()),
+        ),
+    }
+}
+
+fn info(tally: &Tally) -> TallyInfo {
+    TallyInfo { options: tally.rules().options.clone(), rules: tally.rules().clone() }
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Bytes {
+    let mut out = Vec::new();
+    wire::put_value(&mut out, value);
+    out.into()
+}
+
+fn no_tally(name: &Name) -> Refusal {
+    let message = format!("there is no tally '{name}': create it with its options first");
+    refuse(ErrorCode::NotFound, message)
+}
+
+/// Puts the cell's name before a refusal.
+fn about(what: &str, name: &Name, refusal: Refusal) -> Refusal {
+    Refusal { message: format!("{what} '{name}': {}", refusal.message), ..refusal }
+}

@@ -1,0 +1,36 @@
+//! A set of dispatchers, as a bit set.
+
+use super::DispatcherId;
+
+/// The dispatchers that follow something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dispatchers(u64);
+
+impl Dispatchers {
+    /// Adds a dispatcher (numbers from 0 to 63).
+    pub fn insert(&mut self, dispatcher: DispatcherId) {
+        self.0 |= 1_u64.checked_shl(u32::from(dispatcher)).unwrap_or(0);
+    }
+
+    /// Removes a dispatcher.
+    pub fn remove(&mut self, dispatcher: DispatcherId) {
+        self.0 &= !1_u64.checked_shl(u32::from(dispatcher)).unwrap_or(0);
+    }
+
+    /// Whether nobody follows.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The members of either set.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The members, in ascending order.
+    pub fn iter(self) -> impl Iterator<Item = DispatcherId> {
+        (0..64).filter(move |dispatcher| self.0 >> dispatcher & 1 == 1)
+    }
+}

@@ -1,0 +1,171 @@
+//! What goes into a shard and what comes out.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, PresenceOp, TallyOp};
+use tidewire_protocol::options::{CounterOptions, TopicInfo};
+use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyInfo, TallyReply, TallyRules};
+use tidewire_protocol::{Name, Refusal};
+
+use crate::cell::{Counted, VoterId, Voted};
+use crate::topic::{Batch, Slot, TopicId};
+
+/// A dispatcher's number.
+pub type DispatcherId = u8;
+/// Most dispatchers (interest in a name is a bit set of them).
+pub const DISPATCHERS_MAX: usize = 64;
+
+/// A connection, as its dispatcher knows it. The generation makes late replies to an earlier
+/// connection in the same slot harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId {
+    /// The dispatcher that owns the connection.
+    pub dispatcher: DispatcherId,
+    /// Slot within the dispatcher.
+    pub slot: u32,
+    /// How often the slot has been used.
+    pub generation: u32,
+}
+
+/// Who asked, and where the reply goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The connection.
+    pub session: SessionId,
+    /// The stream of the connection that carried the request.
+    pub stream: u16,
+    /// The request id; 0 if no reply is wanted.
+    pub req: u64,
+}
+
+/// What a shard is told to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Somebody's request.
+    Request(Origin, Request),
+    /// A dispatcher begins to follow something; answered with a snapshot event.
+    Follow(DispatcherId, Interest),
+    /// A dispatcher no longer follows something.
+    Unfollow(DispatcherId, Interest),
+    /// A connection has ended: its presence ends with it.
+    SessionEnded(SessionId),
+}
+
+/// A request that needs the shard's state. The body of a publish has been validated.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are those of the frames in PROTOCOL.md")]
+pub enum Request {
+    Publish { topic: Name, ack: AckLevel, body: Bytes, count: u64, ttl_ms: Option<u64> },
+    Counter { name: Name, op: CounterOp, operand: i64, options: CounterOptions },
+    Vote { tally: Name, voter: VoterId, choices: Vec<Choice>, revision: Option<u64> },
+    Tally { name: Name, op: TallyOp, rules: Option<TallyRules> },
+    Get { kind: CellKind, name: Name, key: Option<String> },
+    Presence { name: Name, op: PresenceOp, member: String, data: Bytes },
+}
+
+/// What a dispatcher can follow.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Interest {
+    /// One topic.
+    Topic(Name),
+    /// Everything that the shard commits to topics.
+    CommitLog,
+    /// One cell.
+    Cell(CellKind, Name),
+}
+
+/// What a shard tells a dispatcher, in commit order.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are named after what they hold")]
+pub enum Event {
+    /// The reply to a request.
+    Reply { session: SessionId, stream: u16, req: u64, reply: Reply },
+    /// The state of a topic when the dispatcher began to follow it.
+    TopicSnapshot { name: Name, topic_id: TopicId, epoch: u64, next: u64, batches: Vec<Arc<Batch>> },
+    /// A batch was committed. `first` is the topic's oldest kept offset from now on, `evicted`
+    /// the sequences of the batches that left for it.
+    Appended { batch: Arc<Batch>, first: u64, evicted: Vec<u64> },
+    /// Batches left a topic without an append.
+    Trimmed { shard: u16, topic_id: TopicId, first: u64, evicted: Vec<u64> },
+    /// The shard's kept batches when the dispatcher began to follow all of them.
+    LogSnapshot { shard: u16, epoch: u64, base: u64, slots: Vec<Slot> },
+    /// The newest value of a cell, or its state when the dispatcher began to follow it.
+    Cell { kind: CellKind, name: Name, version: u64, epoch: u64, value: CellValue, snapshot: bool },
+}
+
+/// A cell's value on its way to the watchers.
+#[derive(Clone, Debug)]
+pub enum CellValue {
+    /// The cell does not exist.
+    Absent,
+    /// The encoded value, and for a tally what does not change.
+    Whole {
+        /// One encoded value.
+        value: Bytes,
+        /// A tally's options and rules, encoded; only in a snapshot.
+        info: Option<Bytes>,
+    },
+    /// Entries of a map or presence set.
+    Entries {
+        /// Whether these are all of them; otherwise those that have changed.
+        full: bool,
+        /// The entries, with the keys that are gone.
+        entries: Vec<KeyedEntry>,
+    },
+    /// The cell cannot be followed.
+    Refused(Refusal),
+}
+
+/// One entry of a map or presence set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyedEntry {
+    /// The key or member.
+    pub key: Arc<str>,
+    /// Version at which it changed.
+    pub version: u64,
+    /// The value; `None`: the key is gone.
+    pub value: Option<Bytes>,
+}
+
+/// The reply to a request.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are those of the frames in PROTOCOL.md")]
+pub enum Reply {
+    Refused(Refusal),
+    Published { epoch: u64, offset: u64 },
+    /// A publish at level `none`: nothing is sent.
+    Silent,
+    Counted { epoch: u64, counted: Counted },
+    Voted { epoch: u64, voted: Voted },
+    Tally(TallyReply),
+    Done,
+    Value { kind: CellKind, epoch: u64, version: u64, value: Value },
+}
+
+/// A value read by GET.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "one variant per kind of cell")]
+pub enum Value {
+    Absent,
+    Counter(i64),
+    Standings(Standings, TallyInfo),
+    Rounds(Rounds),
+    Entries(Vec<KeyedEntry>),
+    Bytes(Bytes),
+    Topic(TopicInfo),
+}
+
+/// Everything that one drain of a shard's queue did: what the journal commits as one, and what
+/// becomes visible when it has.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Number of the round; dense.
+    pub number: u64,
+    /// What each dispatcher is told once the round is committed, in order.
+    pub events: Vec<(DispatcherId, Event)>,
+    /// The batches that the round appends.
+    pub batches: Vec<Arc<Batch>>,
+}

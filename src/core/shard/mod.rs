@@ -1,0 +1,254 @@
+//! The shard: the single writer of a share of all names.
+//!
+//! [`Shard::handle`] takes one command and changes the state; [`Shard::seal`] ends the round and
+//! returns what it did. Nothing of a round may be shown to anyone before the journal has
+//! committed it: replies, deliveries and updates all travel inside the round.
+
+mod cells;
+mod interest;
+mod message;
+mod topics;
+
+pub use interest::Dispatchers;
+pub use message::*;
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use tidewire_protocol::{ErrorCode, Name, Refusal};
+
+use crate::topic::{PolicyTable, TopicId};
+use cells::Cells;
+use topics::Topics;
+
+/// What a shard is made with.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// The shard's number.
+    pub shard: u16,
+    /// Epoch of everything in it: changes when history may differ from what clients know.
+    pub epoch: u64,
+    /// Seed of the hash maps.
+    pub seed: u64,
+    /// Policies by name.
+    pub policies: Arc<PolicyTable>,
+    /// The bounds.
+    pub limits: ShardLimits,
+}
+
+/// The bounds of one shard.
+#[derive(Clone, Debug)]
+pub struct ShardLimits {
+    /// Topics and cells.
+    pub names_max: usize,
+    /// Batches kept in all topics together; the oldest leave first.
+    pub batches_max: usize,
+    /// Bytes of bodies kept in all topics together; the oldest leave first.
+    pub bytes_max: u64,
+    /// Bytes of a batch up to which later publishes of the same round are appended to it.
+    pub batch_bytes_max: usize,
+    /// Voters of one tally.
+    pub voters_max: usize,
+    /// Members of one presence set.
+    pub members_max: usize,
+}
+
+impl Default for ShardLimits {
+    fn default() -> Self {
+        Self {
+            names_max: 131_072,
+            batches_max: 262_144,
+            bytes_max: 128 * 1024 * 1024,
+            batch_bytes_max: 64 * 1024,
+            voters_max: 20_000_000,
+            members_max: 10_000,
+        }
+    }
+}
+
+/// The single writer of its share of the names. See the module's documentation.
+#[derive(Debug)]
+pub struct Shard {
+    config: ShardConfig,
+    now_ms: u64,
+    topics: Topics,
+    cells: Cells,
+    timers: BTreeSet<(u64, Timer)>,
+    log_followers: Dispatchers,
+    round: Round,
+}
+
+/// What a timer is for. Timers are hints: the state decides when one fires.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Retention(TopicId),
+    MapEntry(TopicId),
+    Counter(Name),
+    Tally(Name),
+}
+
+impl Shard {
+    /// An empty shard.
+    #[must_use]
+    pub fn new(config: ShardConfig) -> Self {
+        Self {
+            now_ms: 0,
+            topics: Topics::new(config.seed),
+            cells: Cells::new(config.seed),
+            timers: BTreeSet::new(),
+            log_followers: Dispatchers::default(),
+            round: Round::default(),
+            config,
+        }
+    }
+
+    /// Carries out one command at this time (Unix milliseconds; an earlier time than that of an
+    /// earlier call counts as that one).
+    pub fn handle(&mut self, command: Command, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        match command {
+            Command::Request(origin, request) => self.request(origin, request),
+            Command::Follow(dispatcher, interest) => self.follow(dispatcher, interest),
+            Command::Unfollow(dispatcher, interest) => self.unfollow(dispatcher, interest),
+            Command::SessionEnded(session) => self.session_ended(session),
+        }
+    }
+
+    /// Does what is due: retention by age, times to live, opening and closing of tallies.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        while let Some((at_ms, timer)) = self.timers.pop_first() {
+            if at_ms > self.now_ms {
+                self.timers.insert((at_ms, timer));
+                return;
+            }
+            match timer {
+                Timer::Retention(topic) => self.expire_batches(topic),
+                Timer::MapEntry(topic) => self.expire_map_entries(topic),
+                Timer::Counter(name) => self.expire_counter(&name),
+                Timer::Tally(name) => self.transit_tally(&name),
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due next.
+    #[must_use]
+    pub fn next_timeout_ms(&self) -> Option<u64> {
+        self.timers.first().map(|(at_ms, _)| *at_ms)
+    }
+
+    /// Ends the round: what has been appended becomes batches, what has changed becomes updates.
+    /// `None` if nothing happened.
+    pub fn seal(&mut self) -> Option<Round> {
+        self.seal_batches();
+        self.publish_changes();
+        if self.round.events.is_empty() && self.round.batches.is_empty() {
+            return None;
+        }
+        let number = self.round.number;
+        let next = Round { number: number + 1, ..Round::default() };
+        Some(core::mem::replace(&mut self.round, next))
+    }
+
+    /// Figures for metrics.
+    #[must_use]
+    pub fn stats(&self) -> ShardStats {
+        ShardStats {
+            topics: self.topics.len() as u64,
+            topic_bytes: self.topics.bytes(),
+            batches: self.topics.batches() as u64,
+            cells: self.cells.len() as u64,
+        }
+    }
+
+    fn request(&mut self, origin: Origin, request: Request) {
+        let outcome = match request {
+            Request::Publish { topic, ack, body, count, ttl_ms } => {
+                return self.publish(origin, &topic, ack, &body, count, ttl_ms);
+            }
+            Request::Counter { name, op, operand, options } => {
+                self.count(&name, op, operand, &options)
+            }
+            Request::Vote { tally, voter, choices, revision } => {
+                self.vote(&tally, voter, &choices, revision)
+            }
+            Request::Tally { name, op, rules } => self.change_tally(&name, op, rules),
+            Request::Get { kind, name, key } => self.read(kind, &name, key.as_deref()),
+            Request::Presence { name, op, member, data } => {
+                self.change_presence(origin.session, &name, op, &member, data)
+            }
+        };
+        self.reply(origin, outcome.unwrap_or_else(Reply::Refused));
+    }
+
+    fn reply(&mut self, origin: Origin, reply: Reply) {
+        let Origin { session, stream, req } = origin;
+        let event = Event::Reply { session, stream, req, reply };
+        self.round.events.push((session.dispatcher, event));
+    }
+
+    fn follow(&mut self, dispatcher: DispatcherId, interest: Interest) {
+        let event = match interest {
+            Interest::Topic(name) => self.follow_topic(dispatcher, &name),
+            Interest::CommitLog => {
+                self.seal_batches();
+                self.log_followers.insert(dispatcher);
+                let (base, slots) = self.topics.log_snapshot();
+                let (shard, epoch) = (self.config.shard, self.config.epoch);
+                Event::LogSnapshot { shard, epoch, base, slots }
+            }
+            Interest::Cell(kind, name) => self.follow_cell(dispatcher, kind, name),
+        };
+        self.round.events.push((dispatcher, event));
+    }
+
+    fn unfollow(&mut self, dispatcher: DispatcherId, interest: Interest) {
+        match interest {
+            Interest::Topic(name) => self.unfollow_topic(dispatcher, &name),
+            Interest::CommitLog => self.log_followers.remove(dispatcher),
+            Interest::Cell(kind, name) => self.cells.unfollow(dispatcher, kind, &name),
+        }
+    }
+
+    fn check_room(&self, what: &str, name: &Name) -> Result<(), Refusal> {
+        let limit = self.config.limits.names_max;
+        if self.topics.len() + self.cells.len() < limit {
+            return Ok(());
+        }
+        Err(refuse(
+            ErrorCode::LimitExceeded,
+            format!("{what} '{name}' is not created: the limit of {limit} names per shard is reached"),
+        ))
+    }
+
+    fn schedule(&mut self, at_ms: Option<u64>, timer: Timer) {
+        if let Some(at_ms) = at_ms {
+            self.timers.insert((at_ms, timer));
+        }
+    }
+}
+
+/// Figures of one shard, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShardStats {
+    /// Topics that exist.
+    pub topics: u64,
+    /// Bytes of bodies kept.
+    pub topic_bytes: u64,
+    /// Batches kept.
+    pub batches: u64,
+    /// Counters, tallies and presence sets that exist.
+    pub cells: u64,
+}
+
+fn refuse(code: ErrorCode, message: String) -> Refusal {
+    Refusal::new(code, message)
+}
+
+/// Appends a dispatcher's copy of an event for each member of a set.
+fn tell(events: &mut Vec<(DispatcherId, Event)>, to: Dispatchers, event: &Event) {
+    events.extend(to.iter().map(|dispatcher| (dispatcher, event.clone())));
+}

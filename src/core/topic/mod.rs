@@ -1,0 +1,13 @@
+//! Topics: append-only logs of batches, kept in memory within the bounds of their policy.
+
+mod batch;
+mod commit_log;
+mod pattern_index;
+mod policy;
+mod ring;
+
+pub use batch::{Batch, TopicId};
+pub use commit_log::{CommitLog, Slot};
+pub use pattern_index::{PatternId, PatternIndex};
+pub use policy::{Policy, PolicyTable};
+pub use ring::Ring;

@@ -1,0 +1,57 @@
+//! Policies: what applies to the names that a pattern matches.
+
+use alloc::vec::Vec;
+
+use tidewire_protocol::frame::AckLevel;
+use tidewire_protocol::{Name, Pattern};
+
+/// What applies to a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Records kept at least (whole batches leave, so a little more may be there).
+    pub retention_records: u64,
+    /// Bytes of bodies kept at most (but always the newest batch).
+    pub retention_bytes: u64,
+    /// How long records are kept; `None`: not limited by age.
+    pub retention_ms: Option<u64>,
+    /// Keys whose newest value is kept as a map; 0: the topic keeps none.
+    pub map_keys_max: usize,
+    /// The strongest acknowledgement the topic offers.
+    pub ack_max: AckLevel,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            retention_records: 100_000,
+            retention_bytes: 16 * 1024 * 1024,
+            retention_ms: None,
+            map_keys_max: 0,
+            ack_max: AckLevel::Memory,
+        }
+    }
+}
+
+/// Policies by pattern; the first that matches applies.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyTable {
+    rules: Vec<(Pattern, Policy)>,
+    fallback: Policy,
+}
+
+impl PolicyTable {
+    /// These rules in this order, and what applies where none matches.
+    #[must_use]
+    pub fn new(rules: Vec<(Pattern, Policy)>, fallback: Policy) -> Self {
+        Self { rules, fallback }
+    }
+
+    /// The policy for a name, and the pattern that decided (`None`: the fallback).
+    #[must_use]
+    pub fn explain(&self, name: &Name) -> (Option<&Pattern>, &Policy) {
+        self.rules
+            .iter()
+            .find(|(pattern, _)| pattern.matches(name))
+            .map_or((None, &self.fallback), |(pattern, policy)| (Some(pattern), policy))
+    }
+}

@@ -1,0 +1,76 @@
+//! Connections to the demo's own server, over both transports.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tidewire_client::{Client, Error, Trust};
+
+/// Where a server is, and the certificate it shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate_sha256: [u8; 32],
+}
+
+impl Endpoint {
+    /// The endpoint as this machine reaches it: a server that listens on every address is met on
+    /// loopback.
+    pub(crate) fn local(listening: SocketAddr, certificate_sha256: [u8; 32]) -> Self {
+        let ip = match listening.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+        };
+        Self { address: SocketAddr::new(ip, listening.port()), certificate_sha256 }
+    }
+
+    /// Connects over WebSocket.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub(crate) async fn websocket(&self, name: &str) -> Result<Client, Error> {
+        Client::builder(&format!("ws://{}", self.address))?.client_name(name).connect().await
+    }
+
+    /// Connects over QUIC.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or shows another certificate.
+    pub(crate) async fn quic(&self, name: &str) -> Result<Client, Error> {
+        Client::builder(&format!("quic://{}", self.address))?
+            .trust(Trust::Fingerprint(self.certificate_sha256))
+            .client_name(name)
+            .connect()
+            .await
+    }
+
+    /// So many connections, in turn over WebSocket and over QUIC.
+    ///
+    /// # Errors
+    /// When one of them cannot be made.
+    pub(crate) async fn both_ways(&self, count: usize, name: &str) -> Result<Vec<Client>, Error> {
+        let mut clients = Vec::with_capacity(count);
+        for at in 0..count {
+            let client =
+                if at % 2 == 0 { self.websocket(name).await } else { self.quic(name).await };
+            clients.push(client?);
+        }
+        Ok(clients)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_every_address_is_met_on_loopback() {
+        for (listening, met) in [
+            ("0.0.0.0:7171", "127.0.0.1:7171"),
+            ("[::]:7171", "[::1]:7171"),
+            ("10.1.2.3:7171", "10.1.2.3:7171"),
+        ] {
+            let endpoint = Endpoint::local(listening.parse().unwrap(), [0; 32]);
+            assert_eq!(endpoint.address.to_string(), met);
+        }
+    }
+}

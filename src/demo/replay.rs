@@ -1,0 +1,226 @@
+//! The demo's course: declare the tally, watch it, cast every ballot, close it, compare.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tidewire_client::{Client, Error, Name};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::args::{DemoArgs, Rate};
+use super::cast::{self, Ballot, BallotBox, Sender, Tallied};
+use super::connections::Endpoint;
+use super::election::Election;
+use super::freshness::{Clock, Meter, SenderLog};
+use super::report::Outcome;
+use super::status::Observer;
+use super::watchers::Watchers;
+
+/// The tally and the topic that the page follows.
+const TALLY: &str = "demo.election";
+const STATUS: &str = "demo.status";
+
+const CLIENT_NAME: &str = concat!("tidewire-demo/", env!("CARGO_PKG_VERSION"));
+/// Connections that the watchers share.
+const WATCHING_CONNECTIONS: usize = 10;
+/// Votes under way on one connection.
+const WINDOW: usize = 64;
+/// So that the race takes the same course in each run.
+const SEED: u64 = 2013;
+/// How long the slowest watcher may take to see the final count.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// Replays the election and compares what the server and every watcher hold with what was sent.
+///
+/// # Errors
+/// What the server refused or which connection failed. A wrong count is no error here: it stands
+/// in the outcome.
+pub(crate) async fn play(
+    args: &DemoArgs,
+    election: Election,
+    endpoint: Endpoint,
+) -> Result<Outcome, String> {
+    let explain = |doing: &'static str| move |error: Error| format!("{doing}: {error}");
+    let refusal = |refusal: tidewire_client::Refusal| refusal.to_string();
+    let tally = Name::parse(TALLY).map_err(refusal)?;
+    let control =
+        endpoint.websocket(CLIENT_NAME).await.map_err(explain("the demo's own connection"))?;
+    let rules = election.rules();
+    control.create_tally(&tally, rules).await.map_err(explain("declaring the tally"))?;
+
+    let clock = Clock::start();
+    let watching = endpoint.both_ways(WATCHING_CONNECTIONS, CLIENT_NAME).await;
+    let watching = watching.map_err(explain("the watchers' connections"))?;
+    let watchers = Watchers::start(&watching, args.watchers.into(), &tally, clock).await;
+    let watchers = watchers.map_err(explain("watching the tally"))?;
+
+    let tallied = Arc::new(Tallied::default());
+    let senders = senders(args, endpoint, &tally, clock).await;
+    let senders = senders.map_err(explain("the voters' connections"))?;
+    let logs = senders.iter().map(|sender| Arc::clone(&sender.log)).collect();
+    let observer = Observer {
+        client: control.clone(),
+        topic: Name::parse(STATUS).map_err(refusal)?,
+        title: election.title.clone(),
+        ballots_total: election.ballots(),
+        watchers: watchers.count(),
+        tallied: Arc::clone(&tallied),
+        clock,
+        meter: Meter::new(logs, watchers.logs()),
+    };
+    let election = Arc::new(election);
+    let (stop, stopped) = oneshot::channel();
+    let observing = tokio::spawn(observer.run(stopped));
+    let started = Instant::now();
+    let replay = Arc::new(Replay::new(Arc::clone(&election), args.rate, started));
+    cast::cast_all(senders, replay, tallied).await.map_err(explain("casting the votes"))?;
+    let elapsed = started.elapsed();
+
+    let count = Count { control, tally, watchers, election, elapsed };
+    let closed = count.close().await.map_err(explain("closing the tally"))?;
+    drop(stop);
+    let observer = observing.await.map_err(|fault| format!("measuring: {fault}"))?;
+    count.compare(closed, observer).await.map_err(explain("reading the result"))
+}
+
+async fn senders(
+    args: &DemoArgs,
+    endpoint: Endpoint,
+    tally: &Name,
+    clock: Clock,
+) -> Result<Vec<Sender>, Error> {
+    let clients = endpoint.both_ways(args.connections.into(), CLIENT_NAME).await?;
+    let sender = |client: Client| Sender {
+        client,
+        tally: tally.clone(),
+        window: WINDOW,
+        log: Arc::new(SenderLog::default()),
+        clock,
+    };
+    Ok(clients.into_iter().map(sender).collect())
+}
+
+/// What is left to do when all votes are cast.
+struct Count {
+    control: Client,
+    tally: Name,
+    watchers: Watchers,
+    election: Arc<Election>,
+    elapsed: Duration,
+}
+
+impl Count {
+    /// Lets every watcher see the last vote, closes the tally, and lets them see that too. Returns
+    /// the version that closed it.
+    async fn close(&self) -> Result<u64, Error> {
+        let (last_vote, _) = self.control.standings(&self.tally).await?;
+        // Who lags now is waited for once more below; what is wrong then stands in the outcome.
+        self.watchers.hold(last_vote, SETTLE).await;
+        let closed = self.control.close_tally(&self.tally).await?.version;
+        self.watchers.hold(closed, SETTLE).await;
+        Ok(closed)
+    }
+
+    async fn compare(self, closed: u64, mut observer: Observer) -> Result<Outcome, Error> {
+        observer.conclude(self.elapsed).await?;
+        let (version, standings) = self.control.standings(&self.tally).await?;
+        let rounds = self.control.rounds(&self.tally).await?;
+        let disagreement = if version == closed {
+            self.watchers.disagreement(version, &standings)
+        } else {
+            Some(format!("the tally went on from version {closed} to {version} after its close"))
+        };
+        let Observer { meter, tallied, .. } = observer;
+        Ok(Outcome {
+            title: self.election.title.clone(),
+            ballots: self.election.ballots(),
+            accepted: tallied.accepted(),
+            duplicates: tallied.duplicates(),
+            expected: self.election.standings(),
+            standings,
+            rounds,
+            watchers: self.watchers.count(),
+            disagreement,
+            latency: meter.each_watcher().summary_ms(),
+            latency_pairs: meter.each_watcher().count(),
+            latency_last: meter.last_watcher().summary_ms(),
+            elapsed: self.elapsed,
+        })
+    }
+}
+
+/// The ballots of an election on their schedule.
+struct Replay {
+    election: Arc<Election>,
+    order: Vec<u32>,
+    taken: AtomicUsize,
+    started: Instant,
+    rate: Rate,
+}
+
+impl Replay {
+    fn new(election: Arc<Election>, rate: Rate, started: Instant) -> Self {
+        let order = election.casting_order(SEED);
+        Self { election, order, taken: AtomicUsize::new(0), started, rate }
+    }
+
+    fn due(&self, index: usize) -> Option<Instant> {
+        match self.rate {
+            Rate::Max => None,
+            Rate::PerSecond(rate) => {
+                let index = u64::try_from(index).ok()?;
+                let after_ns = index.saturating_mul(1_000_000_000) / u64::from(rate.get());
+                Some(self.started + Duration::from_nanos(after_ns))
+            }
+        }
+    }
+}
+
+impl BallotBox for Replay {
+    fn take(&self) -> Option<Ballot> {
+        let index = self.taken.fetch_add(1, Ordering::Relaxed);
+        let ranking = usize::try_from(*self.order.get(index)?).ok()?;
+        let ranking = self.election.rankings.get(ranking)?;
+        Some(Ballot {
+            due: self.due(index),
+            voter: format!("ballot-{:05}", index + 1),
+            choices: ranking.choices(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::election::Mark;
+    use std::collections::HashSet;
+    use std::num::NonZeroU32;
+
+    fn replay(rate: Rate) -> Replay {
+        let mut election = Election::new("Small".to_owned(), 1);
+        let ada = election.mark("Ada").unwrap();
+        election.add([ada].into(), 3);
+        election.add([Mark::Skipped].into(), 2);
+        Replay::new(Arc::new(election), rate, Instant::now())
+    }
+
+    #[test]
+    fn each_ballot_is_cast_once_by_a_voter_of_its_own() {
+        let replay = replay(Rate::Max);
+        let ballots: Vec<Ballot> = std::iter::from_fn(|| replay.take()).collect();
+        let voters: HashSet<&str> = ballots.iter().map(|ballot| ballot.voter.as_str()).collect();
+        assert_eq!((ballots.len(), voters.len()), (5, 5));
+        assert!(voters.contains("ballot-00001") && voters.contains("ballot-00005"));
+        assert!(replay.take().is_none());
+    }
+
+    #[test]
+    fn ballots_fall_due_at_the_rate() {
+        let replay = replay(Rate::PerSecond(NonZeroU32::new(4).unwrap()));
+        let due: Vec<u128> = std::iter::from_fn(|| replay.take())
+            .map(|ballot| (ballot.due.unwrap() - replay.started).as_millis())
+            .collect();
+        assert_eq!(due, [0, 250, 500, 750, 1000]);
+    }
+}

@@ -1,0 +1,364 @@
+//! What the demo found: as one JSON object for programs, as a summary for people.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use tidewire_client::{Rounds, Standings};
+
+use super::latency::SummaryMs;
+use super::status::{per_second, tenths};
+
+/// Everything that was counted, sent and measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) title: String,
+    pub(crate) ballots: u64,
+    pub(crate) accepted: u64,
+    pub(crate) duplicates: u64,
+    /// What the ballots that were sent add up to.
+    pub(crate) expected: Standings,
+    /// What the server says.
+    pub(crate) standings: Standings,
+    pub(crate) rounds: Rounds,
+    pub(crate) watchers: usize,
+    /// What is wrong with the watchers' values, if anything.
+    pub(crate) disagreement: Option<String>,
+    /// Until each watcher held a vote, over so many pairs of a vote and a watcher.
+    pub(crate) latency: Option<SummaryMs>,
+    pub(crate) latency_pairs: u64,
+    /// Until the last watcher held a vote.
+    pub(crate) latency_last: Option<SummaryMs>,
+    /// From the first vote to the last answer.
+    pub(crate) elapsed: Duration,
+}
+
+/// The object that `--json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report<'a> {
+    title: &'a str,
+    ballots: u64,
+    accepted: u64,
+    duplicates: u64,
+    first_preferences: Votes<'a>,
+    blank: u64,
+    overvotes: u64,
+    rounds: Vec<RoundReport<'a>>,
+    winner: Option<&'a str>,
+    watchers: usize,
+    watchers_agree: bool,
+    latency_ms: Option<SummaryMs>,
+    latency_pairs: u64,
+    latency_last_watcher_ms: Option<SummaryMs>,
+    votes_per_s: f64,
+    elapsed_s: f64,
+    faults: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct RoundReport<'a> {
+    /// Of those who were not eliminated in an earlier round.
+    votes: Votes<'a>,
+    exhausted: u64,
+    eliminated: Option<&'a str>,
+}
+
+/// Votes by name, a JSON object in declared order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Votes<'a>(Vec<(&'a str, u64)>);
+
+impl Serialize for Votes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, votes)| (*name, *votes)))
+    }
+}
+
+impl Outcome {
+    /// What is not as it should be: empty when every ballot was counted once and every watcher
+    /// saw the count.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let answered = self.accepted + self.duplicates;
+        if answered != self.ballots {
+            faults.push(format!("{answered} of {} ballots were answered", self.ballots));
+        }
+        let (sent, found) = (&self.expected, &self.standings);
+        for (what, sent, found) in [
+            ("ballots", sent.ballots, found.ballots),
+            ("blank ballots", sent.blank, found.blank),
+            ("over-votes", sent.overvotes, found.overvotes),
+            ("ballots in the runoff", sent.ballots, self.rounds.ballots),
+        ] {
+            if sent != found {
+                faults.push(format!("{sent} {what} were sent and {found} counted"));
+            }
+        }
+        if sent.counts.len() != found.counts.len() {
+            let (sent, found) = (sent.counts.len(), found.counts.len());
+            faults.push(format!("{sent} options were declared and {found} counted"));
+        }
+        for ((name, sent), found) in self.rounds.options.iter().zip(&sent.counts).zip(&found.counts)
+        {
+            if sent != found {
+                faults.push(format!("'{name}' was sent {sent} votes and has {found}"));
+            }
+        }
+        faults.extend(self.disagreement.clone());
+        faults
+    }
+
+    /// The object for programs.
+    pub(crate) fn report(&self) -> Report<'_> {
+        Report {
+            title: &self.title,
+            ballots: self.ballots,
+            accepted: self.accepted,
+            duplicates: self.duplicates,
+            first_preferences: self.votes(&self.standings.counts, &[]),
+            blank: self.standings.blank,
+            overvotes: self.standings.overvotes,
+            rounds: self.round_reports(),
+            winner: self.winner(),
+            watchers: self.watchers,
+            watchers_agree: self.disagreement.is_none(),
+            latency_ms: self.latency,
+            latency_pairs: self.latency_pairs,
+            latency_last_watcher_ms: self.latency_last,
+            votes_per_s: tenths(self.votes_per_s()),
+            elapsed_s: (self.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+            faults: self.faults(),
+        }
+    }
+
+    fn votes_per_s(&self) -> f64 {
+        per_second(self.accepted + self.duplicates, self.elapsed)
+    }
+
+    fn name(&self, index: Option<u64>) -> Option<&str> {
+        self.rounds.options.get(usize::try_from(index?).ok()?).map(String::as_str)
+    }
+
+    fn winner(&self) -> Option<&str> {
+        self.name(self.rounds.rounds.last()?.winner)
+    }
+
+    fn votes(&self, counts: &[u64], gone: &[u64]) -> Votes<'_> {
+        let named = (0_u64..).zip(self.rounds.options.iter().zip(counts));
+        Votes(
+            named
+                .filter(|(index, _)| !gone.contains(index))
+                .map(|(_, (name, votes))| (name.as_str(), *votes))
+                .collect(),
+        )
+    }
+
+    fn round_reports(&self) -> Vec<RoundReport<'_>> {
+        let mut gone = Vec::new();
+        let mut reports = Vec::with_capacity(self.rounds.rounds.len());
+        for round in &self.rounds.rounds {
+            reports.push(RoundReport {
+                votes: self.votes(&round.votes, &gone),
+                exhausted: round.exhausted,
+                eliminated: self.name(round.eliminated),
+            });
+            gone.extend(round.eliminated);
+        }
+        reports
+    }
+
+    /// The summary for people.
+    pub(crate) fn summary(&self) -> String {
+        let mut out = String::new();
+        self.write_summary(&mut out).map_or_else(|error| error.to_string(), |()| out)
+    }
+
+    fn write_summary(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "\n{}\n", self.title)?;
+        self.write_table(out)?;
+        let rounds = self.rounds.rounds.len();
+        match self.winner() {
+            Some(winner) => writeln!(out, "\n{winner} wins in round {rounds}.\n")?,
+            None => writeln!(out, "\nNobody wins: no ballot is left after round {rounds}.\n")?,
+        }
+        let seconds = self.elapsed.as_secs_f64();
+        let rate = self.votes_per_s().round();
+        let (ballots, accepted) = (self.ballots, self.accepted);
+        writeln!(out, "ballots    {ballots} sent in {seconds:.1} s ({rate} a second)")?;
+        writeln!(out, "counted    {accepted} accepted, {} duplicates", self.duplicates)?;
+        let (blank, overvotes) = (self.standings.blank, self.standings.overvotes);
+        writeln!(out, "           {blank} blank and {overvotes} over-voted at the first rank")?;
+        let agreement = if self.disagreement.is_none() {
+            "each holds the server's count"
+        } else {
+            "not all hold the server's count"
+        };
+        writeln!(out, "watchers   {}, {agreement}", self.watchers)?;
+        if let Some(SummaryMs { p50, p95, p99, max }) = self.latency {
+            writeln!(
+                out,
+                "latency    p50 {p50:.2} ms, p95 {p95:.2} ms, p99 {p99:.2} ms, max {max:.2} ms: \
+                 from sending a vote\n           to a watcher's holding it ({} pairs of vote and \
+                 watcher)",
+                self.latency_pairs
+            )?;
+        }
+        if let Some(SummaryMs { p50, p99, .. }) = self.latency_last {
+            writeln!(out, "           p50 {p50:.2} ms, p99 {p99:.2} ms to the last watcher")?;
+        }
+        for fault in self.faults() {
+            writeln!(out, "WRONG      {fault}")?;
+        }
+        Ok(())
+    }
+
+    /// One line per option, those that lasted longest first.
+    fn write_table(&self, out: &mut String) -> std::fmt::Result {
+        let mut lines: Vec<Line<'_>> = (0_u64..)
+            .zip(self.rounds.options.iter().zip(&self.standings.counts))
+            .map(|(index, (name, first))| self.line(index, name, *first))
+            .collect();
+        lines.sort_by_key(|line| std::cmp::Reverse((line.lasted, line.last, line.first)));
+        let width = lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0).max(6);
+        writeln!(out, "{:width$}  {:>10}  {:>10}  round", "option", "first", "last")?;
+        for Line { name, first, last, lasted, eliminated } in lines {
+            let out_in = if eliminated { format!("out in {lasted}") } else { String::new() };
+            writeln!(
+                out,
+                "{}",
+                format!("{name:width$}  {first:>10}  {last:>10}  {out_in}").trim_end()
+            )?;
+        }
+        let exhausted = self.rounds.rounds.last().map_or(0, |round| round.exhausted);
+        writeln!(out, "{:width$}  {:>10}  {exhausted:>10}", "exhausted", "")
+    }
+
+    fn line<'a>(&'a self, index: u64, name: &'a str, first: u64) -> Line<'a> {
+        let rounds = &self.rounds.rounds;
+        let out_at = rounds.iter().position(|round| round.eliminated == Some(index));
+        let last_at = out_at.unwrap_or(rounds.len().saturating_sub(1));
+        let votes = rounds.get(last_at).map(|round| &round.votes);
+        let last = votes.and_then(|votes| votes.get(usize::try_from(index).ok()?));
+        Line {
+            name,
+            first,
+            last: last.copied().unwrap_or(0),
+            lasted: last_at + 1,
+            eliminated: out_at.is_some(),
+        }
+    }
+}
+
+struct Line<'a> {
+    name: &'a str,
+    first: u64,
+    /// Votes in the last round that it was in, and which that was.
+    last: u64,
+    lasted: usize,
+    eliminated: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidewire_client::Round;
+
+    fn round(votes: &[u64], exhausted: u64, out: Option<u64>, winner: Option<u64>) -> Round {
+        Round { votes: votes.to_vec(), exhausted, eliminated: out, winner }
+    }
+
+    fn outcome() -> Outcome {
+        let standings = Standings {
+            counts: vec![4, 2, 5],
+            ballots: 13,
+            blank: 1,
+            overvotes: 1,
+            ..Standings::default()
+        };
+        Outcome {
+            title: "Small".to_owned(),
+            ballots: 13,
+            accepted: 12,
+            duplicates: 1,
+            expected: standings.clone(),
+            standings,
+            rounds: Rounds {
+                options: vec!["Zoe".to_owned(), "Bo \"B\"".to_owned(), "Cy".to_owned()],
+                rounds: vec![
+                    round(&[4, 2, 5], 2, Some(1), None),
+                    round(&[6, 0, 5], 2, None, Some(0)),
+                ],
+                ballots: 13,
+            },
+            watchers: 3,
+            disagreement: None,
+            latency: Some(SummaryMs { p50: 0.5, p95: 1.0, p99: 2.0, max: 3.0 }),
+            latency_pairs: 39,
+            latency_last: None,
+            elapsed: Duration::from_millis(1500),
+        }
+    }
+
+    #[test]
+    fn the_object_names_only_continuing_options_in_a_round() {
+        let outcome = outcome();
+        let report = serde_json::to_value(outcome.report()).unwrap();
+        assert_eq!(
+            report["rounds"],
+            serde_json::json!([
+                {"votes": {"Zoe": 4, "Bo \"B\"": 2, "Cy": 5}, "exhausted": 2,
+                 "eliminated": "Bo \"B\""},
+                {"votes": {"Zoe": 6, "Cy": 5}, "exhausted": 2, "eliminated": null},
+            ])
+        );
+        assert_eq!(report["winner"], "Zoe");
+        assert_eq!(report["first_preferences"]["Cy"], 5);
+        assert_eq!(report["watchers_agree"], true);
+        assert_eq!(report["votes_per_s"], 8.7);
+        assert_eq!(report["faults"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn names_keep_their_declared_order_in_the_object() {
+        let outcome = outcome();
+        let report = serde_json::to_string(&outcome.report()).unwrap();
+        assert!(
+            report.contains(r#""first_preferences":{"Zoe":4,"Bo \"B\"":2,"Cy":5}"#),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn a_lost_ballot_is_a_fault() {
+        let mut outcome = outcome();
+        outcome.accepted -= 1;
+        assert_eq!(outcome.faults(), ["12 of 13 ballots were answered"]);
+    }
+
+    #[test]
+    fn a_vote_for_another_is_a_fault_for_both() {
+        let mut outcome = outcome();
+        outcome.standings.counts = vec![5, 1, 5];
+        assert_eq!(
+            outcome.faults(),
+            ["'Zoe' was sent 4 votes and has 5", "'Bo \"B\"' was sent 2 votes and has 1"]
+        );
+    }
+
+    #[test]
+    fn a_watcher_that_disagrees_is_a_fault() {
+        let mut outcome = outcome();
+        outcome.disagreement = Some("1 of 3 watchers disagree".to_owned());
+        assert_eq!(outcome.faults(), ["1 of 3 watchers disagree"]);
+        assert!(!outcome.report().watchers_agree);
+        assert!(outcome.summary().contains("WRONG      1 of 3"));
+    }
+
+    #[test]
+    fn the_summary_ranks_by_how_long_each_lasted() {
+        let summary = outcome().summary();
+        let at = |text: &str| summary.find(text).unwrap_or_else(|| panic!("{text}: {summary}"));
+        assert!(at("Zoe              4           6\n") < at("Cy               5           5\n"));
+        assert!(at("Cy  ") < at("Bo \"B\"           2           2  out in 1\n"));
+        assert!(summary.contains("Zoe wins in round 2."), "{summary}");
+    }
+}

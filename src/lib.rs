@@ -1,0 +1,14 @@
+//! Tidewire: a daemon that pushes live events, counters and tallies to every watcher at once.
+//!
+//! The pure parts are crates of their own: `tidewire-protocol` (frames) and `tidewire-core`
+//! (topics, cells, shards, fan-out). This crate is the shell around them: sockets, threads, time,
+//! configuration and the command line. `docs/architecture.md` has the map.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod journal;
+pub mod server;
+mod telemetry;
+mod transport;

@@ -1,0 +1,37 @@
+//! The clock: Unix milliseconds that never go back.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Reads the wall clock once and counts on from there, so that a clock that is set back or
+/// forward does not disturb append times, times to live and intervals.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+    started_unix_ms: u64,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            started: Instant::now(),
+            started_unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Unix time in milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.started_unix_ms.saturating_add(since)
+    }
+
+    /// The instant at which this clock shows `at_ms`; far times are cut to a day.
+    pub(crate) fn instant_of(&self, at_ms: u64) -> tokio::time::Instant {
+        let from_start = at_ms.saturating_sub(self.started_unix_ms);
+        let wait_ms = from_start.min(self.now_ms() - self.started_unix_ms + DAY_MS);
+        // One more, since the clock's milliseconds are rounded down.
+        (self.started + std::time::Duration::from_millis(wait_ms.saturating_add(1))).into()
+    }
+}
+
+const DAY_MS: u64 = 86_400_000;

@@ -1,0 +1,152 @@
+//! One core: a thread with a single-threaded runtime, its shards, its dispatcher, its connections.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use tidewire_core::fanout::{Dispatcher, SessionOptions};
+use tidewire_core::shard::{Command, Event, SessionId, ShardConfig};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::LocalSet;
+
+use super::{CoreFigures, Shared, Stage, dispatch, shard_task};
+use crate::transport::{Arrival, Connection, OutBuf};
+
+/// What lives on one core and is touched by its thread only.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) number: u8,
+    pub(crate) dispatcher: RefCell<Dispatcher>,
+    pub(crate) connections: RefCell<HashMap<SessionId, Rc<Connection>>>,
+    /// Connections whose sockets have become writable.
+    pub(crate) woken: Arc<Woken>,
+    /// Commands of the dispatcher for shards, which a task of its own passes on.
+    pub(super) forward: Notify,
+    /// Output memory that no connection needs at the moment.
+    pub(crate) spare: RefCell<Vec<OutBuf>>,
+    pub(crate) head: RefCell<Vec<u8>>,
+    pub(crate) handshakes: Cell<usize>,
+}
+
+/// Connections that wait for the dispatcher loop, and its bell. Wakers may ring it from anywhere.
+#[derive(Default)]
+pub(crate) struct Woken {
+    list: Mutex<Vec<SessionId>>,
+    bell: Notify,
+}
+
+impl Woken {
+    pub(crate) fn push(&self, id: SessionId) {
+        match self.list.lock() {
+            Ok(mut list) => list.push(id),
+            Err(poisoned) => poisoned.into_inner().push(id),
+        }
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    pub(super) fn take(&self) -> Vec<SessionId> {
+        match self.list.lock() {
+            Ok(mut list) => std::mem::take(&mut *list),
+            Err(poisoned) => std::mem::take(&mut *poisoned.into_inner()),
+        }
+    }
+
+    pub(super) async fn rung(&self) {
+        self.bell.notified().await;
+    }
+}
+
+impl Core {
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.shared.clock.now_ms()
+    }
+
+    pub(crate) fn figures(&self) -> Option<&CoreFigures> {
+        self.shared.figures.core(self.number)
+    }
+
+    /// Opens a session for a connection that has said HELLO.
+    pub(crate) fn open(&self, options: SessionOptions) -> SessionId {
+        self.dispatcher.borrow_mut().open(options, self.now_ms())
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn close(&self, id: SessionId) {
+        self.connections.borrow_mut().remove(&id);
+        self.dispatcher.borrow_mut().close(id);
+        self.forward.notify_one();
+        self.woken.ring();
+    }
+
+    /// Sends a command to a shard; waits while its queue is full.
+    pub(crate) async fn send(&self, shard: u16, command: Command) {
+        if let Some(queue) = self.shared.shards.get(usize::from(shard)) {
+            // Fails only when the server is stopping.
+            drop(queue.send(command).await);
+        }
+    }
+
+    /// The dispatcher has changed: there may be commands for shards and output for connections.
+    pub(crate) fn changed(&self) {
+        self.forward.notify_one();
+        self.woken.ring();
+    }
+}
+
+/// Runs a core until the server stops.
+pub(super) fn run(
+    shared: Arc<Shared>,
+    number: u8,
+    shards: Vec<(ShardConfig, mpsc::Receiver<Command>)>,
+    events: mpsc::Receiver<Vec<Event>>,
+    arrivals: mpsc::Receiver<Arrival>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "core {number} does not start");
+            return;
+        }
+    };
+    let seed = shared.clock.now_ms();
+    let core = Rc::new(Core {
+        dispatcher: RefCell::new(Dispatcher::new(number, seed, shared.fanout_limits())),
+        connections: RefCell::default(),
+        woken: Arc::default(),
+        forward: Notify::new(),
+        spare: RefCell::default(),
+        head: RefCell::default(),
+        handshakes: Cell::new(0),
+        number,
+        shared: Arc::clone(&shared),
+    });
+    let local = LocalSet::new();
+    for (config, queue) in shards {
+        local.spawn_local(shard_task::run(Arc::clone(&shared), config, queue));
+    }
+    local.spawn_local(forward(Rc::clone(&core)));
+    local.spawn_local(crate::transport::receive(Rc::clone(&core), arrivals));
+    local.spawn_local(dispatch::run(Rc::clone(&core), events));
+    let mut stop = shared.stop.subscribe();
+    local.block_on(&runtime, async {
+        // The sender lives as long as `shared`, so this ends by the stage only.
+        drop(stop.wait_for(|stage| *stage == Stage::Stopping).await);
+        crate::transport::close_all(&core).await;
+    });
+}
+
+/// Passes the dispatcher's commands on to the shards, in order.
+async fn forward(core: Rc<Core>) {
+    loop {
+        let next = core.dispatcher.borrow_mut().outgoing();
+        match next {
+            Some((shard, command)) => core.send(shard, command).await,
+            None => core.forward.notified().await,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The dispatcher's loop: take events in, then let each connection that has something take it.
+
+use std::rc::Rc;
+
+use tidewire_core::shard::Event;
+use tokio::sync::mpsc;
+
+use super::{Core, Stage};
+use crate::transport;
+
+/// Groups of events taken in before connections get their turn.
+const GROUPS_MAX: usize = 64;
+/// Connections served before the loop looks for new events and lets readers run.
+const CONNECTIONS_PER_SLICE: usize = 64;
+
+pub(super) async fn run(core: Rc<Core>, mut events: mpsc::Receiver<Vec<Event>>) {
+    let mut groups = Vec::new();
+    let mut stop = core.shared.stop.subscribe();
+    loop {
+        let timeout_ms = core.dispatcher.borrow().next_timeout_ms();
+        tokio::select! {
+            received = events.recv_many(&mut groups, GROUPS_MAX) => {
+                if received == 0 {
+                    return;
+                }
+            }
+            () = core.woken.rung() => {}
+            () = tokio::time::sleep_until(core.shared.clock.instant_of(timeout_ms)) => {}
+            changed = stop.changed() => {
+                if changed.is_ok() && *stop.borrow_and_update() == Stage::Draining {
+                    transport::say_goodbye(&core);
+                }
+            }
+        }
+        apply(&core, &mut groups);
+        serve(&core, &mut events, &mut groups).await;
+        core.shared.figures.set_core(core.number, &core.dispatcher.borrow());
+    }
+}
+
+fn apply(core: &Core, groups: &mut Vec<Vec<Event>>) {
+    let now_ms = core.now_ms();
+    let mut dispatcher = core.dispatcher.borrow_mut();
+    for event in groups.drain(..).flatten() {
+        dispatcher.apply(event, now_ms);
+    }
+    dispatcher.handle_timeout(now_ms);
+    for (id, refusal) in dispatcher.take_closing() {
+        if let Some(connection) = core.connections.borrow().get(&id) {
+            connection.end(refusal);
+        }
+    }
+    core.forward.notify_one();
+}
+
+/// Serves the connections that are ready, in slices.
+async fn serve(
+    core: &Rc<Core>,
+    events: &mut mpsc::Receiver<Vec<Event>>,
+    groups: &mut Vec<Vec<Event>>,
+) {
+    for id in core.woken.take() {
+        transport::pump(core, id);
+    }
+    let mut served = 0;
+    loop {
+        let next = core.dispatcher.borrow_mut().next_ready();
+        let Some(id) = next else { return };
+        transport::pump(core, id);
+        served += 1;
+        if served % CONNECTIONS_PER_SLICE == 0 {
+            // Time-limited slices: new events and readers do not wait for the whole round.
+            tokio::task::yield_now().await;
+            while groups.len() < GROUPS_MAX
+                && let Ok(group) = events.try_recv()
+            {
+                groups.push(group);
+            }
+            apply(core, groups);
+            for id in core.woken.take() {
+                transport::pump(core, id);
+            }
+        }
+    }
+}

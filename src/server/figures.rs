@@ -1,0 +1,97 @@
+//! Figures of the running server, written by its cores and read by the admin listener.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use tidewire_core::SHARDS;
+use tidewire_core::fanout::Dispatcher;
+use tidewire_core::shard::ShardStats;
+
+/// Figures of all cores and shards.
+#[derive(Debug)]
+pub struct Figures {
+    cores: Vec<CoreFigures>,
+    shards: Vec<ShardFigures>,
+}
+
+/// Figures of one core.
+#[derive(Debug, Default)]
+#[allow(missing_docs, reason = "the fields are the metrics of the same names")]
+pub struct CoreFigures {
+    pub connections: AtomicU64,
+    pub subscriptions: AtomicU64,
+    pub deliveries: AtomicU64,
+    pub records: AtomicU64,
+    pub body_bytes: AtomicU64,
+    pub updates: AtomicU64,
+    pub gaps: AtomicU64,
+    pub refusals: AtomicU64,
+    pub writes: AtomicU64,
+    pub written_bytes: AtomicU64,
+    pub requests: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct ShardFigures {
+    topics: AtomicU64,
+    topic_bytes: AtomicU64,
+    batches: AtomicU64,
+    cells: AtomicU64,
+}
+
+impl Figures {
+    pub(super) fn new(cores: usize) -> Self {
+        Self {
+            cores: (0..cores).map(|_| CoreFigures::default()).collect(),
+            shards: (0..SHARDS).map(|_| ShardFigures::default()).collect(),
+        }
+    }
+
+    pub(super) fn core(&self, core: u8) -> Option<&CoreFigures> {
+        self.cores.get(usize::from(core))
+    }
+
+    pub(super) fn set_core(&self, core: u8, dispatcher: &Dispatcher) {
+        let Some(core) = self.core(core) else { return };
+        let stats = dispatcher.stats();
+        core.connections.store(dispatcher.sessions() as u64, Relaxed);
+        core.deliveries.store(stats.deliveries, Relaxed);
+        core.records.store(stats.records, Relaxed);
+        core.body_bytes.store(stats.body_bytes, Relaxed);
+        core.updates.store(stats.updates, Relaxed);
+        core.gaps.store(stats.gaps, Relaxed);
+        core.refusals.store(stats.refusals, Relaxed);
+        core.subscriptions.store(dispatcher.subscriptions() as u64, Relaxed);
+    }
+
+    pub(super) fn set_shard(&self, shard: u16, stats: ShardStats) {
+        let Some(shard) = self.shards.get(usize::from(shard)) else { return };
+        shard.topics.store(stats.topics, Relaxed);
+        shard.topic_bytes.store(stats.topic_bytes, Relaxed);
+        shard.batches.store(stats.batches, Relaxed);
+        shard.cells.store(stats.cells, Relaxed);
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.sum(|core| &core.connections)
+    }
+
+    /// The sum of one figure over the cores.
+    pub fn sum(&self, figure: impl Fn(&CoreFigures) -> &AtomicU64) -> u64 {
+        self.cores.iter().map(|core| figure(core).load(Relaxed)).sum()
+    }
+
+    /// The sums over the shards.
+    #[must_use]
+    pub fn shards(&self) -> ShardStats {
+        let mut sum = ShardStats::default();
+        for shard in &self.shards {
+            sum.topics += shard.topics.load(Relaxed);
+            sum.topic_bytes += shard.topic_bytes.load(Relaxed);
+            sum.batches += shard.batches.load(Relaxed);
+            sum.cells += shard.cells.load(Relaxed);
+        }
+        sum
+    }
+}

@@ -1,0 +1,281 @@
+//! The running server: one thread per core, each with its shards, its dispatcher and its share of
+//! the connections.
+//!
+//! Nothing is locked on the hot path: shards and dispatchers talk through bounded queues. A full
+//! command queue holds up the readers of connections, and so their publishers; a dispatcher always
+//! drains its events and never waits for a shard, so the two cannot wait for each other.
+
+mod clock;
+mod core;
+mod dispatch;
+mod figures;
+mod shard_task;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tidewire_core::fanout::FanoutLimits;
+use tidewire_core::shard::{Command, Event, ShardConfig};
+use tidewire_core::topic::PolicyTable;
+use tidewire_core::{SHARDS, shard_of};
+use tokio::sync::mpsc;
+
+pub(crate) use self::core::{Core, Woken};
+pub(crate) use clock::Clock;
+pub use figures::Figures;
+pub(crate) use figures::CoreFigures;
+
+use crate::config::Config;
+use crate::transport::{Arrival, Tls, TlsError, listener};
+
+/// Commands that wait for a shard; readers of connections wait beyond it.
+const SHARD_QUEUE: usize = 4096;
+/// Groups of events that wait for a dispatcher; shards wait beyond it.
+const DISPATCHER_QUEUE: usize = 256;
+/// Accepted connections that wait for a core.
+const ARRIVAL_QUEUE: usize = 1024;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is not to be had.
+    #[error("cannot listen on {address} ({what}): {source}; use another address or stop what uses it")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The protocol.
+        what: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The certificate is not to be had.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The data directory is not to be had.
+    #[error("cannot use data directory {path}: {source}; choose another with --data-dir")]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A thread could not be made.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What all cores share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) tls: Tls,
+    pub(crate) voter_key: aws_lc_rs::hmac::Key,
+    pub(crate) shards: Vec<mpsc::Sender<Command>>,
+    pub(crate) dispatchers: Vec<mpsc::Sender<Vec<Event>>>,
+    pub(crate) figures: Figures,
+    pub(crate) draining: AtomicBool,
+    pub(crate) stop: tokio::sync::watch::Sender<Stage>,
+}
+
+/// How far the stop of a server has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Running,
+    /// Clients have been told to go.
+    Draining,
+    /// What is still open is closed.
+    Stopping,
+}
+
+/// A running server.
+pub struct Server {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    cores: Vec<JoinHandle<()>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts a server. Must be called within a tokio runtime, which then serves the admin
+    /// listener; the rest has threads of its own.
+    ///
+    /// # Errors
+    /// When an address, the certificate or the data directory is not to be had.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        if let Some(path) = &config.data_dir {
+            let refuse = |source| StartError::DataDir { path: path.clone(), source };
+            std::fs::create_dir_all(path).map_err(refuse)?;
+        }
+        let tls = Tls::load(&config)?;
+        let listeners = listener::bind(&config).await?;
+        let (address, admin_address) = (listeners.address, listeners.admin_address);
+        let cores = config.cores();
+        let (shard_queues, shards): (Vec<_>, Vec<_>) =
+            (0..SHARDS).map(|_| mpsc::channel::<Command>(SHARD_QUEUE)).map(swap).unzip();
+        let (event_queues, dispatchers): (Vec<_>, Vec<_>) =
+            (0..cores).map(|_| mpsc::channel::<Vec<Event>>(DISPATCHER_QUEUE)).map(swap).unzip();
+        let shared = Arc::new(Shared {
+            clock: Clock::start(),
+            tls,
+            voter_key: voter_key(),
+            shards,
+            dispatchers,
+            figures: Figures::new(cores),
+            draining: AtomicBool::new(false),
+            stop: tokio::sync::watch::Sender::new(Stage::Running),
+            config,
+        });
+        let mut server =
+            Self { shared, address, admin_address, cores: Vec::new(), tasks: Vec::new() };
+        let arrivals = server.start_cores(shard_queues, event_queues)?;
+        server.tasks.push(tokio::spawn(listener::accept_tcp(
+            Arc::clone(&server.shared),
+            listeners.tcp,
+            arrivals.clone(),
+        )));
+        if let Some(first) = arrivals.first() {
+            let handed_over = first.send(Arrival::Endpoint(listeners.udp, arrivals.clone()));
+            drop(handed_over.await);
+        }
+        server
+            .tasks
+            .push(tokio::spawn(crate::admin::serve(Arc::clone(&server.shared), listeners.admin)));
+        Ok(server)
+    }
+
+    /// Address of WebSocket and HTTP (TCP) and of QUIC (UDP).
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Address of the admin listener.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// SHA-256 of the certificate that `wss` and `quic` show.
+    #[must_use]
+    pub fn certificate_sha256(&self) -> [u8; 32] {
+        self.shared.tls.sha256()
+    }
+
+    /// The certificate as a PEM file, if it stands in one.
+    #[must_use]
+    pub fn certificate_file(&self) -> Option<PathBuf> {
+        self.shared.tls.file()
+    }
+
+    /// Tells clients to go, gives them the configured time, and stops.
+    pub async fn stop(mut self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.shared.stop.send_replace(Stage::Draining);
+        let drain_ms = self.shared.config.drain_ms;
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(drain_ms);
+        while self.shared.figures.connections() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.shared.stop.send_replace(Stage::Stopping);
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+        let cores = std::mem::take(&mut self.cores);
+        let joined = tokio::task::spawn_blocking(move || {
+            for core in cores {
+                drop(core.join());
+            }
+        });
+        drop(joined.await);
+    }
+
+    fn start_cores(
+        &mut self,
+        shard_queues: Vec<mpsc::Receiver<Command>>,
+        event_queues: Vec<mpsc::Receiver<Vec<Event>>>,
+    ) -> Result<Vec<mpsc::Sender<Arrival>>, StartError> {
+        let cores = event_queues.len();
+        let policies = Arc::new(self.shared.config.policies());
+        let epoch = self.shared.clock.now_ms();
+        let mut shards: Vec<Vec<(ShardConfig, mpsc::Receiver<Command>)>> =
+            (0..cores).map(|_| Vec::new()).collect();
+        for (shard, queue) in (0..SHARDS).zip(shard_queues) {
+            let config = self.shard_config(shard, epoch, &policies);
+            if let Some(list) = shards.get_mut(usize::from(shard) % cores) {
+                list.push((config, queue));
+            }
+        }
+        let mut arrivals = Vec::new();
+        for ((number, events), shards) in (0_u8..).zip(event_queues).zip(shards) {
+            let (arrival, queue) = mpsc::channel(ARRIVAL_QUEUE);
+            arrivals.push(arrival);
+            let shared = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new()
+                .name(format!("tidewire-core-{number}"))
+                .spawn(move || core::run(shared, number, shards, events, queue))
+                .map_err(StartError::Thread)?;
+            self.cores.push(thread);
+        }
+        Ok(arrivals)
+    }
+
+    fn shard_config(&self, shard: u16, epoch: u64, policies: &Arc<PolicyTable>) -> ShardConfig {
+        let limits = &self.shared.config.limits;
+        ShardConfig {
+            shard,
+            epoch,
+            seed: epoch,
+            policies: Arc::clone(policies),
+            limits: limits.shard(),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn fanout_limits(&self) -> FanoutLimits {
+        FanoutLimits {
+            subscriptions_max: self.config.limits.subscriptions_max,
+            in_flight_max: self.config.limits.in_flight_max,
+            heartbeat_ms: self.config.heartbeat_ms,
+            ..FanoutLimits::default()
+        }
+    }
+
+    pub(crate) fn hash_voter(
+        &self,
+        tally: &tidewire_protocol::Name,
+        voter: &str,
+    ) -> tidewire_core::cell::VoterId {
+        let mut context = aws_lc_rs::hmac::Context::with_key(&self.voter_key);
+        context.update(tally.as_str().as_bytes());
+        context.update(&[0]);
+        context.update(voter.as_bytes());
+        let mut id = [0; 16];
+        for (to, from) in id.iter_mut().zip(context.sign().as_ref()) {
+            *to = *from;
+        }
+        tidewire_core::cell::VoterId(id)
+    }
+
+    pub(crate) fn shard_queue(&self, name: &tidewire_protocol::Name) -> Option<&mpsc::Sender<Command>> {
+        self.shards.get(usize::from(shard_of(name)))
+    }
+}
+
+/// The key of this process under which voters are known to the core.
+fn voter_key() -> aws_lc_rs::hmac::Key {
+    let mut bytes = [0; 32];
+    // The system's random source does not fail once it works; a key of zeroes would still keep
+    // one vote per voter, it would only be guessable, and it never leaves the process.
+    drop(aws_lc_rs::rand::fill(&mut bytes));
+    aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &bytes)
+}
+
+fn swap<T>((sender, receiver): (mpsc::Sender<T>, mpsc::Receiver<T>)) -> (mpsc::Receiver<T>, mpsc::Sender<T>) {
+    (receiver, sender)
+}

@@ -1,0 +1,95 @@
+//! Metrics: their names, units and meanings, in one place.
+
+use std::sync::atomic::AtomicU64;
+
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use crate::server::{CoreFigures, Figures};
+
+type Figure = fn(&CoreFigures) -> &AtomicU64;
+
+/// Counters summed over the cores.
+const COUNTERS: &[(&str, &str, Figure)] = &[
+    ("tidewire_requests_total", "Frames received from clients", |core| &core.requests),
+    ("tidewire_deliveries_total", "DELIVER frames sent", |core| &core.deliveries),
+    ("tidewire_delivered_records_total", "Records sent to subscribers", |core| &core.records),
+    ("tidewire_delivered_bytes_total", "Bytes of records sent to subscribers", |core| {
+        &core.body_bytes
+    }),
+    ("tidewire_updates_total", "UPDATE frames sent", |core| &core.updates),
+    ("tidewire_gaps_total", "GAP frames sent", |core| &core.gaps),
+    ("tidewire_refusals_total", "Requests refused", |core| &core.refusals),
+    ("tidewire_socket_writes_total", "Writes to sockets", |core| &core.writes),
+    ("tidewire_socket_written_bytes_total", "Bytes written to sockets", |core| {
+        &core.written_bytes
+    }),
+];
+
+/// Renders the server's figures in Prometheus's text format.
+pub(crate) fn render(figures: &Figures) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, || {
+        for (name, help, figure) in COUNTERS {
+            describe_counter!(*name, *help);
+            counter!(*name).absolute(figures.sum(*figure));
+        }
+        let shards = figures.shards();
+        let gauges = [
+            ("tidewire_connections", "Connections open", figures.connections()),
+            (
+                "tidewire_subscriptions",
+                "Subscriptions and watches open",
+                figures.sum(|core| &core.subscriptions),
+            ),
+            ("tidewire_topics", "Topics that exist", shards.topics),
+            ("tidewire_topic_bytes", "Bytes of records kept in topics", shards.topic_bytes),
+            ("tidewire_topic_batches", "Batches kept in topics", shards.batches),
+            ("tidewire_cells", "Counters, tallies and presence sets that exist", shards.cells),
+        ];
+        for (name, help, value) in gauges {
+            describe_gauge!(name, help);
+            gauge!(name).set(as_gauge(value));
+        }
+        process();
+    });
+    recorder.handle().render()
+}
+
+/// CPU time and memory of the process, as Prometheus's conventions name them.
+fn process() {
+    if let Some(seconds) = cpu_seconds() {
+        describe_gauge!("process_cpu_seconds_total", "User and system CPU time of the process");
+        // A counter by meaning; the library's counters hold whole numbers only.
+        gauge!("process_cpu_seconds_total").set(seconds);
+    }
+    if let Some(bytes) = resident_bytes() {
+        describe_gauge!("process_resident_memory_bytes", "Resident memory of the process");
+        gauge!("process_resident_memory_bytes").set(as_gauge(bytes));
+    }
+}
+
+/// Clock ticks per second of `/proc/self/stat`, fixed by Linux's interface to user space.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program stands in brackets and may hold anything, so count behind it.
+    let behind_name = stat.rsplit_once(')')?.1;
+    let mut fields = behind_name.split_whitespace().skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((user + system) / TICKS_PER_SECOND)
+}
+
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating point; 2^53 is enough")]
+fn as_gauge(value: u64) -> f64 {
+    value as f64
+}

@@ -1,0 +1,150 @@
+//! A connection on its core: its outlet, and how it ends.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use tidewire_core::shard::SessionId;
+use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
+use tokio::sync::Notify;
+
+use super::{quic, websocket};
+use crate::server::{Core, Woken};
+
+/// How long a server-made end may take: the last frames, the close.
+pub(super) const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A connection with a session.
+pub(crate) struct Connection {
+    pub(super) id: SessionId,
+    pub(super) outlet: RefCell<Outlet>,
+    /// Rung when the connection's requests may be read again.
+    gate: Notify,
+    /// Why the server ends the connection, and its bell.
+    ending: RefCell<Option<Refusal>>,
+    ended: Notify,
+    waker: Waker,
+    /// Output waits for the socket.
+    blocked: Cell<bool>,
+}
+
+/// The outbound side of a transport.
+pub(super) enum Outlet {
+    Web(websocket::Outlet),
+    Quic(quic::Outlet),
+}
+
+/// Wakes the dispatcher's loop when a socket takes bytes again.
+struct Writable {
+    id: SessionId,
+    woken: Arc<Woken>,
+}
+
+impl Wake for Writable {
+    fn wake(self: Arc<Self>) {
+        self.woken.push(self.id);
+    }
+}
+
+impl Connection {
+    pub(super) fn new(core: &Core, id: SessionId, outlet: Outlet) -> Rc<Self> {
+        let waker = Waker::from(Arc::new(Writable { id, woken: Arc::clone(&core.woken) }));
+        let connection = Rc::new(Self {
+            id,
+            outlet: RefCell::new(outlet),
+            gate: Notify::new(),
+            ending: RefCell::new(None),
+            ended: Notify::new(),
+            waker,
+            blocked: Cell::new(false),
+        });
+        core.connections.borrow_mut().insert(id, Rc::clone(&connection));
+        connection
+    }
+
+    /// Ends the connection for this reason.
+    pub(crate) fn end(&self, refusal: Refusal) {
+        self.ending.borrow_mut().get_or_insert(refusal);
+        self.ended.notify_one();
+    }
+
+    /// Waits until the server ends the connection.
+    pub(super) async fn ended(&self) -> Refusal {
+        loop {
+            if let Some(refusal) = self.ending.borrow().clone() {
+                return refusal;
+            }
+            self.ended.notified().await;
+        }
+    }
+
+    /// Waits until the connection's next request may be read.
+    pub(super) async fn may_read(&self, core: &Core) {
+        while self.blocked.get() && self.backlogged() || !core.dispatcher.borrow().may_read(self.id)
+        {
+            self.gate.notified().await;
+        }
+    }
+
+    fn backlogged(&self) -> bool {
+        match &*self.outlet.borrow() {
+            Outlet::Web(_) => false,
+            Outlet::Quic(outlet) => outlet.control_is_backlogged(),
+        }
+    }
+
+    /// Writes what there is. Ready when everything is written.
+    pub(super) fn flush(&self, core: &Core) -> Poll<std::io::Result<()>> {
+        let mut cx = Context::from_waker(&self.waker);
+        match &mut *self.outlet.borrow_mut() {
+            Outlet::Web(outlet) => outlet.flush(core, &mut cx),
+            Outlet::Quic(outlet) => outlet.flush(core, self.id, &mut cx),
+        }
+    }
+}
+
+/// Lets a connection take what its session has for it, and writes it.
+pub(crate) fn pump(core: &Rc<Core>, id: SessionId) {
+    let connection = core.connections.borrow().get(&id).cloned();
+    let Some(connection) = connection else { return };
+    let mut cx = Context::from_waker(&connection.waker);
+    let outcome = match &mut *connection.outlet.borrow_mut() {
+        Outlet::Web(outlet) => outlet.pump(core, id, &mut cx),
+        Outlet::Quic(outlet) => outlet.pump(core, id, &mut cx),
+    };
+    connection.blocked.set(outcome.is_pending());
+    if let Poll::Ready(Err(error)) = outcome {
+        tracing::debug!(session = ?id, %error, "a connection broke");
+        connection.end(Refusal::new(ErrorCode::Unavailable, error.to_string()));
+    }
+    connection.gate.notify_one();
+}
+
+/// Tells every connection of the core that the server is about to stop.
+pub(crate) fn say_goodbye(core: &Rc<Core>) {
+    let frame = ServerFrame::GoAway {
+        code: u64::from(ErrorCode::ShuttingDown.number()),
+        message: "the server is stopping: connect again, after a random delay".to_owned(),
+        grace_ms: core.shared.config.drain_ms,
+    };
+    let mut dispatcher = core.dispatcher.borrow_mut();
+    let ids: Vec<SessionId> = dispatcher.session_ids().collect();
+    for id in ids {
+        dispatcher.send(id, 0, &frame);
+    }
+    drop(dispatcher);
+    core.woken.ring();
+}
+
+/// Ends every connection of the core and waits, for a bounded time, until they are closed.
+pub(crate) async fn close_all(core: &Rc<Core>) {
+    let connections: Vec<Rc<Connection>> = core.connections.borrow().values().cloned().collect();
+    for connection in &connections {
+        connection.end(Refusal::new(ErrorCode::ShuttingDown, "the server is stopping"));
+    }
+    let deadline = tokio::time::Instant::now() + CLOSE_TIMEOUT * 2;
+    while !core.connections.borrow().is_empty() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,72 @@
+//! HELLO and WELCOME: version and capabilities.
+
+use tidewire_core::SHARDS;
+use tidewire_core::shard::SessionId;
+use tidewire_protocol::frame::BadFrame;
+use tidewire_protocol::options::ServerInfo;
+use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame, VERSION};
+
+use crate::server::Core;
+
+/// Cells may travel in datagrams.
+const DATAGRAMS: &str = "datagrams";
+/// Longest name of a client's software in bytes.
+const CLIENT_BYTES_MAX: usize = 128;
+
+/// What has been agreed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Welcome {
+    pub(super) datagrams: bool,
+}
+
+/// Checks a connection's first frame.
+pub(super) fn hello(
+    core: &Core,
+    frame: &Result<ClientFrame, BadFrame>,
+    offers_datagrams: bool,
+) -> Result<Welcome, Refusal> {
+    match frame {
+        Err(BadFrame { refusal, .. }) => Err(refusal.clone()),
+        Ok(ClientFrame::Hello { version, capabilities, client, .. }) => {
+            if *version != VERSION {
+                let message = format!("protocol version {version}: this server speaks {VERSION}");
+                return Err(Refusal::new(ErrorCode::VersionUnsupported, message));
+            }
+            let client = client.as_deref().unwrap_or_default();
+            if client.len() > CLIENT_BYTES_MAX {
+                let message = format!("client: at most {CLIENT_BYTES_MAX} bytes");
+                return Err(Refusal::new(ErrorCode::InvalidArgument, message));
+            }
+            tracing::debug!(core = core.number, client, "a client says hello");
+            let datagrams =
+                offers_datagrams && capabilities.iter().any(|name| name == DATAGRAMS);
+            Ok(Welcome { datagrams })
+        }
+        Ok(_) => Err(Refusal::new(
+            ErrorCode::HelloRequired,
+            "the first frame of a connection must be HELLO",
+        )),
+    }
+}
+
+impl Welcome {
+    /// The frame that says so.
+    pub(super) fn frame(self, core: &Core, id: SessionId) -> ServerFrame {
+        let config = &core.shared.config;
+        ServerFrame::Welcome {
+            version: VERSION,
+            capabilities: if self.datagrams { vec![DATAGRAMS.to_owned()] } else { Vec::new() },
+            session: format!("{}-{}-{}", id.dispatcher, id.slot, id.generation),
+            info: ServerInfo {
+                server: concat!("tidewire/", env!("CARGO_PKG_VERSION")).to_owned(),
+                node: config.node.clone(),
+                shards: u64::from(SHARDS),
+                max_frame_bytes: config.limits.max_frame_bytes as u64,
+                heartbeat_ms: config.heartbeat_ms,
+                in_flight_max: config.limits.in_flight_max as u64,
+                subscriptions_max: config.limits.subscriptions_max as u64,
+                time_ms: core.now_ms(),
+            },
+        }
+    }
+}

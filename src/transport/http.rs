@@ -1,0 +1,172 @@
+//! HTTP on the public port: the pages, and the upgrade to WebSocket.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tidewire_protocol::{WEBSOCKET_PATH, WEBSOCKET_PROTOCOL};
+use tokio::net::TcpStream;
+
+use super::pages::{CONTENT_SECURITY_POLICY, page};
+use super::stream::Stream;
+use super::websocket;
+use crate::server::Core;
+
+/// First byte of a TLS connection: a handshake record (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+/// Appended to the client's key (RFC 6455, section 4.2.2).
+const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// Largest head of a request.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+type Reply = Response<Full<Bytes>>;
+
+/// Serves an accepted TCP connection until it ends or becomes a WebSocket.
+pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream) {
+    let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
+    let Ok(Some(stream)) = tokio::time::timeout(wait, open(&core, stream)).await else { return };
+    let service = hyper::service::service_fn(|request| {
+        let core = Rc::clone(&core);
+        async move { Ok::<_, Infallible>(answer(&core, request)) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(wait)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "an HTTP connection broke");
+    }
+}
+
+/// Tells TLS from plain by the first byte, and shakes hands.
+async fn open(core: &Core, stream: std::net::TcpStream) -> Option<Stream> {
+    let stream = TcpStream::from_std(stream).ok()?;
+    let mut first = [0];
+    if stream.peek(&mut first).await.ok()? == 0 {
+        return None;
+    }
+    if first != [TLS_HANDSHAKE] {
+        return Some(Stream::Plain(stream));
+    }
+    match core.shared.tls.acceptor().accept(stream).await {
+        Ok(stream) => Some(Stream::Tls(Box::new(stream))),
+        Err(error) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+    }
+}
+
+fn answer(core: &Rc<Core>, request: Request<Incoming>) -> Reply {
+    let path = request.uri().path().to_owned();
+    if path == WEBSOCKET_PATH {
+        return upgrade(core, request);
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+    }
+    match page(&path) {
+        Some(page) => {
+            let body = if request.method() == Method::HEAD { &[][..] } else { page.body };
+            let mut reply = Response::new(Full::new(Bytes::from_static(body)));
+            let headers = reply.headers_mut();
+            put(headers, header::CONTENT_TYPE, page.content_type);
+            put(headers, header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+            put(headers, header::CACHE_CONTROL, "no-cache");
+            put(headers, header::REFERRER_POLICY, "no-referrer");
+            put(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+            reply
+        }
+        None => text(StatusCode::NOT_FOUND, "there is nothing here; the page is at /\n"),
+    }
+}
+
+/// Answers the opening handshake of a WebSocket (RFC 6455, section 4.2).
+fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>) -> Reply {
+    let key = match handshake_key(request.headers()) {
+        Ok(key) => key,
+        Err(rule) => return text(StatusCode::BAD_REQUEST, rule),
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    let core = Rc::clone(core);
+    tokio::task::spawn_local(async move {
+        let Ok(upgraded) = upgraded.await else { return };
+        if let Some((stream, first)) = take_back(upgraded) {
+            websocket::serve(core, stream, first).await;
+        }
+    });
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = reply.headers_mut();
+    put(headers, header::CONNECTION, "Upgrade");
+    put(headers, header::UPGRADE, "websocket");
+    put(headers, header::SEC_WEBSOCKET_PROTOCOL, WEBSOCKET_PROTOCOL);
+    put(headers, header::SEC_WEBSOCKET_ACCEPT, &accept_key(key.as_bytes()));
+    reply
+}
+
+/// The client's key, if the request is the handshake that is wanted.
+fn handshake_key(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
+    let lists = |name, wanted: &str| {
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+            value.split(',').any(|item| item.trim().eq_ignore_ascii_case(wanted))
+        })
+    };
+    if !lists(header::UPGRADE, "websocket") || !lists(header::CONNECTION, "upgrade") {
+        return Err("this is the WebSocket endpoint: send Upgrade: websocket\n");
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err("Sec-WebSocket-Version must be 13\n");
+    }
+    if !lists(header::SEC_WEBSOCKET_PROTOCOL, WEBSOCKET_PROTOCOL) {
+        return Err("offer the subprotocol tidewire.v1\n");
+    }
+    headers.get(header::SEC_WEBSOCKET_KEY).cloned().ok_or("Sec-WebSocket-Key is missing\n")
+}
+
+fn accept_key(key: &[u8]) -> String {
+    let mut sha1 =
+        aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    sha1.update(key);
+    sha1.update(WEBSOCKET_GUID);
+    base64::engine::general_purpose::STANDARD.encode(sha1.finish().as_ref())
+}
+
+/// The stream below HTTP, and what has been read from it already.
+fn take_back(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
+}
+
+fn put(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn text(status: StatusCode, message: &'static str) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from_static(message.as_bytes())));
+    *reply.status_mut() = status;
+    put(reply.headers_mut(), header::CONTENT_TYPE, "text/plain; charset=utf-8");
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_accept_key_is_that_of_the_rfc() {
+        let accept = super::accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+}

@@ -1,0 +1,53 @@
+//! Transports: sockets in, frames to the core's dispatcher, frames out.
+//!
+//! A connection is an [`Outlet`] (its outbound side, filled by the dispatcher's loop when the
+//! socket takes bytes) and a reader task (its inbound side). Both run on the connection's core.
+
+mod connection;
+mod hello;
+mod http;
+pub(crate) mod listener;
+mod outbuf;
+mod pages;
+mod quic;
+mod stream;
+mod tls;
+mod websocket;
+
+pub(crate) use connection::{Connection, close_all, pump, say_goodbye};
+pub(crate) use outbuf::OutBuf;
+pub(crate) use tls::{Tls, TlsError};
+
+use std::rc::Rc;
+
+use tokio::sync::mpsc;
+
+use crate::server::Core;
+
+/// What is handed to a core.
+pub(crate) enum Arrival {
+    /// An accepted TCP connection.
+    Tcp(std::net::TcpStream),
+    /// An incoming QUIC connection that nobody has answered yet.
+    Quic(quinn::Incoming),
+    /// The UDP socket that this core is to serve, handing connections to all cores.
+    Endpoint(std::net::UdpSocket, Vec<mpsc::Sender<Arrival>>),
+}
+
+/// Takes in what the listeners hand to this core.
+pub(crate) async fn receive(core: Rc<Core>, mut arrivals: mpsc::Receiver<Arrival>) {
+    while let Some(arrival) = arrivals.recv().await {
+        let core = Rc::clone(&core);
+        match arrival {
+            Arrival::Tcp(stream) => {
+                tokio::task::spawn_local(http::serve(core, stream));
+            }
+            Arrival::Quic(incoming) => {
+                tokio::task::spawn_local(quic::serve(core, incoming));
+            }
+            Arrival::Endpoint(socket, cores) => {
+                tokio::task::spawn_local(quic::accept(core, socket, cores));
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! QUIC: a control stream, more request streams, a stream per subscription, datagrams for cells.
+
+mod outlet;
+
+pub(super) use outlet::Outlet;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{Endpoint, EndpointConfig, Incoming, RecvStream, TransportConfig, VarInt};
+use tidewire_core::fanout::{Framing, SessionOptions};
+use tidewire_protocol::wire::value_len;
+use tidewire_protocol::{ClientFrame, ErrorCode, Refusal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::connection::{self, CLOSE_TIMEOUT, Connection};
+use super::hello::hello;
+use super::websocket::{last_frame, take_frame};
+use super::Arrival;
+use crate::config::Config;
+use crate::server::Core;
+
+/// Request streams of one connection, the control stream included.
+const REQUEST_STREAMS_MAX: u32 = 17;
+/// Handshakes under way beyond which new clients must prove their address first.
+const UNPROVEN_HANDSHAKES_MAX: usize = 64;
+/// Bytes that one stream of requests may have under way.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024 + 64 * 1024;
+/// Bytes that a connection may have under way, each direction.
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Serves the UDP socket and hands connections to the cores in turn.
+pub(super) async fn accept(
+    core: Rc<Core>,
+    socket: std::net::UdpSocket,
+    cores: Vec<mpsc::Sender<Arrival>>,
+) {
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let config = server_config(&core.shared.config, core.shared.tls.quic());
+    let endpoint = match Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime) {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            tracing::error!(%error, "QUIC is not served");
+            return;
+        }
+    };
+    for target in cores.iter().cycle() {
+        let Some(incoming) = endpoint.accept().await else { return };
+        let connections_max = core.shared.config.limits.connections_max as u64;
+        if core.shared.figures.connections() >= connections_max
+            || core.shared.draining.load(std::sync::atomic::Ordering::Relaxed)
+        {
+            incoming.refuse();
+            continue;
+        }
+        if core.handshakes.get() > UNPROVEN_HANDSHAKES_MAX && incoming.may_retry() {
+            drop(incoming.retry());
+            continue;
+        }
+        if target.send(Arrival::Quic(incoming)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn server_config(
+    config: &Config,
+    crypto: Arc<quinn::crypto::rustls::QuicServerConfig>,
+) -> quinn::ServerConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(REQUEST_STREAMS_MAX.into())
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(STREAM_WINDOW_BYTES.into())
+        .receive_window(CONNECTION_WINDOW_BYTES.into())
+        .send_window(u64::from(CONNECTION_WINDOW_BYTES))
+        .datagram_receive_buffer_size(Some(64 * 1024))
+        .datagram_send_buffer_size(256 * 1024)
+        .max_idle_timeout(
+            VarInt::try_from(config.heartbeat_ms.saturating_mul(3)).ok().map(Into::into),
+        );
+    let mut server = quinn::ServerConfig::with_crypto(crypto);
+    server.transport_config(Arc::new(transport)).migration(false);
+    server
+}
+
+/// Serves one connection.
+pub(super) async fn serve(core: Rc<Core>, incoming: Incoming) {
+    let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
+    core.handshakes.set(core.handshakes.get() + 1);
+    let greeted = tokio::time::timeout(wait, greet(&core, incoming)).await;
+    core.handshakes.set(core.handshakes.get() - 1);
+    let Ok(Some(greeted)) = greeted else { return };
+    let Greeted { quic, control, requests, welcome } = greeted;
+    let options =
+        SessionOptions { framing: Framing::LengthPrefixed, datagrams: welcome.datagrams };
+    let id = core.open(options);
+    let outlet = Outlet::new(quic.clone(), control);
+    let connection = Connection::new(&core, id, connection::Outlet::Quic(outlet));
+    core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
+    core.changed();
+    let refusal = tokio::select! {
+        end = read_all(&core, &connection, &quic, requests) => end,
+        refusal = connection.ended() => Some(refusal),
+    };
+    core.close(id);
+    end(&core, &connection, &quic, refusal).await;
+}
+
+/// Says why the server ends the connection, if it does, and closes it.
+async fn end(core: &Core, connection: &Connection, quic: &quinn::Connection, refusal: Option<Refusal>) {
+    let Some(refusal) = refusal else { return quic.close(VarInt::from_u32(0), b"") };
+    if let connection::Outlet::Quic(outlet) = &mut *connection.outlet.borrow_mut() {
+        outlet.say(&last_frame(&refusal));
+    }
+    let written = std::future::poll_fn(|cx| match &mut *connection.outlet.borrow_mut() {
+        connection::Outlet::Quic(outlet) => outlet.flush(core, connection.id, cx),
+        connection::Outlet::Web(_) => std::task::Poll::Ready(Ok(())),
+    });
+    drop(tokio::time::timeout(CLOSE_TIMEOUT, written).await);
+    quic.close(VarInt::from_u32(u32::from(refusal.code.number())), refusal.message.as_bytes());
+}
+
+struct Greeted {
+    quic: quinn::Connection,
+    control: quinn::SendStream,
+    requests: RecvStream,
+    welcome: super::hello::Welcome,
+}
+
+/// Handshake, control stream, HELLO.
+async fn greet(core: &Core, incoming: Incoming) -> Option<Greeted> {
+    let quic = incoming.accept().ok()?.await.ok()?;
+    let (mut control, mut requests) = quic.accept_bi().await.ok()?;
+    let max = core.shared.config.limits.max_frame_bytes;
+    let greeting = match read_frame(&mut requests, max).await {
+        Ok(Some(frame)) => hello(core, &ClientFrame::decode(&frame), true),
+        Ok(None) => return None,
+        Err(refusal) => Err(refusal),
+    };
+    match greeting {
+        Ok(welcome) => Some(Greeted { quic, control, requests, welcome }),
+        Err(refusal) => {
+            let frame = last_frame(&refusal);
+            let prefix = tidewire_protocol::frame::length_prefix(frame.len());
+            drop(control.write_all(&[&prefix, frame.as_slice()].concat()).await);
+            drop(control.finish());
+            drop(tokio::time::timeout(CLOSE_TIMEOUT, control.stopped()).await);
+            quic.close(VarInt::from_u32(u32::from(refusal.code.number())), refusal.message.as_bytes());
+            None
+        }
+    }
+}
+
+/// Reads the control stream and further request streams until the connection ends.
+async fn read_all(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
+    quic: &quinn::Connection,
+    control: RecvStream,
+) -> Option<Refusal> {
+    let mut readers = JoinSet::new();
+    readers.spawn_local(read(Rc::clone(core), Rc::clone(connection), 0, control));
+    let mut next_stream = 1;
+    loop {
+        tokio::select! {
+            opened = quic.accept_bi() => {
+                let Ok((send, recv)) = opened else { return None };
+                if let connection::Outlet::Quic(outlet) = &mut *connection.outlet.borrow_mut() {
+                    outlet.add_stream(next_stream, send);
+                }
+                readers.spawn_local(read(Rc::clone(core), Rc::clone(connection), next_stream, recv));
+                next_stream = next_stream.wrapping_add(1).max(1);
+            }
+            ended = readers.join_next() => {
+                match ended {
+                    Some(Ok((_, Some(refusal)))) => return Some(refusal),
+                    // The control stream has ended, and with it the connection.
+                    None | Some(Ok((0, None)) | Err(_)) => return None,
+                    Some(Ok((stream, None))) => {
+                        if let connection::Outlet::Quic(outlet) =
+                            &mut *connection.outlet.borrow_mut()
+                        {
+                            outlet.end_stream(stream);
+                        }
+                        core.woken.push(connection.id);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads the frames of one stream; returns why the connection must end, if it must.
+async fn read(
+    core: Rc<Core>,
+    connection: Rc<Connection>,
+    stream: u16,
+    mut recv: RecvStream,
+) -> (u16, Option<Refusal>) {
+    let max = core.shared.config.limits.max_frame_bytes;
+    loop {
+        match read_frame(&mut recv, max).await {
+            Ok(Some(frame)) => {
+                core.dispatcher.borrow_mut().heard(connection.id, core.now_ms());
+                take_frame(&core, &connection, stream, &frame).await;
+            }
+            Ok(None) => return (stream, None),
+            Err(refusal) => return (stream, Some(refusal)),
+        }
+    }
+}
+
+/// The next frame of a stream; `None` at its end.
+async fn read_frame(recv: &mut RecvStream, max: usize) -> Result<Option<Bytes>, Refusal> {
+    let malformed = |message: &str| Refusal::new(ErrorCode::Malformed, message);
+    let mut prefix = [0; 4];
+    match recv.read_exact(&mut prefix).await {
+        Ok(()) => {}
+        Err(quinn::ReadExactError::FinishedEarly(0)) => return Ok(None),
+        Err(quinn::ReadExactError::FinishedEarly(_)) => {
+            return Err(malformed("the stream ends within a frame's length"));
+        }
+        Err(quinn::ReadExactError::ReadError(_)) => return Ok(None),
+    }
+    let len = usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX);
+    if len > max {
+        let message = format!("a frame of {len} bytes: at most {max} are allowed");
+        return Err(Refusal::new(ErrorCode::FrameTooLarge, message));
+    }
+    // Grows with what really comes, whatever the prefix promises.
+    let mut frame = Vec::with_capacity(len.min(16 * 1024));
+    while frame.len() < len {
+        match recv.read_chunk(len - frame.len(), true).await {
+            Ok(Some(chunk)) if frame.is_empty() && chunk.bytes.len() == len => {
+                return check(chunk.bytes).map(Some);
+            }
+            Ok(Some(chunk)) => frame.extend_from_slice(&chunk.bytes),
+            Ok(None) => return Err(malformed("the stream ends within a frame")),
+            Err(_lost) => return Ok(None),
+        }
+    }
+    check(frame.into()).map(Some)
+}
+
+/// A frame fills its length exactly.
+fn check(frame: Bytes) -> Result<Bytes, Refusal> {
+    let rule = match value_len(&frame) {
+        Ok(len) if len == frame.len() => return Ok(frame),
+        Ok(_) => "a length prefix covers exactly one frame".to_owned(),
+        Err(broken) => broken.to_string(),
+    };
+    Err(Refusal::new(ErrorCode::Malformed, rule))
+}

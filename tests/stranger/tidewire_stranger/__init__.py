@@ -1,0 +1,1 @@
+"""A Tidewire client written from PROTOCOL.md alone."""

@@ -1,0 +1,163 @@
+"""What a client holds of the things it follows: a cursor in topics, a cell's newest version."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .codes import Code, Flags, GapReason, Kind
+from .frames import Deliver, Error, Frame, Gap, Position, Progress, Subscribed, Update, Watching
+from .records import Delivered, delivered
+
+WAIT = 10.0
+
+
+class Refused(Exception):
+    """The server answered ERROR."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(f"{error.code} {error.message}")
+        self.error = error
+        self.code = error.code
+
+    @property
+    def name(self) -> str:
+        return Code(self.code).name.lower()
+
+
+class Hole(AssertionError):
+    """A range does not start where the one before it ended."""
+
+
+@dataclass
+class Continuity:
+    """Checks that the ranges of each topic and epoch follow each other."""
+
+    ends: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def follow(self, frame: Deliver | Gap | Progress) -> None:
+        if frame.topic is None:
+            return
+        place = (frame.topic, frame.epoch)
+        if isinstance(frame, Progress):
+            if frame.next < self.ends.get(place, 0):
+                raise Hole(f"{frame} goes back behind {self.ends[place]}")
+        else:
+            new_epoch = isinstance(frame, Gap) and frame.reason == GapReason.HISTORY_CHANGED
+            expected = self.ends.get(place, frame.start) if not new_epoch else 0
+            if frame.start != expected or frame.next < frame.start:
+                raise Hole(f"{frame} should start at {expected}")
+        self.ends[place] = frame.next
+
+
+class Inbox:
+    """The frames of one subscription or watch, in order; an exception ends it."""
+
+    def __init__(self, sub: int) -> None:
+        self.sub = sub
+        self._frames: asyncio.Queue[Frame | Exception] = asyncio.Queue()
+
+    def put(self, item: Frame | Exception) -> None:
+        self._frames.put_nowait(item)
+
+    async def take(self, wait: float = WAIT) -> Any:
+        async with asyncio.timeout(wait):
+            item = await self._frames.get()
+        if isinstance(item, Exception):
+            self._frames.put_nowait(item)
+            raise item
+        return item
+
+    async def silent(self, seconds: float = 0.4) -> bool:
+        """Whether nothing arrives for so long. Absence has no other sign than time."""
+        try:
+            item = await asyncio.wait_for(self._frames.get(), seconds)
+        except TimeoutError:
+            return True
+        self._frames.put_nowait(item)
+        return False
+
+
+class Subscription:
+    def __init__(self, inbox: Inbox, reply: Subscribed, pattern: str) -> None:
+        self.inbox, self.reply, self.sub = inbox, reply, inbox.sub
+        self.continuity = Continuity()
+        self.positions: dict[int, Position] = {}
+        for position in reply.positions or []:
+            self.positions[position.shard] = position
+        if reply.positions is None:
+            self.continuity.ends[(pattern, reply.epoch)] = reply.offset
+
+    async def next(self, wait: float = WAIT) -> Deliver | Gap | Progress:
+        frame = await self.inbox.take(wait)
+        self.continuity.follow(frame)
+        if frame_position := getattr(frame, "position", None):
+            self.positions[frame_position.shard] = frame_position
+        return frame
+
+    async def next_delivery(self, wait: float = WAIT) -> Deliver:
+        """The next DELIVER; PROGRESS is passed over, a GAP is an error here."""
+        async with asyncio.timeout(wait):
+            while not isinstance(frame := await self.next(wait), Deliver):
+                if isinstance(frame, Gap):
+                    raise Hole(f"a gap where none was expected: {frame}")
+        return frame
+
+    async def records(self, count: int, wait: float = WAIT) -> list[Delivered]:
+        """Exactly `count` records; more in the last delivery is an error."""
+        found: list[Delivered] = []
+        async with asyncio.timeout(wait):
+            while len(found) < count:
+                found += delivered(await self.next_delivery(wait))
+        if len(found) > count:
+            raise AssertionError(f"{len(found)} records in place of {count}")
+        return found
+
+    def resume_from(self) -> list[list[int]]:
+        return [list(position) for position in self.positions.values()]
+
+
+class Watcher:
+    """The newest version of a cell, as far as this client has heard."""
+
+    def __init__(self, inbox: Inbox, reply: Watching, kind: Kind, held: int | None) -> None:
+        self.inbox, self.reply, self.sub = inbox, reply, inbox.sub
+        self.keyed = kind in (Kind.MAP, Kind.PRESENCE)
+        self.version = held
+        self.value: Any = None
+        self.entries: dict[str, bytes] = {}
+        self.deleted = False
+        self.updates: list[Update] = []
+
+    def apply(self, update: Update) -> None:
+        # Datagrams come late and twice; on a stream this never happens.
+        if self.version is not None and update.version <= self.version:
+            return
+        self.updates.append(update)
+        self.version, flags = update.version, Flags(update.flags)
+        self.deleted = Flags.DELETED in flags
+        if not self.keyed:
+            self.value = update.value
+            return
+        if Flags.FULL in flags or self.deleted:
+            self.entries = {}
+        for key, _, value in update.value or []:
+            if value is None:
+                self.entries.pop(key, None)
+            else:
+                self.entries[key] = value
+
+    def holds(self, version: int) -> bool:
+        """Whether everything that was answered with a version up to this one is included."""
+        return self.version is not None and self.version >= version
+
+    async def update(self, wait: float = WAIT) -> Update:
+        update = await self.inbox.take(wait)
+        self.apply(update)
+        return update
+
+    async def until(self, met: Callable[["Watcher"], bool], wait: float = WAIT) -> "Watcher":
+        async with asyncio.timeout(wait):
+            while not met(self):
+                await self.update(wait)
+        return self
