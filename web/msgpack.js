@@ -1,6 +1,7 @@
 /**
- * MessagePack as Tidewire's frames use it: no floats, no extension types, maps with text keys.
- * Integers beyond 2^53 - 1 are BigInt, so that an epoch or a counter never loses a digit.
+ * MessagePack as Tidewire's frames use it. Integers beyond 2^53 - 1 are BigInt, so that an epoch
+ * or a counter never loses a digit. Floats and extensions are not sent, but read: a field of a
+ * later version may hold them.
  */
 
 const DEPTH_MAX = 16;
@@ -8,21 +9,11 @@ const texts = new TextEncoder();
 // ignoreBOM keeps a leading U+FEFF: names are compared byte by byte.
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Bytes that are no frame, or a value that no frame can hold. */
-export class MsgpackError extends Error {}
-
 /** Encodes values one after the other, without an enclosing array. */
 export function encode(...values) {
   const out = [];
   for (const value of values) write(out, value, 0);
   return Uint8Array.from(out);
-}
-
-/** Decodes exactly one value. @param {Uint8Array} bytes */
-export function decode(bytes) {
-  const values = decodeAll(bytes);
-  if (values.length !== 1) throw new MsgpackError(`expected one value, found ${values.length}`);
-  return values[0];
 }
 
 /** Decodes values that stand one after the other. Byte strings are views of `bytes`. */
@@ -44,8 +35,8 @@ function write(out, value, depth) {
   } else if (value instanceof Uint8Array) {
     writeLength(out, value.length, 0, -1, 0xc4, 0);
     for (const byte of value) out.push(byte);
-  } else if (typeof value !== 'object') throw new MsgpackError(`a frame cannot hold ${String(value)}`);
-  else if (depth === DEPTH_MAX) throw new MsgpackError('nested too deep');
+  } else if (typeof value !== 'object') throw new TypeError(`a frame cannot hold ${String(value)}`);
+  else if (depth === DEPTH_MAX) throw new RangeError('nested too deep');
   else if (Array.isArray(value)) {
     writeLength(out, value.length, 0x90, 15, 0xdc, 1);
     for (const item of value) write(out, item, depth + 1);
@@ -59,10 +50,10 @@ function write(out, value, depth) {
 
 function writeInteger(out, number) {
   const integer = BigInt(number);
-  const fits = (bits) => (integer < 0n ? BigInt.asIntN(bits, integer) : BigInt.asUintN(bits, integer)) === integer;
-  const power = [0, 1, 2, 3].find((candidate) => fits(8 << candidate));
-  if (power === undefined) throw new MsgpackError(`${number} does not fit in 64 bits`);
   if (integer >= -32n && integer < 128n) return writeBytes(out, integer, 0);
+  const as = integer < 0n ? BigInt.asIntN : BigInt.asUintN;
+  const power = [0, 1, 2, 3].find((candidate) => as(8 << candidate, integer) === integer);
+  if (power === undefined) throw new RangeError(`${number} does not fit in 64 bits`);
   out.push((integer < 0n ? 0xd0 : 0xcc) + power);
   return writeBytes(out, integer, power);
 }
@@ -91,16 +82,15 @@ class Reader {
   take(count) {
     const start = this.at;
     this.at += count;
-    if (this.at > this.bytes.length) throw new MsgpackError('the bytes end inside a value');
+    if (this.at > this.bytes.length) throw new RangeError('the bytes end inside a value');
     return start;
   }
 
-  /** @param {'Uint'|'Int'} type @param {number} power of 2: how many bytes */
-  integer(type, power) {
-    const big = power === 3 ? 'Big' : '';
-    const integer = this.view[`get${big}${type}${8 << power}`](this.take(1 << power));
-    const number = Number(integer);
-    return Number.isSafeInteger(number) ? number : integer;
+  /** @param {'Uint'|'Int'|'Float'} type @param {number} power of 2: how many bytes */
+  number(type, power) {
+    const big = power === 3 && type !== 'Float' ? 'Big' : '';
+    const read = this.view[`get${big}${type}${8 << power}`](this.take(1 << power));
+    return big && Number.isSafeInteger(Number(read)) ? Number(read) : read;
   }
 
   binary(length) {
@@ -109,16 +99,11 @@ class Reader {
   }
 
   text(length) {
-    const bytes = this.binary(length);
-    try {
-      return utf8.decode(bytes);
-    } catch (cause) {
-      throw new MsgpackError('text that is not UTF-8', { cause });
-    }
+    return utf8.decode(this.binary(length));
   }
 
   array(length, depth) {
-    if (depth === DEPTH_MAX) throw new MsgpackError('nested too deep');
+    if (length && depth === DEPTH_MAX) throw new RangeError('nested too deep');
     const items = [];
     for (let index = 0; index < length; index += 1) items.push(this.value(depth + 1));
     return items;
@@ -126,30 +111,29 @@ class Reader {
 
   map(length, depth) {
     const flat = this.array(length * 2, depth);
-    const entries = [];
-    for (let index = 0; index < flat.length; index += 2) {
-      if (typeof flat[index] !== 'string') throw new MsgpackError('a map key that is not text');
-      entries.push([flat[index], flat[index + 1]]);
-    }
     // fromEntries defines properties, so a key "__proto__" is a key like any other.
-    return Object.fromEntries(entries);
+    return Object.fromEntries(Array.from({ length }, (_, at) => flat.slice(2 * at, 2 * at + 2)));
   }
 
   value(depth) {
-    const marker = this.integer('Uint', 0);
+    const marker = this.number('Uint', 0);
+    const length = (first) => this.number('Uint', marker - first);
     if (marker < 0x80) return marker;
     if (marker < 0x90) return this.map(marker & 0x0f, depth);
     if (marker < 0xa0) return this.array(marker & 0x0f, depth);
     if (marker < 0xc0) return this.text(marker & 0x1f);
-    if (marker >= 0xe0) return marker - 0x100;
     if (marker === 0xc0) return null;
-    if (marker === 0xc2 || marker === 0xc3) return marker === 0xc3;
-    if (marker >= 0xc4 && marker <= 0xc6) return this.binary(this.integer('Uint', marker - 0xc4));
-    if (marker >= 0xcc && marker <= 0xcf) return this.integer('Uint', marker - 0xcc);
-    if (marker >= 0xd0 && marker <= 0xd3) return this.integer('Int', marker - 0xd0);
-    if (marker >= 0xd9 && marker <= 0xdb) return this.text(this.integer('Uint', marker - 0xd9));
-    if (marker === 0xdc || marker === 0xdd) return this.array(this.integer('Uint', marker - 0xdb), depth);
-    if (marker >= 0xde) return this.map(this.integer('Uint', marker - 0xdd), depth);
-    throw new MsgpackError(`a frame cannot hold the marker 0x${marker.toString(16)}`);
+    if (marker === 0xc1) throw new TypeError('a byte that begins no value');
+    if (marker < 0xc4) return marker === 0xc3;
+    if (marker < 0xc7) return this.binary(length(0xc4));
+    if (marker < 0xca) return this.binary(length(0xc7) + 1);
+    if (marker < 0xcc) return this.number('Float', marker - 0xc8);
+    if (marker < 0xd0) return length(0xcc);
+    if (marker < 0xd4) return this.number('Int', marker - 0xd0);
+    if (marker < 0xd9) return this.binary((1 << (marker - 0xd4)) + 1);
+    if (marker < 0xdc) return this.text(length(0xd9));
+    if (marker < 0xde) return this.array(length(0xdb), depth);
+    if (marker < 0xe0) return this.map(length(0xdd), depth);
+    return marker - 0x100;
   }
 }

@@ -1,17 +1,16 @@
 /**
- * A Tidewire client over WebSocket.
+ * A Tidewire client over WebSocket, for pages that watch and vote.
  *
  *     const client = new Tidewire('wss://example.org/v1/ws');
  *     client.watch(KIND.COUNTER, 'likes').on('update', ({ value }) => show(value));
- *     await client.incr('likes', 1);
  *
  * It connects by itself and stays connected: after a loss it waits 0.5 to 20 s at random, then
  * takes up each subscription at its offset and each watch at its version.
  */
 
-import { decodeAll, encode } from './msgpack.js';
-import { encodeBody, FRAME, TidewireError } from './frames.js';
 import { Emitter, Subscription, Watch } from './follow.js';
+import { FRAME, TidewireError } from './frames.js';
+import { decodeAll, encode } from './msgpack.js';
 
 export { KIND, START, TidewireError } from './frames.js';
 
@@ -19,22 +18,16 @@ const DELAY_MS_MIN = 500;
 const DELAY_MS_MAX = 20_000;
 /** A connection that lived so long was a good one: delays begin short again. */
 const SETTLED_MS = 10_000;
-const HANDSHAKE_MS_MAX = 10_000;
+const REPLY_MS_MAX = 10_000;
 const IN_FLIGHT_MAX = 1024;
 
-/**
- * @typedef {'disconnected'|'connecting'|'connected'|'failed'} State  `failed` is final: the server
- *   refuses this client
- * @extends {Emitter<{state: {state: State, error: TidewireError|null, retryInMs: number|null},
- *   welcome: object, goaway: {message: string, graceMs: number}, roundtrip: number, error: TidewireError}>}
- */
+/** Emits `state` with {state, error, retryInMs}, and `roundtrip` with milliseconds. */
 export class Tidewire extends Emitter {
-  /** @type {State} */
+  /** @type {'disconnected'|'connecting'|'connected'|'failed'} the last when the server refuses this client */
   state = 'disconnected';
   #socket = null;
   #followed = new Map();
   #pending = new Map();
-  #waiting = new Set();
   #id = 0;
   #attempt = 0;
   #connectedAtMs = 0;
@@ -45,14 +38,10 @@ export class Tidewire extends Emitter {
   #draining = false;
   #timer;
 
-  /**
-   * @param {string|URL} url of the daemon's `/v1/ws`
-   * @param {{token?: string, name?: string, requestMsMax?: number, WebSocket?: typeof WebSocket, random?: () => number}} options
-   */
-  constructor(url, options = {}) {
+  /** @param {string|URL} url of the daemon's `/v1/ws` @param {{token?: string, name?: string}} options */
+  constructor(url, { token, name = 'tidewire-js/0.1' } = {}) {
     super();
-    this.url = String(url);
-    this.options = { name: 'tidewire-js/0.1', requestMsMax: 10_000, random: Math.random, WebSocket: globalThis.WebSocket, ...options };
+    Object.assign(this, { url: String(url), token, name });
     this.connect();
   }
 
@@ -60,17 +49,17 @@ export class Tidewire extends Emitter {
   connect() {
     if (this.#socket) return;
     clearTimeout(this.#timer);
-    const socket = new this.options.WebSocket(this.url, 'tidewire.v1');
+    const socket = new WebSocket(this.url, 'tidewire.v1');
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     this.#error = null;
     this.#draining = false;
     // A socket that was given up may still report.
     const current = (handle) => (event) => { if (this.#socket === socket) handle(event); };
-    socket.onopen = current(() => this.#send([FRAME.HELLO, 1, [], this.options.token, this.options.name]));
+    socket.onopen = current(() => this.#send([FRAME.HELLO, 1, [], this.token, this.name]));
     socket.onmessage = current(({ data }) => this.#receive(data));
     socket.onclose = current(({ code, reason }) => this.#closed(code, reason));
-    this.#timer = setTimeout(current(() => this.#abandon('no answer to HELLO')), HANDSHAKE_MS_MAX);
+    this.#timer = setTimeout(current(() => this.#closed(1006, 'no answer to HELLO')), REPLY_MS_MAX);
     this.#setState('connecting');
   }
 
@@ -78,16 +67,16 @@ export class Tidewire extends Emitter {
   close() {
     for (const followed of this.#followed.values()) followed.emit('ended', null);
     this.#followed.clear();
-    this.#drop(new TidewireError('closed', 'the client was closed'), true);
+    this.#drop(new TidewireError('connection_lost', 'the client was closed'));
     this.#setState('disconnected');
   }
 
-  /** Follows a topic, or all topics that match a pattern. See Subscription for the options. */
-  subscribe(pattern, options = {}) {
-    return this.#follow(new Subscription(++this.#id, pattern, options));
+  /** Follows a topic. See Subscription for the options. */
+  subscribe(topic, options = {}) {
+    return this.#follow(new Subscription(++this.#id, topic, options));
   }
 
-  /** Follows the newest version of a cell. See Watch for the options. @param {number} kind of KIND */
+  /** Follows a counter or a tally. See Watch for the options. @param {number} kind of KIND */
   watch(kind, name, options = {}) {
     return this.#follow(new Watch(++this.#id, kind, name, options));
   }
@@ -97,37 +86,18 @@ export class Tidewire extends Emitter {
     if (!this.#followed.delete(followed.sub)) return;
     followed.emit('ended', null);
     // Another connection would not know it.
-    if (this.state === 'connected') await this.#request((req) => [FRAME.UNSUBSCRIBE, req, followed.sub]);
-  }
-
-  /**
-   * Appends records, all or none. @param {string} topic
-   * @param {import('./frames.js').Outgoing[]} records @param {{ack?: 1|2|3, ttl_ms?: number}} options
-   */
-  async publish(topic, records, { ack = 1, ...options } = {}) {
-    const body = encodeBody(records);
-    const [, , epoch, offset, level] = await this.#request((req) => [FRAME.PUBLISH, req, topic, ack, body, options]);
-    return { epoch, offset, level };
-  }
-
-  /** Adds to a counter; with the option `id` a repeated call counts once. */
-  async incr(counter, operand = 1, options = {}) {
-    const reply = await this.#request((req) => [FRAME.INCR, req, counter, 0, operand, options]);
-    const [, , epoch, version, value, applied, duplicate] = reply;
-    return { epoch, version, value, applied, duplicate };
+    if (this.#isReady()) await this.#request([FRAME.UNSUBSCRIBE, followed.sub]);
   }
 
   /** Casts a ballot, or changes it. `choices` has one element per rank. */
   async vote(tally, voter, choices, revisionWanted) {
-    const reply = await this.#request((req) => [FRAME.VOTE, req, tally, voter, choices, revisionWanted]);
-    const [, , epoch, version, status, revision] = reply;
+    const [, , epoch, version, status, revision] = await this.#request([FRAME.VOTE, tally, voter, choices, revisionWanted]);
     return { epoch, version, status: ['accepted', 'changed', 'duplicate'][status], revision };
   }
 
   /** Reads a value once. @param {number} kind of KIND */
-  async get(kind, name, key) {
-    const reply = await this.#request((req) => [FRAME.GET, req, kind, name, key]);
-    const [, , , epoch, version, value = null] = reply;
+  async get(kind, name) {
+    const [, , , epoch, version, value = null] = await this.#request([FRAME.GET, kind, name]);
     return { epoch, version, value };
   }
 
@@ -145,10 +115,10 @@ export class Tidewire extends Emitter {
 
   async #begin(followed) {
     try {
-      await this.#request((req) => followed.request(req), (reply) => followed.accepted(reply));
+      await this.#request(followed.request(), (reply) => followed.accepted(reply));
     } catch (error) {
       // A lost connection is no refusal: the next one begins again.
-      if (error.kind === 'connection_lost' || error.kind === 'closed') return;
+      if (['connection_lost', 'disconnected'].includes(error.kind)) return;
       if (followed.refused(error)) this.#begin(followed);
       else if (this.#followed.delete(followed.sub)) followed.emit('ended', error);
     }
@@ -159,41 +129,29 @@ export class Tidewire extends Emitter {
   }
 
   /**
-   * Sends a request now, or when there is a connection. `onReply` runs before the next frame is
-   * read: a promise's reaction would come too late for a delivery in the same message.
+   * Sends a frame with a request id after its type. `onReply` runs before the next frame is read:
+   * a promise's reaction would come too late for a delivery in the same message.
    */
-  #request(frameFor, onReply = null) {
+  #request([type, ...fields], onReply) {
     return new Promise((resolve, reject) => {
-      if (this.state === 'failed') throw this.#error;
-      if (this.#pending.size + this.#waiting.size >= IN_FLIGHT_MAX) throw TidewireError.fromCode(16, 'too many requests in flight');
-      const call = { frameFor };
-      const expire = () => this.#finish(call, new TidewireError(call.req ? 'timeout' : 'disconnected', 'no reply in time'));
-      const timer = setTimeout(expire, this.options.requestMsMax);
-      call.settle = (error, reply) => {
+      if (!this.#isReady()) throw new TidewireError('disconnected', 'there is no connection');
+      if (this.#pending.size >= IN_FLIGHT_MAX) throw TidewireError.fromCode(16, 'too many requests in flight');
+      const req = ++this.#id;
+      this.#send([type, req, ...fields]);
+      const timer = setTimeout(() => this.#settle(req, new TidewireError('timeout', 'no reply in time')), REPLY_MS_MAX);
+      this.#pending.set(req, (error, reply) => {
         clearTimeout(timer);
         if (error) return reject(error);
         onReply?.(reply);
         return resolve(reply);
-      };
-      if (this.#isReady()) this.#dispatch(call);
-      else this.#waiting.add(call);
+      });
     });
   }
 
-  #dispatch(call) {
-    call.req = ++this.#id;
-    this.#pending.set(call.req, call);
-    try {
-      this.#send(call.frameFor(call.req));
-    } catch (error) {
-      this.#finish(call, error);
-    }
-  }
-
-  #finish(call, error, reply) {
-    this.#waiting.delete(call);
-    if (call) this.#pending.delete(call.req);
-    call?.settle(error, reply);
+  #settle(req, error, reply) {
+    const settle = this.#pending.get(req);
+    this.#pending.delete(req);
+    settle?.(error, reply);
   }
 
   #send(frame) {
@@ -203,41 +161,33 @@ export class Tidewire extends Emitter {
 
   #receive(data) {
     this.#receivedAtMs = performance.now();
-    let frames;
     try {
-      frames = decodeAll(new Uint8Array(data));
+      for (const frame of decodeAll(new Uint8Array(data))) this.#frame(frame);
     } catch (error) {
-      this.#abandon(`broken bytes from the server: ${error.message}`);
-      return;
+      this.#closed(1006, `broken bytes from the server: ${error.message}`);
     }
-    for (const frame of frames) this.#frame(frame);
   }
 
   #frame(frame) {
     const [type, id] = frame;
-    if (type === FRAME.WELCOME) this.#welcome(frame[4]);
-    else if (type === FRAME.PING) this.#send([FRAME.PONG, id]);
-    else if (type === FRAME.PONG) {
-      if (this.#ping?.nonce === id) this.emit('roundtrip', this.#receivedAtMs - this.#ping.sentAtMs);
-    } else if (type === FRAME.ERROR) this.#refusal(frame);
-    else if (type === FRAME.GOAWAY) {
-      this.#draining = true;
-      this.emit('goaway', { message: frame[2], graceMs: frame[3] });
-    } else if ([FRAME.DELIVER, FRAME.GAP, FRAME.PROGRESS, FRAME.UPDATE].includes(type)) {
-      // Frames may still be in flight for what was stopped a moment ago.
-      this.#followed.get(id)?.frame(frame, this.#receivedAtMs);
-    } else this.#finish(this.#pending.get(id), null, frame);
+    switch (type) {
+      case FRAME.WELCOME: return this.#welcome(frame[4]);
+      case FRAME.PING: return this.#send([FRAME.PONG, id]);
+      case FRAME.PONG: return this.#ping?.nonce === id && this.emit('roundtrip', this.#receivedAtMs - this.#ping.sentAtMs);
+      case FRAME.ERROR: return this.#refusal(frame);
+      case FRAME.GOAWAY: this.#draining = true; return undefined;
+      // These may still be in flight for what was stopped a moment ago.
+      case FRAME.DELIVER: case FRAME.GAP: case FRAME.PROGRESS: case FRAME.UPDATE:
+        return this.#followed.get(id)?.frame(frame, this.#receivedAtMs);
+      default: return this.#settle(id, null, frame);
+    }
   }
 
   #welcome(info) {
     this.#connectedAtMs = performance.now();
     this.#heartbeatMs = info.heartbeat_ms ?? this.#heartbeatMs;
     this.#setState('connected');
-    this.emit('welcome', info);
     for (const followed of this.#followed.values()) this.#begin(followed);
-    const calls = [...this.#waiting];
-    this.#waiting.clear();
-    for (const call of calls) this.#dispatch(call);
     this.ping();
     this.#listen();
   }
@@ -246,7 +196,7 @@ export class Tidewire extends Emitter {
   #listen() {
     clearTimeout(this.#timer);
     const silentMs = performance.now() - this.#receivedAtMs;
-    if (silentMs > 3 * this.#heartbeatMs) return this.#abandon('the server has fallen silent');
+    if (silentMs > 3 * this.#heartbeatMs) return this.#closed(1006, 'the server has fallen silent');
     if (silentMs > this.#heartbeatMs / 2) this.ping();
     this.#timer = setTimeout(() => this.#listen(), this.#heartbeatMs / 2);
     return undefined;
@@ -255,18 +205,11 @@ export class Tidewire extends Emitter {
   #refusal([, req, code, message, retryAfterMs, sub]) {
     const error = TidewireError.fromCode(code, message, retryAfterMs);
     const followed = this.#followed.get(sub);
-    if (req) this.#finish(this.#pending.get(req), error);
+    if (req) this.#settle(req, error);
     else if (followed) {
       this.#followed.delete(sub);
       followed.emit('ended', error);
-    } else {
-      this.#error = error;
-      this.emit('error', error);
-    }
-  }
-
-  #abandon(reason) {
-    this.#closed(1006, reason);
+    } else this.#error = error;
   }
 
   /** The server's own reasons close with 4000 + the code of the error. */
@@ -274,29 +217,26 @@ export class Tidewire extends Emitter {
     const welcomed = this.state === 'connected';
     const lost = new TidewireError('connection_lost', reason || `the connection closed (${code})`);
     const error = this.#error ?? (code > 4000 ? TidewireError.fromCode(code - 4000, reason) : lost);
-    this.#error = error;
+    this.#drop(lost);
     // Before WELCOME an error speaks about this client, not about one of its requests.
-    const isFinal = !welcomed && error.code > 0 && !error.retryable;
-    this.#drop(isFinal ? error : lost, isFinal);
-    if (isFinal) this.#setState('failed', error);
+    if (!welcomed && error.code > 0 && !error.retryable) this.#setState('failed', error);
     else this.#reconnectLater(welcomed, error);
   }
 
-  #drop(error, withWaiting) {
+  #drop(error) {
     const socket = this.#socket;
     this.#socket = null;
     clearTimeout(this.#timer);
     socket?.close();
-    const calls = [...this.#pending.values(), ...(withWaiting ? this.#waiting : [])];
-    for (const call of calls) this.#finish(call, error);
+    for (const req of [...this.#pending.keys()]) this.#settle(req, error);
   }
 
   #reconnectLater(welcomed, error) {
     if (welcomed && performance.now() - this.#connectedAtMs > SETTLED_MS) this.#attempt = 0;
     this.#attempt += 1;
     const ceilingMs = Math.min(DELAY_MS_MAX, DELAY_MS_MIN * 2 ** this.#attempt);
-    const jitterMs = this.options.random() * (ceilingMs - DELAY_MS_MIN);
-    const retryInMs = Math.max(DELAY_MS_MIN + jitterMs, error.retryAfterMs ?? 0);
+    const delayMs = DELAY_MS_MIN + Math.random() * (ceilingMs - DELAY_MS_MIN);
+    const retryInMs = Math.max(delayMs, error.retryAfterMs ?? 0);
     this.#timer = setTimeout(() => this.connect(), retryInMs);
     this.#setState('disconnected', error, retryInMs);
   }

@@ -11,7 +11,7 @@ use crate::config::Config;
 
 /// Options of `tidewire config`.
 #[derive(Args, Clone, Debug)]
-pub struct ConfigArgs {
+pub(crate) struct ConfigArgs {
     #[command(subcommand)]
     command: ConfigCommand,
 }

@@ -14,7 +14,7 @@ use crate::server::Server;
 
 /// Options of `tidewire serve`. Flags stand over the environment, the environment over the file.
 #[derive(Args, Clone, Debug)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "TIDEWIRE_CONFIG")]
     config: Option<PathBuf>,

@@ -223,7 +223,7 @@ fn settled(log: &WatcherLog, settled_ns: u64) -> Vec<Update> {
 }
 
 /// Notes stay usable when another task panicked while it held them: they are plain numbers.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

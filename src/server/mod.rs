@@ -21,7 +21,7 @@ use std::time::Duration;
 use tidewire_core::fanout::FanoutLimits;
 use tidewire_core::shard::{Command, Event, ShardConfig};
 use tidewire_core::topic::PolicyTable;
-use tidewire_core::{SHARDS, shard_of};
+use tidewire_core::SHARDS;
 use tokio::sync::mpsc;
 
 pub(crate) use self::core::{Core, Woken};
@@ -63,6 +63,9 @@ pub enum StartError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The system gives no random numbers.
+    #[error("the system's random source does not answer, and without it voters cannot be protected")]
+    Random,
     /// A thread could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -122,7 +125,7 @@ impl Server {
         let shared = Arc::new(Shared {
             clock: Clock::start(),
             tls,
-            voter_key: voter_key(),
+            voter_key: voter_key()?,
             shards,
             dispatchers,
             figures: Figures::new(cores),
@@ -261,19 +264,13 @@ impl Shared {
         }
         tidewire_core::cell::VoterId(id)
     }
-
-    pub(crate) fn shard_queue(&self, name: &tidewire_protocol::Name) -> Option<&mpsc::Sender<Command>> {
-        self.shards.get(usize::from(shard_of(name)))
-    }
 }
 
 /// The key of this process under which voters are known to the core.
-fn voter_key() -> aws_lc_rs::hmac::Key {
+fn voter_key() -> Result<aws_lc_rs::hmac::Key, StartError> {
     let mut bytes = [0; 32];
-    // The system's random source does not fail once it works; a key of zeroes would still keep
-    // one vote per voter, it would only be guessable, and it never leaves the process.
-    drop(aws_lc_rs::rand::fill(&mut bytes));
-    aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &bytes)
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| StartError::Random)?;
+    Ok(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &bytes))
 }
 
 fn swap<T>((sender, receiver): (mpsc::Sender<T>, mpsc::Receiver<T>)) -> (mpsc::Receiver<T>, mpsc::Sender<T>) {

@@ -93,15 +93,6 @@ impl Connection {
             Outlet::Quic(outlet) => outlet.control_is_backlogged(),
         }
     }
-
-    /// Writes what there is. Ready when everything is written.
-    pub(super) fn flush(&self, core: &Core) -> Poll<std::io::Result<()>> {
-        let mut cx = Context::from_waker(&self.waker);
-        match &mut *self.outlet.borrow_mut() {
-            Outlet::Web(outlet) => outlet.flush(core, &mut cx),
-            Outlet::Quic(outlet) => outlet.flush(core, self.id, &mut cx),
-        }
-    }
 }
 
 /// Lets a connection take what its session has for it, and writes it.

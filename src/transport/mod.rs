@@ -29,7 +29,7 @@ pub(crate) enum Arrival {
     /// An accepted TCP connection.
     Tcp(std::net::TcpStream),
     /// An incoming QUIC connection that nobody has answered yet.
-    Quic(quinn::Incoming),
+    Quic(Box<quinn::Incoming>),
     /// The UDP socket that this core is to serve, handing connections to all cores.
     Endpoint(std::net::UdpSocket, Vec<mpsc::Sender<Arrival>>),
 }
@@ -43,7 +43,7 @@ pub(crate) async fn receive(core: Rc<Core>, mut arrivals: mpsc::Receiver<Arrival
                 tokio::task::spawn_local(http::serve(core, stream));
             }
             Arrival::Quic(incoming) => {
-                tokio::task::spawn_local(quic::serve(core, incoming));
+                tokio::task::spawn_local(quic::serve(core, *incoming));
             }
             Arrival::Endpoint(socket, cores) => {
                 tokio::task::spawn_local(quic::accept(core, socket, cores));

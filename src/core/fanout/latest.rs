@@ -24,7 +24,7 @@ impl Dispatcher {
         sub: u32,
         pull: &mut Pull<'_>,
     ) -> Turn {
-        let Some((view, next)) = self.topic_place(id) else { return Turn::Ended };
+        let Some((view, next)) = self.topic_place(id) else { return Turn::Done };
         let Some(view) = self.topics.get(view).filter(|view| view.ready) else {
             return Turn::Done;
         };
@@ -78,7 +78,7 @@ impl Dispatcher {
         let Some(view) = self.shards.get(usize::from(shard)) else { return Turn::Ended };
         let (first, next, epoch) = (view.log.first(), view.log.next(), view.epoch);
         let Some(start) = position.filter(|position| *position < next) else {
-            self.set_position(id, None);
+            self.caught_up(id, next);
             return Turn::Done;
         };
         if !pull.has_room(self, slot, sub) {

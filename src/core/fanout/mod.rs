@@ -98,6 +98,8 @@ pub struct Dispatcher {
     topics: Slab<TopicView>,
     topic_names: HashMap<Name, usize>,
     topic_ids: HashMap<(u16, TopicId), usize>,
+    /// Snapshots of topics that have been asked for and not come yet.
+    snapshots_due: HashMap<Name, u64>,
     shards: Vec<ShardView>,
     patterns: PatternIndex,
     cells: Slab<CellView>,
@@ -112,6 +114,8 @@ pub struct Dispatcher {
     closing: Vec<(SessionId, Refusal)>,
     next_tick_ms: u64,
     stats: FanoutStats,
+    /// Subscriptions and watches of all sessions.
+    subscriptions: usize,
 }
 
 /// A place in a topic, a shard or a cell's history, and who it belongs to.
@@ -164,6 +168,7 @@ impl Dispatcher {
             topics: Slab::new(),
             topic_names: hash_map(seed),
             topic_ids: hash_map(seed),
+            snapshots_due: hash_map(seed),
             shards: (0..SHARDS).map(|shard| ShardView::new(shard, seed)).collect(),
             patterns: PatternIndex::new(seed),
             cells: Slab::new(),
@@ -177,6 +182,7 @@ impl Dispatcher {
             closing: Vec::new(),
             next_tick_ms: 0,
             stats: FanoutStats::default(),
+            subscriptions: 0,
         }
     }
 
@@ -271,7 +277,7 @@ impl Dispatcher {
     /// Number of subscriptions and watches.
     #[must_use]
     pub fn subscriptions(&self) -> usize {
-        self.sessions.iter().map(|(_, session)| session.subs.len()).sum()
+        self.subscriptions
     }
 
     /// Counts since the start.

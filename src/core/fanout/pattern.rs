@@ -34,6 +34,8 @@ pub(super) struct PatternCursor {
     skip: HashMap<TopicId, u64>,
     /// Sequence that the client knows as its position.
     pub(super) reported: u64,
+    /// Whether the start has been resolved; before that nothing is delivered.
+    pub(super) started: bool,
 }
 
 impl Dispatcher {
@@ -69,6 +71,7 @@ impl Dispatcher {
                 position: None,
                 skip: hash_map(self.seed),
                 reported: 0,
+                started: false,
             };
             let followers = self.shards.get_mut(usize::from(shard)).map(|view| {
                 view.by_pattern.entry(pattern_id).or_default()
@@ -83,6 +86,7 @@ impl Dispatcher {
         let session = entry.origin.session;
         if let Some(state) = self.sessions.get_mut(slot) {
             state.subs.insert(sub, entry);
+            self.subscriptions += 1;
         }
         self.waiting.push((session, sub, start));
         self.start_waiting_patterns();
@@ -125,7 +129,11 @@ impl Dispatcher {
             .unwrap_or_default();
         let mut status = match start {
             Start::Positions(_) => STATUS_RESUMED,
-            _ => STATUS_FRESH,
+            Start::Latest
+            | Start::Earliest
+            | Start::Offset { .. }
+            | Start::Time(_)
+            | Start::Last(_) => STATUS_FRESH,
         };
         let mut positions = Vec::new();
         let mut topics = 0;
@@ -154,9 +162,6 @@ impl Dispatcher {
                             status = STATUS_EPOCH;
                             first
                         }
-                        Some(Position(_, _, sequence)) if *sequence > next => {
-                            return Err(out_of_range(shard, *sequence, next));
-                        }
                         Some(Position(_, _, sequence)) if *sequence < first => {
                             status = status.max(STATUS_GAP);
                             first
@@ -173,9 +178,11 @@ impl Dispatcher {
             }
             positions.push(Position(u64::from(shard), epoch, sequence));
             if let Some(Target::Pattern(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) {
-                target.position = (sequence < next).then_some(sequence);
+                // The client may know more than has arrived here: then it waits for it.
+                target.position = (sequence != next).then_some(sequence);
                 target.skip = skip;
                 target.reported = sequence;
+                target.started = true;
             }
             self.wake(id);
         }
@@ -229,7 +236,7 @@ impl Dispatcher {
             let Some(view) = self.shards.get(usize::from(shard)) else { return Turn::Ended };
             let (first, next) = (view.log.first(), view.log.next());
             let Some(position) = target.position.filter(|position| *position < next) else {
-                self.set_position(id, None);
+                self.caught_up(id, next);
                 return Turn::Done;
             };
             if position < first {
@@ -258,6 +265,13 @@ impl Dispatcher {
                 }
             }
             self.set_position(id, Some(position + 1));
+        }
+    }
+
+    /// Nothing is left up to `next`; a position beyond it stays.
+    pub(super) fn caught_up(&mut self, id: CursorId, next: u64) {
+        if let Some(Target::Pattern(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) {
+            target.position = target.position.filter(|position| *position > next);
         }
     }
 
@@ -388,6 +402,9 @@ impl Dispatcher {
     pub(super) fn pattern_progress(&mut self, id: CursorId) -> Option<ServerFrame> {
         let cursor = self.cursors.get_mut(id)?;
         let Target::Pattern(target) = &mut cursor.target else { return None };
+        if !target.started {
+            return None;
+        }
         let view = self.shards.get(usize::from(target.shard)).filter(|view| view.ready)?;
         let at = target.position.unwrap_or(view.log.next());
         if at == target.reported {
@@ -397,9 +414,4 @@ impl Dispatcher {
         let position = Some(Position(u64::from(target.shard), view.epoch, at));
         Some(ServerFrame::Progress { sub: cursor.sub, topic: None, epoch: 0, next: 0, position })
     }
-}
-
-fn out_of_range(shard: u16, sequence: u64, next: u64) -> Refusal {
-    let message = format!("position {sequence} is beyond shard {shard}, which ends at {next}");
-    Refusal::new(ErrorCode::OutOfRange, message)
 }

@@ -160,7 +160,8 @@ impl Dispatcher {
     /// One turn of a cursor that takes every record of a topic.
     fn pull_topic(&mut self, id: CursorId, slot: usize, sub: u32, pull: &mut Pull<'_>) -> Turn {
         loop {
-            let Some((view, next)) = self.topic_place(id) else { return Turn::Ended };
+            // A cursor that has not started has nothing to send yet.
+            let Some((view, next)) = self.topic_place(id) else { return Turn::Done };
             let Some(view) = self.topics.get(view).filter(|view| view.ready) else {
                 return Turn::Done;
             };

@@ -64,7 +64,7 @@ fn value_of(value: Value) -> Option<Bytes> {
         Value::Counter(value) => encoded(&value),
         Value::Standings(standings, info) => {
             let (options, rules) = (Some(info.options), Some(info.rules));
-            encoded(&Standings { options, rules, ..standings })
+            encoded(&Standings { options, rules, ..*standings })
         }
         Value::Rounds(rounds) => encoded(&rounds),
         Value::Entries(entries) => entries_of(&entries),

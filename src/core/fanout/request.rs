@@ -1,5 +1,6 @@
 //! Frames of clients: what the dispatcher does itself, and what becomes a command for a shard.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
@@ -58,7 +59,15 @@ impl Dispatcher {
                 self.credit(id, sub, bytes);
                 None
             }
-            request => {
+            request @ (ClientFrame::Publish { .. }
+            | ClientFrame::Subscribe { .. }
+            | ClientFrame::Unsubscribe { .. }
+            | ClientFrame::Incr { .. }
+            | ClientFrame::Vote { .. }
+            | ClientFrame::Get { .. }
+            | ClientFrame::Watch { .. }
+            | ClientFrame::Presence { .. }
+            | ClientFrame::Tally { .. }) => {
                 let origin = Origin { session: id, stream, req: request_id(&request) };
                 match self.admit(origin, request, hash_voter) {
                     Ok(command) => command,
@@ -102,7 +111,16 @@ impl Dispatcher {
                 self.watch(origin, sub, kind, &name, options)?;
                 Ok(None)
             }
-            request => {
+            request @ (ClientFrame::Hello { .. }
+            | ClientFrame::Ping { .. }
+            | ClientFrame::Pong { .. }
+            | ClientFrame::Credit { .. }
+            | ClientFrame::Publish { .. }
+            | ClientFrame::Incr { .. }
+            | ClientFrame::Vote { .. }
+            | ClientFrame::Get { .. }
+            | ClientFrame::Presence { .. }
+            | ClientFrame::Tally { .. }) => {
                 let Some((name, request)) = shard_request(request, hash_voter)? else {
                     return Ok(None);
                 };
@@ -165,7 +183,7 @@ fn shard_request(
         }
         ClientFrame::Tally { op, tally, rules, .. } => {
             writable(&tally)?;
-            (tally.clone(), Request::Tally { name: tally, op, rules })
+            (tally.clone(), Request::Tally { name: tally, op, rules: rules.map(Box::new) })
         }
         ClientFrame::Get { kind, name, key, .. } => {
             if let Some(key) = &key {

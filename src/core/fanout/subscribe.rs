@@ -29,6 +29,8 @@ pub(super) struct TopicCursor {
     pub(super) start: Option<Start>,
     /// Offset up to which the client knows its position.
     pub(super) reported: u64,
+    /// Snapshots of the topic that must have come before the start is refused.
+    pub(super) refused_after: Option<u64>,
 }
 
 impl Dispatcher {
@@ -53,6 +55,7 @@ impl Dispatcher {
         entry.cursors.push(id);
         if let Some(session) = self.sessions.get_mut(slot) {
             session.subs.insert(sub, entry);
+            self.subscriptions += 1;
         }
         self.start_cursor(id);
         Ok(())
@@ -119,7 +122,7 @@ impl Dispatcher {
     fn follow_topic(&mut self, slot: usize, sub: u32, name: &Name, start: Start) -> CursorId {
         let view = self.topic_view(name);
         let at = self.topics.get(view).map_or(0, |view| view.followers.len());
-        let target = TopicCursor { view, next: 0, start: Some(start), reported: 0 };
+        let target = TopicCursor { view, next: 0, start: Some(start), reported: 0, refused_after: None };
         let id = self.insert_cursor(slot, sub, at, Target::Topic(target));
         if let Some(view) = self.topics.get_mut(view) {
             view.followers.push(id);
@@ -145,6 +148,22 @@ impl Dispatcher {
         let Target::Topic(target) = &mut cursor.target else { return };
         let Some(view) = self.topics.get(target.view).filter(|view| view.ready) else { return };
         let Some(start) = target.start.take() else { return };
+        // A client that comes from another core or node may know more than has arrived here. The
+        // shard has the last word.
+        let beyond = matches!(&start, Start::Offset { epoch, offset }
+            if *offset > view.ring.next() && (*epoch == 0 || *epoch == view.epoch));
+        if beyond && target.refused_after.is_none_or(|snapshots| view.answered < snapshots) {
+            target.start = Some(start);
+            if target.refused_after.is_none() {
+                let index = target.view;
+                let snapshots = self.ask_again(index);
+                if let Some(Target::Topic(target)) = self.cursors.get_mut(id).map(|c| &mut c.target)
+                {
+                    target.refused_after = snapshots;
+                }
+            }
+            return;
+        }
         match resolve(view, &start) {
             Ok(started) => {
                 target.next = started.offset;
@@ -220,6 +239,7 @@ impl Dispatcher {
         let Some(entry) = session.subs.remove(&sub) else { return };
         session.queue.retain(|cursor| !entry.cursors.contains(cursor));
         session.ended.push(sub);
+        self.subscriptions -= 1;
         for id in &entry.cursors {
             self.unfollow(*id);
             let cursor = self.cursors.remove(*id);

@@ -29,6 +29,9 @@ pub(super) struct TopicView {
     pub(super) ring: Ring,
     /// Whether the snapshot has come.
     pub(super) ready: bool,
+    /// Snapshots asked for and received.
+    pub(super) asked: u64,
+    pub(super) answered: u64,
     pub(super) followers: Vec<CursorId>,
 }
 
@@ -94,11 +97,7 @@ impl Dispatcher {
                 self.trimmed(shard, topic_id, first, &evicted);
             }
             Event::LogSnapshot { shard, epoch, base, slots } => {
-                if let Some(view) = self.shards.get_mut(usize::from(shard)) {
-                    view.epoch = epoch;
-                    view.log = CommitLog::of(base, slots);
-                    view.ready = true;
-                }
+                self.log_snapshot(shard, epoch, CommitLog::of(base, slots));
                 self.start_waiting_patterns();
             }
             Event::Cell { kind, name, version, epoch, value, snapshot } => {
@@ -115,6 +114,12 @@ impl Dispatcher {
         next: u64,
         batches: Vec<Arc<Batch>>,
     ) {
+        if let Some(due) = self.snapshots_due.get_mut(name) {
+            *due -= 1;
+            if *due == 0 {
+                self.snapshots_due.remove(name);
+            }
+        }
         let Some(index) = self.topic_names.get(name).copied() else { return };
         let Some(view) = self.topics.get_mut(index) else { return };
         let base = batches.first().map_or(next, |batch| batch.base);
@@ -126,9 +131,31 @@ impl Dispatcher {
         view.id = topic_id;
         view.epoch = epoch;
         view.ready = true;
+        view.answered += 1;
         self.topic_ids.insert((view.shard, topic_id), index);
         for cursor in view.followers.clone() {
             self.start_cursor(cursor);
+            // It may not be the first snapshot: interest that ended and began again while one was
+            // under way makes two, and only the last one holds what came in between.
+            self.wake(cursor);
+        }
+    }
+
+    fn log_snapshot(&mut self, shard: u16, epoch: u64, log: CommitLog) {
+        let Some(view) = self.shards.get_mut(usize::from(shard)) else { return };
+        let known_to = view.log.next();
+        view.epoch = epoch;
+        view.log = log;
+        view.ready = true;
+        // As with topics it may be the second one: whoever had caught up goes on from there.
+        let followers: Vec<CursorId> = view.by_pattern.values().flatten().copied().collect();
+        for id in followers {
+            if let Some(Target::Pattern(cursor)) = self.cursors.get_mut(id).map(|c| &mut c.target)
+                && cursor.started
+            {
+                cursor.position.get_or_insert(known_to);
+                self.wake(id);
+            }
         }
     }
 
@@ -170,6 +197,9 @@ impl Dispatcher {
                 if let Some(Target::Pattern(cursor)) =
                     self.cursors.get_mut(id).map(|cursor| &mut cursor.target)
                 {
+                    if !cursor.started {
+                        continue;
+                    }
                     // Whoever had caught up has seen everything that matches before this batch.
                     cursor.position.get_or_insert(batch.sequence);
                 }
@@ -276,12 +306,35 @@ impl Dispatcher {
             epoch: 0,
             ring: Ring::default(),
             ready: false,
+            asked: 0,
+            answered: 0,
             followers: Vec::new(),
         });
         self.topic_names.insert(name.clone(), index);
+        let asked = self.follow_topic_command(shard, name);
+        if let Some(view) = self.topics.get_mut(index) {
+            view.asked = asked;
+        }
+        index
+    }
+
+    /// Tells the shard to send a snapshot; returns how many are due by then.
+    fn follow_topic_command(&mut self, shard: u16, name: &Name) -> u64 {
         let interest = Interest::Topic(name.clone());
         self.outgoing.push_back((shard, Command::Follow(self.id, interest)));
-        index
+        let due = self.snapshots_due.entry(name.clone()).or_default();
+        *due += 1;
+        *due
+    }
+
+    /// Asks the shard for the topic's state again; returns how many snapshots must have come then.
+    pub(super) fn ask_again(&mut self, index: usize) -> Option<u64> {
+        let view = self.topics.get(index)?;
+        let (shard, name) = (view.shard, view.name.clone());
+        self.follow_topic_command(shard, &name);
+        let view = self.topics.get_mut(index)?;
+        view.asked += 1;
+        Some(view.asked)
     }
 
     /// The copy of a cell, requested from its shard if nobody here watches it yet.

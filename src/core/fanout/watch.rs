@@ -96,6 +96,7 @@ impl Dispatcher {
         };
         if let Some(session) = self.sessions.get_mut(slot) {
             session.subs.insert(sub, entry);
+            self.subscriptions += 1;
         }
         self.start_watch(id);
         self.wake(id);

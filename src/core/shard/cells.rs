@@ -1,5 +1,6 @@
 //! A shard's counters, tallies and presence sets, and the maps of its topics as cells.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -151,7 +152,7 @@ impl Shard {
         &mut self,
         name: &Name,
         op: TallyOp,
-        rules: Option<TallyRules>,
+        rules: Option<Box<TallyRules>>,
     ) -> Result<Reply, Refusal> {
         let now_ms = self.now_ms;
         let version = self.cells.next_version();
@@ -187,7 +188,7 @@ impl Shard {
     fn create_tally(
         &mut self,
         name: &Name,
-        rules: Option<TallyRules>,
+        rules: Option<Box<TallyRules>>,
         version: u64,
     ) -> Result<bool, Refusal> {
         let Some(rules) = rules else {
@@ -195,7 +196,7 @@ impl Shard {
             return Err(refuse(ErrorCode::InvalidArgument, message));
         };
         if let Some(tally) = self.cells.tallies.get(name) {
-            if *tally.rules() == rules {
+            if *tally.rules() == *rules {
                 return Ok(false);
             }
             return Err(refuse(
@@ -204,7 +205,7 @@ impl Shard {
             ));
         }
         self.check_room("tally", name)?;
-        let tally = Tally::new(rules, self.config.limits.voters_max, self.config.seed, version)
+        let tally = Tally::new(*rules, self.config.limits.voters_max, self.config.seed, version)
             .map_err(|refusal| about("tally", name, refusal))?;
         self.cells.tallies.insert(name.clone(), tally);
         self.cells.mark(CellKind::Tally, name);
@@ -303,7 +304,8 @@ impl Shard {
             ),
             CellKind::Tally => {
                 let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
-                (tally.version(), Value::Standings(tally.standings(self.now_ms), info(tally)))
+                let standings = Box::new(tally.standings(self.now_ms));
+                (tally.version(), Value::Standings(standings, Box::new(info(tally))))
             }
             CellKind::Rounds => {
                 let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;

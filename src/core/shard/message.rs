@@ -1,5 +1,6 @@
 //! What goes into a shard and what comes out.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -61,7 +62,7 @@ pub enum Request {
     Publish { topic: Name, ack: AckLevel, body: Bytes, count: u64, ttl_ms: Option<u64> },
     Counter { name: Name, op: CounterOp, operand: i64, options: CounterOptions },
     Vote { tally: Name, voter: VoterId, choices: Vec<Choice>, revision: Option<u64> },
-    Tally { name: Name, op: TallyOp, rules: Option<TallyRules> },
+    Tally { name: Name, op: TallyOp, rules: Option<Box<TallyRules>> },
     Get { kind: CellKind, name: Name, key: Option<String> },
     Presence { name: Name, op: PresenceOp, member: String, data: Bytes },
 }
@@ -151,7 +152,7 @@ pub enum Reply {
 pub enum Value {
     Absent,
     Counter(i64),
-    Standings(Standings, TallyInfo),
+    Standings(Box<Standings>, Box<TallyInfo>),
     Rounds(Rounds),
     Entries(Vec<KeyedEntry>),
     Bytes(Bytes),

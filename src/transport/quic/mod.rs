@@ -60,7 +60,7 @@ pub(super) async fn accept(
             drop(incoming.retry());
             continue;
         }
-        if target.send(Arrival::Quic(incoming)).await.is_err() {
+        if target.send(Arrival::Quic(Box::new(incoming))).await.is_err() {
             return;
         }
     }

@@ -1,0 +1,74 @@
+//! The time that is measured: after the warm-up, and the same for every task.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use super::args::RunArgs;
+use super::process::{Meter, Usage};
+use crate::cli::CliError;
+
+const WARM_UP: u8 = 0;
+const MEASURING: u8 = 1;
+const OVER: u8 = 2;
+
+/// Whether what happens now counts. Cheap to ask, for tasks that ask at each event.
+#[derive(Debug, Default)]
+pub(crate) struct Phase(AtomicU8);
+
+/// What the measured time was, and what it cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Measured {
+    pub(crate) elapsed: Duration,
+    /// CPU seconds that the server used meanwhile, if known.
+    pub(crate) server_cpu_s: Option<f64>,
+    /// CPU seconds that this process used meanwhile, if known.
+    pub(crate) bench_cpu_s: Option<f64>,
+    /// The server's resident bytes at the end, if known.
+    pub(crate) server_rss_bytes: Option<u64>,
+}
+
+impl Phase {
+    /// Whether events count.
+    pub(crate) fn is_measuring(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == MEASURING
+    }
+
+    /// Whether no more load is wanted.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == OVER
+    }
+
+    /// Lets the warm-up pass, then the measured time. `begin` is called between the two.
+    ///
+    /// # Errors
+    /// When the server's usage was to be read from its metrics and cannot be.
+    pub(crate) async fn run(
+        &self,
+        args: &RunArgs,
+        server: Meter,
+        begin: impl FnOnce(),
+    ) -> Result<Measured, CliError> {
+        debug_assert_eq!(self.0.load(Ordering::Relaxed), WARM_UP);
+        tokio::time::sleep(Duration::from_secs(args.warmup_seconds.into())).await;
+        let before = usages(server).await?;
+        begin();
+        self.0.store(MEASURING, Ordering::Relaxed);
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_secs(args.seconds.into())).await;
+        self.0.store(OVER, Ordering::Relaxed);
+        let elapsed = began.elapsed();
+        let after = usages(server).await?;
+        let spent = |before: Usage, after: Usage| Some(after.cpu_s? - before.cpu_s?);
+        Ok(Measured {
+            elapsed,
+            server_cpu_s: spent(before.0, after.0),
+            bench_cpu_s: spent(before.1, after.1),
+            server_rss_bytes: after.0.rss_bytes,
+        })
+    }
+}
+
+async fn usages(server: Meter) -> Result<(Usage, Usage), CliError> {
+    let read = async { Ok((server.read().await?, Meter::own().read().await?)) };
+    read.await.map_err(|message: String| CliError { exit_code: super::USAGE, message })
+}
