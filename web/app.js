@@ -61,7 +61,6 @@ function followTally() {
       return;
     }
     known.standings = value;
-    stats.received(receivedAtMs);
     changed(receivedAtMs);
   });
   watch.on('ended', (error) => {
@@ -74,7 +73,8 @@ function followTally() {
 /** The figures beside the board may be missing; the count goes on without them. */
 function followStatus() {
   client.subscribe(STATUS_TOPIC, { start: START.last(1) }).on('records', ({ records, receivedAtMs }) => {
-    const status = JSON.parse(new TextDecoder().decode(records.at(-1).payload ?? new Uint8Array([123, 125])));
+    const { payload } = records.at(-1);
+    const status = payload ? JSON.parse(new TextDecoder().decode(payload)) : {};
     Object.assign(known.status, status);
     stats.status(status, receivedAtMs);
     changed(receivedAtMs);
@@ -95,7 +95,6 @@ function changed(atMs) {
   drawing ??= requestAnimationFrame(() => {
     drawing = null;
     draw();
-    stats.drawn();
   });
 }
 

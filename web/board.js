@@ -10,16 +10,6 @@ const TICKS = 5;
 /** A table that changes with each ballot cannot be listened to. */
 const TABLE_INTERVAL_MS = 2000;
 
-/**
- * @typedef {object} Item  one option, at its place
- * @property {number} index in declared order
- * @property {string} name
- * @property {number} votes
- * @property {number} [gain] how many of them are new
- * @property {number} share
- * @property {''|'lead'|'winner'|'leaving'|'out'} tone
- * @property {string} [status] in words
- */
 export class Board {
   #expanded = false;
 
@@ -37,32 +27,31 @@ export class Board {
     this.drawn = new Map();
     this.more.hidden = true;
     this.tbody.replaceChildren();
-    this.axis = create('div', 'axis');
+    this.board.replaceChildren();
+    const axis = create('div', 'axis', this.board);
     this.ticks = Array.from({ length: TICKS }, (_, at) => {
-      const tick = create('span', 'tick', this.axis);
+      const tick = create('span', 'tick', axis);
       tick.style.left = `${((at + 1) / TICKS) * 100}%`;
       return tick;
     });
-    this.line = create('div', 'line', this.axis);
+    this.line = create('div', 'line', axis);
     this.label = create('span', '', this.line);
     this.line.hidden = true;
-    this.board.replaceChildren(this.axis);
     for (let at = 0; at < BIG_ROWS; at += 1) place(create('div', 'row ghost', this.board), at);
     place(this.board, BIG_ROWS);
   }
 
-  /** @param {{items: Item[], axisMax: number, half?: number}} view */
+  /**
+   * @param {{items: object[], axisMax: number, half?: number}} view  an item has index (in declared
+   *   order), name, votes, gain (how many of them are new), share, tone (a class) and status (in words)
+   */
   render(view) {
     if (!this.view) for (const ghost of this.board.querySelectorAll('.ghost')) ghost.remove();
     this.view = view;
     const { length } = view.items;
     const shown = view.items.slice(0, this.#expanded ? length : BIG_ROWS);
-    const leaving = new Set(this.drawn.keys());
-    shown.forEach((item, at) => {
-      leaving.delete(item.index);
-      this.#drawRow(item, at);
-    });
-    for (const index of leaving) this.drawn.get(index).root.classList.add('off');
+    for (const { root } of this.drawn.values()) root.classList.add('off');
+    shown.forEach((item, at) => this.#drawRow(item, at));
     place(this.board, shown.length);
     this.#drawAxis(view);
     this.more.hidden = length <= BIG_ROWS;
@@ -87,12 +76,10 @@ export class Board {
     row.share.classList.toggle('gained', gain > 0);
   }
 
-  #drawAxis({ axisMax, half }) {
+  #drawAxis({ axisMax, half = NaN }) {
     this.ticks.forEach((tick, at) => setText(tick, integer((axisMax * (at + 1)) / TICKS)));
-    this.line.hidden = half === undefined;
-    this.board.style.setProperty('--line', half === undefined ? -9 : half / axisMax);
-    if (half === undefined) return;
-    this.line.style.left = `${(half / axisMax) * 100}%`;
+    this.line.hidden = Number.isNaN(half);
+    this.board.style.setProperty('--line', (half || -9 * axisMax) / axisMax);
     this.line.classList.toggle('leftward', half > axisMax / 2);
     setText(this.label, `half: ${integer(half)}`);
   }
@@ -122,7 +109,7 @@ function createRow(name, board) {
   row.status = create('span', 'status', row.name);
   create('span', 'bar gain', row.track);
   create('span', 'bar', row.track);
-  row.name.title = name;
+  root.title = name;
   root.dataset.name = name;
   return row;
 }
@@ -130,6 +117,6 @@ function createRow(name, board) {
 function create(tag, className, parent) {
   const created = document.createElement(tag);
   created.className = className;
-  parent?.append(created);
+  parent.append(created);
   return created;
 }

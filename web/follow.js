@@ -43,7 +43,7 @@ export class Subscription extends Emitter {
     return [FRAME.SUBSCRIBE, this.sub, this.topic, start, this.options];
   }
 
-  /** Whether a refused resumption should begin again at the first start. */
+  /** Whether a refused resumption begins again at the first start. */
   refused(error) {
     if (error.code !== OUT_OF_RANGE || this.next === null) return false;
     this.next = null;

@@ -21,9 +21,9 @@ const ERRORS = ('ok malformed frame_too_large unknown_frame version_unsupported 
 const RETRYABLE = [15, 16, 17, 22, 31, 34, 35, 36];
 
 /**
- * A refusal by the server: `kind` is its name in the protocol, `code` its number. The client's own
- * have the code 0: `disconnected` (never sent), `connection_lost` and `timeout` (sent, and nobody
- * knows whether it was applied) and `protocol_fault`.
+ * A refusal by the server, with its name and number in the protocol. The client's own have the
+ * code 0: `disconnected` (never sent), `connection_lost` and `timeout` (sent, and nobody knows
+ * whether it was applied), `protocol_fault`.
  */
 export class TidewireError extends Error {
   constructor(kind, message, { code = 0, retryAfterMs = null } = {}) {

@@ -28,24 +28,23 @@ function write(out, value, depth) {
   if (value === null || value === undefined) out.push(0xc0);
   else if (typeof value === 'boolean') out.push(value ? 0xc3 : 0xc2);
   else if (typeof value === 'bigint' || Number.isSafeInteger(value)) writeInteger(out, value);
-  else if (typeof value === 'string') {
-    const bytes = texts.encode(value);
-    writeLength(out, bytes.length, 0xa0, 31, 0xd9, 0);
-    for (const byte of bytes) out.push(byte);
-  } else if (value instanceof Uint8Array) {
-    writeLength(out, value.length, 0, -1, 0xc4, 0);
-    for (const byte of value) out.push(byte);
-  } else if (typeof value !== 'object') throw new TypeError(`a frame cannot hold ${String(value)}`);
+  else if (typeof value === 'string') writeAll(out, texts.encode(value), 0xa0, 31, 0xd9, 0);
+  else if (value instanceof Uint8Array) writeAll(out, value, 0, -1, 0xc4, 0);
+  else if (typeof value !== 'object') throw new TypeError(`a frame cannot hold ${String(value)}`);
   else if (depth === DEPTH_MAX) throw new RangeError('nested too deep');
-  else if (Array.isArray(value)) {
-    writeLength(out, value.length, 0x90, 15, 0xdc, 1);
-    for (const item of value) write(out, item, depth + 1);
-  } else {
+  else if (Array.isArray(value)) writeAll(out, value, 0x90, 15, 0xdc, 1, depth + 1);
+  else {
     // An absent option is left out, not sent as nil.
     const entries = Object.entries(value).filter(([, item]) => item !== undefined);
     writeLength(out, entries.length, 0x80, 15, 0xde, 1);
     for (const item of entries.flat()) write(out, item, depth + 1);
   }
+}
+
+/** A length and what has it: bytes, or values if they have a depth. */
+function writeAll(out, items, fixed, fixedMax, marker, powerMin, depth) {
+  writeLength(out, items.length, fixed, fixedMax, marker, powerMin);
+  for (const item of items) depth ? write(out, item, depth) : out.push(item);
 }
 
 function writeInteger(out, number) {

@@ -6,7 +6,7 @@ const AXIS_SLACK = 0.85;
 export class Race {
   #axisMax = 0;
 
-  /** @param {string[]} options @param {number} total of ballots to come; 0: nobody knows */
+  /** @param {number} total of ballots to come; 0: nobody knows */
   view(options, { counts, ballots }, total) {
     const order = ranked(counts);
     const lead = counts[order[0]];

@@ -5,9 +5,8 @@ import { niceCeiling, ranked } from './race.js';
 
 const STEP_MS = 1000;
 
-/** @typedef {{votes: number[], exhausted: number, eliminated?: number|null, winner?: number|null}} Round */
 export class Runoff {
-  /** @type {{options: string[], rounds: Round[], ballots: number}|null} */
+  /** {options, ballots, rounds}; a round has votes, exhausted, and eliminated or winner. */
   result = null;
   at = 0;
   #timer;
@@ -87,7 +86,7 @@ export class Runoff {
       const item = {
         index, name: options[index], votes: round.votes[index], tone: place ? '' : 'lead',
         gain: Math.max(0, round.votes[index] - before.votes[index]),
-        share: round.votes[index] / Math.max(1, this.#continuing(round)),
+        share: round.votes[index] / this.#continuing(round),
       };
       if (round.winner === index) Object.assign(item, { tone: 'winner', status: 'Winner' });
       else if (round.eliminated === index) Object.assign(item, { tone: 'leaving', status: 'Eliminated' });
@@ -97,8 +96,9 @@ export class Runoff {
     return { items, axisMax: this.axisMax, half: this.#half(round) };
   }
 
-  #continuing(round) {
-    return this.result.ballots - round.exhausted;
+  /** How many ballots still count; never 0, for it divides. */
+  #continuing({ exhausted }) {
+    return Math.max(1, this.result.ballots - exhausted);
   }
 
   #half(round) {
@@ -117,7 +117,7 @@ export class Runoff {
     elements.next.disabled = this.at === this.last;
     setText(elements.round, number);
     setText(elements.story, this.story());
-    setText(elements.continuing, integer(this.#continuing(round)));
+    setText(elements.continuing, integer(ballots - round.exhausted));
     setText(elements.half, integer(this.#half(round)));
     setText(elements.exhausted, `${integer(round.exhausted)} (${percent(share)})`);
     elements.split.style.setProperty('--share', 1 - share);
@@ -128,7 +128,7 @@ export class Runoff {
     const round = this.result.rounds[this.last];
     if (round.winner == null) return 'Nobody has won.';
     const votes = round.votes[round.winner];
-    const share = percent(votes / Math.max(1, this.#continuing(round)));
+    const share = percent(votes / this.#continuing(round));
     return `${displayName(this.result.options[round.winner])} wins with ${integer(votes)} votes, ${share} of the continuing ballots.`;
   }
 

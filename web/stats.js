@@ -1,21 +1,16 @@
-/** The figures beside the board: pace, delays, watchers. */
+/** The figures beside the board, and how far the count is. */
 
 import { integer, ms, percent, setText } from './format.js';
 
 const SPARK_POINTS = 120;
 const SPARK_INTERVAL_MS = 500;
-const PAINT_SAMPLES = 101;
 
 export class Stats {
   #sampledAtMs = 0;
-  #paintsMs = [];
-  #unpaintedSinceMs = null;
 
   /** @param {Record<string, Element>} elements by id */
   constructor(elements) {
     this.elements = elements;
-    // A hidden tab paints nothing; what it received meanwhile says nothing about painting.
-    document.addEventListener('visibilitychange', () => { this.#unpaintedSinceMs = null; });
   }
 
   clear() {
@@ -44,26 +39,6 @@ export class Stats {
 
   roundtrip(roundtripMs) {
     setText(this.elements.roundtrip, `${ms(roundtripMs)} ms`);
-  }
-
-  /** An update came in that is not on the screen yet. */
-  received(atMs) {
-    if (!document.hidden) this.#unpaintedSinceMs ??= atMs;
-  }
-
-  /** Called in the frame that draws the updates: the next task runs after it was painted. */
-  drawn() {
-    const sinceMs = this.#unpaintedSinceMs;
-    if (sinceMs === null) return;
-    this.#unpaintedSinceMs = null;
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      this.#paintsMs = [...this.#paintsMs, performance.now() - sinceMs].slice(-PAINT_SAMPLES);
-      const sorted = this.#paintsMs.toSorted((a, b) => a - b);
-      setText(this.elements.paint, `${ms(sorted[sorted.length >> 1])} ms`);
-    };
-    port2.postMessage(null);
   }
 
   /** @param {number} total 0: nobody knows */

@@ -30,15 +30,15 @@ export class Tidewire extends Emitter {
   #pending = new Map();
   #id = 0;
   #attempt = 0;
-  #connectedAtMs = 0;
-  #receivedAtMs = 0;
   #heartbeatMs = 15_000;
-  #ping = null;
-  #error = null;
-  #draining = false;
+  #ping;
+  #error;
+  #draining;
+  #connectedAtMs;
+  #receivedAtMs;
   #timer;
 
-  /** @param {string|URL} url of the daemon's `/v1/ws` @param {{token?: string, name?: string}} options */
+  /** @param {string|URL} url of the daemon's `/v1/ws` */
   constructor(url, { token, name = 'tidewire-js/0.1' } = {}) {
     super();
     Object.assign(this, { url: String(url), token, name });
@@ -65,7 +65,6 @@ export class Tidewire extends Emitter {
 
   /** Ends the connection and everything that is followed. */
   close() {
-    for (const followed of this.#followed.values()) followed.emit('ended', null);
     this.#followed.clear();
     this.#drop(new TidewireError('connection_lost', 'the client was closed'));
     this.#setState('disconnected');
@@ -161,11 +160,13 @@ export class Tidewire extends Emitter {
 
   #receive(data) {
     this.#receivedAtMs = performance.now();
+    let frames;
     try {
-      for (const frame of decodeAll(new Uint8Array(data))) this.#frame(frame);
+      frames = decodeAll(new Uint8Array(data));
     } catch (error) {
-      this.#closed(1006, `broken bytes from the server: ${error.message}`);
+      return this.#closed(1006, `broken bytes from the server: ${error.message}`);
     }
+    return frames.forEach((frame) => this.#frame(frame));
   }
 
   #frame(frame) {
@@ -187,7 +188,7 @@ export class Tidewire extends Emitter {
     this.#connectedAtMs = performance.now();
     this.#heartbeatMs = info.heartbeat_ms ?? this.#heartbeatMs;
     this.#setState('connected');
-    for (const followed of this.#followed.values()) this.#begin(followed);
+    this.#followed.forEach((followed) => this.#begin(followed));
     this.ping();
     this.#listen();
   }

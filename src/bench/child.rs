@@ -17,6 +17,9 @@ const STOP_POLL: Duration = Duration::from_millis(20);
 /// Longest line in which the server says where it listens.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 
+/// What the server logs on standard error; for a bench only what is wrong, unless asked for.
+const LOG_VARIABLE: &str = "TIDEWIRE_LOG";
+
 /// A running server. Dropping it ends it at once; [`ChildServer::stop`] lets it drain.
 #[derive(Debug)]
 pub(crate) struct ChildServer {
@@ -52,6 +55,9 @@ impl ChildServer {
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
+        if std::env::var_os(LOG_VARIABLE).is_none() {
+            command.env(LOG_VARIABLE, "warn");
+        }
         Self::spawn(command)
             .await
             .map_err(|error| format!("the server {} for the bench: {error}", program.display()))

@@ -58,7 +58,10 @@ impl Phase {
         self.0.store(OVER, Ordering::Relaxed);
         let elapsed = began.elapsed();
         let after = usages(server).await?;
-        let spent = |before: Usage, after: Usage| Some(after.cpu_s? - before.cpu_s?);
+        let spent = |before: Usage, after: Usage| {
+            // The system counts in hundredths; further digits are noise of the subtraction.
+            Some(((after.cpu_s? - before.cpu_s?) * 100.0).round() / 100.0)
+        };
         Ok(Measured {
             elapsed,
             server_cpu_s: spent(before.0, after.0),

@@ -72,8 +72,7 @@ fn cpu_s(stat: String) -> Option<f64> {
     let mut fields = after_name.split_ascii_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
-    let ticks = Duration::from_secs(user + system);
-    Some(ticks.as_secs_f64() / Duration::from_secs(TICKS_PER_S).as_secs_f64())
+    Some(Duration::from_millis((user + system) * 1000 / TICKS_PER_S).as_secs_f64())
 }
 
 fn rss(status: String) -> Option<u64> {

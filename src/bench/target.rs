@@ -52,13 +52,14 @@ impl Target {
         }
         let child =
             ChildServer::start().await.map_err(|message| CliError { exit_code: USAGE, message })?;
-        let scheme = match args.transport {
-            TransportArg::Ws => "ws",
-            TransportArg::Quic => "quic",
+        // Without encryption there is no certificate to be checked.
+        let (scheme, trust) = match args.transport {
+            TransportArg::Ws => ("ws", Trust::System),
+            TransportArg::Quic => ("quic", Trust::Fingerprint(child.certificate_sha256())),
         };
         Ok(Self {
             url: format!("{scheme}://{}", child.address()),
-            trust: Trust::Fingerprint(child.certificate_sha256()),
+            trust,
             meter: Meter::Process(child.pid()),
             child: Some(child),
         })

@@ -2,7 +2,7 @@
 // the content security policy, nothing wider than the window, no finding by axe.
 
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import axe from 'axe-core';
@@ -25,6 +25,7 @@ export function launch() {
 export async function openPage(browser, { width = 1280, height = 900, ...options } = {}) {
   const page = await browser.newPage({ viewport: { width, height }, ...options });
   page.setDefaultTimeout(WAIT_MS_MAX);
+  if (process.env.PAGE_FROM_FOLDER) await page.route(/\.(js|css|svg)$|\/$/, fromFolder);
   page.problems = [];
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) page.problems.push(`${message.type()}: ${message.text()}`);
@@ -37,6 +38,13 @@ export async function openPage(browser, { width = 1280, height = 900, ...options
     });
   });
   return page;
+}
+
+/** The daemon's answer with the body of web/: for work on the page between two builds. */
+async function fromFolder(route) {
+  const path = new URL(route.request().url()).pathname.replace(/\/$/, '/index.html');
+  const response = await route.fetch();
+  await route.fulfill({ response, body: readFileSync(new URL(`../../web${path}`, import.meta.url)) });
 }
 
 export const mood = (page, wanted) => page.waitForFunction((name) => document.body.dataset.mood === name, wanted);

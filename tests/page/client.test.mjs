@@ -52,12 +52,15 @@ let client;
 beforeEach(() => {
   FakeSocket.all = [];
   mock.timers.enable({ apis: ['setTimeout'] });
-  client = new Tidewire('ws://host/v1/ws', { WebSocket: FakeSocket, random: () => 0.5, name: 'test/1' });
+  mock.method(Math, 'random', () => 0.5);
+  globalThis.WebSocket = FakeSocket;
+  client = new Tidewire('ws://host/v1/ws', { name: 'test/1' });
 });
 
 afterEach(() => {
   client.close();
   mock.timers.reset();
+  mock.restoreAll();
 });
 
 const socket = () => FakeSocket.all.at(-1);
@@ -92,26 +95,31 @@ test('it says hello with the subprotocol and becomes connected at the welcome', 
   assert.deepEqual(states, ['connected']);
 });
 
-test('requests wait for the connection, and replies find them in any order', async () => {
-  const one = client.incr('a', 5, { strict: true });
-  const two = client.vote('poll', 'me', ['yes', null]);
+test('replies find their requests in any order', async () => {
   connected();
-  const [, incrReq, ...incr] = socket().last(20);
+  const read = client.get(KIND.COUNTER, 'a');
+  const voted = client.vote('poll', 'me', ['yes', null]);
+  const [, getReq, ...get] = socket().last(24);
   const [, voteReq, ...vote] = socket().last(22);
-  assert.deepEqual(incr, ['a', 0, 5, { strict: true }]);
+  assert.deepEqual(get, [KIND.COUNTER, 'a']);
   assert.deepEqual(vote, ['poll', 'me', ['yes', null], null]);
-  socket().receive([23, voteReq, EPOCH, 9, 1, 2], [21, incrReq, EPOCH, 3, 5, 5, false]);
-  assert.deepEqual(await two, { epoch: EPOCH, version: 9, status: 'changed', revision: 2 });
-  assert.deepEqual(await one, { epoch: EPOCH, version: 3, value: 5, applied: 5, duplicate: false });
+  socket().receive([23, voteReq, EPOCH, 9, 1, 2], [25, getReq, 1, EPOCH, 3, 5]);
+  assert.deepEqual(await voted, { epoch: EPOCH, version: 9, status: 'changed', revision: 2 });
+  assert.deepEqual(await read, { epoch: EPOCH, version: 3, value: 5 });
 });
 
-test('the example of the specification publishes the same bytes', async () => {
+test('a request without a connection is refused at once, and never sent', async () => {
+  await assert.rejects(client.vote('poll', 'me', [0]), { kind: 'disconnected' });
+  assert.equal(connected().last(22), undefined);
+});
+
+test('requests under way are bounded', async () => {
   connected();
-  const published = client.publish('news', [{ payload: 'hi' }]);
-  const [, req, topic, ack, body] = socket().last(10);
-  assert.deepEqual([topic, ack, Buffer.from(body).toString('hex')], ['news', 1, '93c0c0c4026869']);
-  socket().receive([11, req, EPOCH, 0, 1]);
-  assert.deepEqual(await published, { epoch: EPOCH, offset: 0, level: 1 });
+  const reads = Array.from({ length: 1025 }, () => client.get(KIND.COUNTER, 'a'));
+  await assert.rejects(reads.pop(), { kind: 'overloaded' });
+  const ended = Promise.allSettled(reads);
+  client.close();
+  assert.ok((await ended).every(({ reason }) => reason.kind === 'connection_lost'));
 });
 
 test('a refusal is an error with its name, its code and its delay', async () => {
@@ -198,20 +206,6 @@ test('a watch goes on at its version, and begins again in a new epoch', async ()
   assert.deepEqual(values, [100, 7]);
 });
 
-test('changes of a map are merged, and a full value replaces all', () => {
-  connected();
-  const watch = client.watch(KIND.MAP, 'prices');
-  const [, req, sub] = socket().last(26);
-  const value = new Uint8Array([1]);
-  socket().receive([27, req, sub, EPOCH, 2], [28, sub, 2, 1, [['a', 1, value], ['b', 2, value]]]);
-  socket().receive([28, sub, 4, 0, [['a', 3, null], ['c', 4, value]]]);
-  assert.deepEqual([...watch.value.keys()], ['b', 'c']);
-  socket().receive([28, sub, 5, 1, [['d', 5, value]]]);
-  assert.deepEqual([...watch.value.keys()], ['d']);
-  socket().receive([28, sub, 6, 2, null]);
-  assert.equal(watch.value, null);
-});
-
 test('a watch that is refused ends with the reason', async () => {
   connected();
   const watch = client.watch(KIND.TALLY, 'none');
@@ -246,17 +240,36 @@ test('pings of the server are answered', () => {
   assert.deepEqual(socket().last(4), [4, 42]);
 });
 
-test('GOAWAY is announced, and new requests wait for the next connection', async () => {
+test('after GOAWAY nothing new is asked, and what is followed goes on with the next connection', async () => {
   const first = connected();
-  const reasons = [];
-  client.on('goaway', ({ message, graceMs }) => reasons.push([message, graceMs]));
   first.receive([6, 35, 'restart', 500]);
-  const read = client.get(KIND.COUNTER, 'a');
-  assert.equal(first.last(24), undefined);
-  assert.deepEqual(reasons, [['restart', 500]]);
+  await assert.rejects(client.get(KIND.COUNTER, 'a'), { kind: 'disconnected' });
+  client.watch(KIND.COUNTER, 'likes');
+  assert.equal(first.last(26), undefined);
   const next = await reconnected();
-  next.receive([25, next.last(24)[1], 1, EPOCH, 1, 3]);
-  assert.equal((await read).value, 3);
+  assert.equal(next.last(26)[4], 'likes');
+});
+
+test('a listener that throws does not cost the connection', () => {
+  const watch = client.watch(KIND.COUNTER, 'likes');
+  watch.on('update', () => { throw new Error('of the page'); });
+  connected();
+  const [, req, sub] = socket().last(26);
+  socket().receive([27, req, sub, EPOCH, 0]);
+  assert.throws(() => socket().receive([28, sub, 1, 1, 1]), /of the page/);
+  assert.equal(client.state, 'connected');
+});
+
+test('a server that falls silent is asked, and given up after three heartbeats', () => {
+  const now = mock.method(performance, 'now', () => 0);
+  connected();
+  for (let ms = 5000; ms <= 35_000; ms += 5000) {
+    assert.equal(client.state, 'connected');
+    now.mock.mockImplementation(() => ms);
+    mock.timers.tick(5000);
+  }
+  assert.equal(client.state, 'disconnected');
+  assert.ok(FakeSocket.all[0].sent.filter(([type]) => type === 3).length > 2);
 });
 
 test('broken bytes from the server end the connection, and it comes back', () => {

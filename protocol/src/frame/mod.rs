@@ -26,6 +26,8 @@ pub struct BadFrame {
     pub req: u64,
     /// What is wrong.
     pub refusal: Refusal,
+    /// Whether it is answered: not if the request asked for no reply.
+    pub wants_reply: bool,
 }
 
 /// Splits the first frame off a message of one or more frames.
@@ -45,7 +47,7 @@ pub fn length_prefix(len: usize) -> [u8; 4] {
 
 /// Reads the type of a frame; its other fields follow.
 fn open(frame: &Bytes) -> Result<(u64, Fields<'_>), BadFrame> {
-    let bad = |refusal| BadFrame { req: 0, refusal };
+    let bad = |refusal| BadFrame { req: 0, refusal, wants_reply: true };
     let mut fields = Fields::of(frame).map_err(bad)?;
     let kind = fields.uint("type").map_err(bad)?;
     fields.name_frame(number::name(kind));
@@ -54,7 +56,8 @@ fn open(frame: &Bytes) -> Result<(u64, Fields<'_>), BadFrame> {
 
 fn unknown(kind: u64, req: u64) -> BadFrame {
     let message = format!("frame type {kind} is not known here");
-    BadFrame { req, refusal: Refusal::new(ErrorCode::UnknownFrame, message) }
+    let refusal = Refusal::new(ErrorCode::UnknownFrame, message);
+    BadFrame { req, refusal, wants_reply: true }
 }
 
 /// Begins a frame of this type with so many fields after the type.

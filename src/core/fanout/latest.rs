@@ -29,8 +29,7 @@ impl Dispatcher {
             return Turn::Done;
         };
         if next < view.ring.first() {
-            let turn = self.topic_gap(id, slot, sub, pull);
-            return if turn == Turn::Ended { turn } else { Turn::More };
+            return self.topic_gap(id, slot, sub, pull);
         }
         let batches = within(view.ring.from(next));
         if batches.is_empty() {

@@ -240,8 +240,9 @@ impl Dispatcher {
                 return Turn::Done;
             };
             if position < first {
-                if self.pattern_gap(id, slot, sub, position, first, pull) == Turn::Ended {
-                    return Turn::Ended;
+                let turn = self.pattern_gap(id, slot, sub, position, first, pull);
+                if turn != Turn::More || pull.budget <= 0 {
+                    return turn;
                 }
                 continue;
             }
@@ -312,6 +313,10 @@ impl Dispatcher {
                 return Turn::Ended;
             }
         };
+        // Told when delivery can go on: until then the gap may grow, and it stays one gap.
+        if !pull.has_room(self, slot, sub) {
+            return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
+        }
         self.send_gap(sub, None, epoch, (position, next), reason, pull);
         self.set_position(id, Some(next));
         Turn::More

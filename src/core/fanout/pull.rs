@@ -166,8 +166,9 @@ impl Dispatcher {
                 return Turn::Done;
             };
             if next < view.ring.first() {
-                if self.topic_gap(id, slot, sub, pull) == Turn::Ended {
-                    return Turn::Ended;
+                let turn = self.topic_gap(id, slot, sub, pull);
+                if turn != Turn::More || pull.budget <= 0 {
+                    return turn;
                 }
                 continue;
             }
@@ -315,6 +316,10 @@ impl Dispatcher {
                 return Turn::Ended;
             }
         };
+        // Told when delivery can go on: until then the gap may grow, and it stays one gap.
+        if !pull.has_room(self, slot, sub) {
+            return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
+        }
         if from < next
             && let Some(progress) = self.topic_progress(id)
         {

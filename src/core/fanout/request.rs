@@ -39,8 +39,8 @@ impl Dispatcher {
     ) -> Option<(u16, Command)> {
         let frame = match frame {
             Ok(frame) => frame,
-            Err(BadFrame { req, refusal }) => {
-                self.refuse(Origin { session: id, stream, req }, refusal, true);
+            Err(BadFrame { req, refusal, wants_reply }) => {
+                self.refuse(Origin { session: id, stream, req }, refusal, wants_reply);
                 return None;
             }
         };

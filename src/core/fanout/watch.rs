@@ -70,6 +70,15 @@ impl Dispatcher {
             }
         };
         let view = self.cell_view(kind, name);
+        // Somebody here still watches a tally that has been deleted.
+        if kind == CellKind::Tally
+            && self.cells.get(view).is_some_and(|view| {
+                view.ready && matches!(view.value, ViewValue::Absent)
+            })
+        {
+            let message = format!("there is no tally '{name}': create it with its options first");
+            return Err(Refusal::new(ErrorCode::NotFound, message));
+        }
         let at = self.cells.get(view).map_or(0, |view| view.followers.len());
         let target = WatchCursor {
             view,

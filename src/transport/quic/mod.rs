@@ -120,7 +120,19 @@ async fn end(core: &Core, connection: &Connection, quic: &quinn::Connection, ref
         connection::Outlet::Quic(outlet) => outlet.flush(core, connection.id, cx),
         connection::Outlet::Web(_) => std::task::Poll::Ready(Ok(())),
     });
-    drop(tokio::time::timeout(CLOSE_TIMEOUT, written).await);
+    let said = async {
+        written.await?;
+        // The close would overtake what the client has not acknowledged.
+        let received = match &*connection.outlet.borrow() {
+            connection::Outlet::Quic(outlet) => outlet.control_received(),
+            connection::Outlet::Web(_) => None,
+        };
+        if let Some(received) = received {
+            received.await;
+        }
+        std::io::Result::Ok(())
+    };
+    drop(tokio::time::timeout(CLOSE_TIMEOUT, said).await);
     quic.close(VarInt::from_u32(u32::from(refusal.code.number())), refusal.message.as_bytes());
 }
 

@@ -1,7 +1,7 @@
 //! The outbound side of a QUIC connection: request streams, subscription streams, datagrams.
 
 use std::collections::{HashMap, VecDeque};
-use std::future::Future as _;
+use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
@@ -123,6 +123,12 @@ impl Outlet {
             out.push(frame, &Bytes::new());
             out.ended = true;
         }
+    }
+
+    /// Completes when the client has everything of the ended control stream.
+    pub(super) fn control_received(&self) -> Option<impl Future<Output = ()> + use<>> {
+        let received = self.streams.get(&CONTROL)?.send.stopped();
+        Some(async move { drop(received.await) })
     }
 
     /// Lets the session fill the streams, up to a slice.

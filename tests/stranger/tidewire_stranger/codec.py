@@ -56,19 +56,26 @@ def convert(hint: Any, value: Any) -> Any:
     raise Malformed(f"{value!r:.80} is no {hint}")
 
 
-def check_plain(value: Any, depth: int = 1) -> None:
-    """No floats, no extension types, no deep nesting: none of them occurs in a frame."""
-    if isinstance(value, (list, dict)):
+def check_depth(value: Any, depth: int = 1) -> None:
+    """Counts the arrays and maps that hold something."""
+    if isinstance(value, (list, dict)) and value:
         if depth > MAX_DEPTH:
             raise Malformed(f"nested deeper than {MAX_DEPTH} levels")
         for each in value.values() if isinstance(value, dict) else value:
-            check_plain(each, depth + 1)
+            check_depth(each, depth + 1)
+
+
+def check_plain(value: Any) -> None:
+    """No floats and no extension types: they do not occur in the fields that we know."""
+    if isinstance(value, (list, dict)):
+        for each in value.values() if isinstance(value, dict) else value:
+            check_plain(each)
     elif value is not None and not isinstance(value, (bool, int, str, bytes)):
         raise Malformed(f"a {type(value).__name__} does not occur in a frame")
 
 
 def from_elements(elements: Any) -> Frame:
-    check_plain(elements)
+    check_depth(elements)
     if not isinstance(elements, list) or not elements or type(elements[0]) is not int:
         raise Malformed("a frame is an array that starts with its type")
     number, values = elements[0], elements[1:]
@@ -76,6 +83,7 @@ def from_elements(elements: Any) -> Frame:
         return Unknown(number, values)
     layout = LAYOUTS[number]
     values = values[: len(layout)] + [None] * (len(layout) - len(values))
+    check_plain(values)
     return BY_TYPE[number](*map(convert, layout, values))
 
 

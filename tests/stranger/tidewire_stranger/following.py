@@ -69,12 +69,17 @@ class Inbox:
         return item
 
     async def silent(self, seconds: float = 0.4) -> bool:
-        """Whether nothing arrives for so long. Absence has no other sign than time."""
+        """Whether nothing but PROGRESS arrives for so long. Absence has no other sign than time."""
+        passed: list[Frame | Exception] = []
         try:
-            item = await asyncio.wait_for(self._frames.get(), seconds)
+            async with asyncio.timeout(seconds):
+                while not passed or isinstance(passed[-1], Progress):
+                    passed.append(await self._frames.get())
         except TimeoutError:
             return True
-        self._frames.put_nowait(item)
+        finally:
+            for item in passed:
+                self._frames.put_nowait(item)
         return False
 
 

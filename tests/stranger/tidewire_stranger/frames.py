@@ -33,9 +33,13 @@ class Frame:
 class Hello(Frame):
     TYPE = 1
     version: U
-    capabilities: list[str]
+    capabilities: list[str] | None
     token: str | None = None
     client: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.capabilities is None:  # none, however it is written
+            object.__setattr__(self, "capabilities", [])
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ class Unsubscribe(Frame):
 class Gap(Frame):
     TYPE = 16
     sub: U
-    topic: str
+    topic: str | None
     epoch: U
     start: U
     next: U

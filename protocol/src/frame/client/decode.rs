@@ -15,7 +15,7 @@ impl ClientFrame {
     /// The refusal and the request it answers.
     pub fn decode(frame: &Bytes) -> Result<Self, BadFrame> {
         let (kind, mut fields) = open(frame)?;
-        let no_request = |refusal| BadFrame { req: 0, refusal };
+        let no_request = |refusal| BadFrame { req: 0, refusal, wants_reply: true };
         match kind {
             number::HELLO => hello(&mut fields).map_err(no_request),
             number::PING => {
@@ -36,7 +36,7 @@ impl ClientFrame {
             | number::TALLY => {
                 let req = fields.uint("req").map_err(no_request)?;
                 request(kind, req, &mut fields)
-                    .map_err(|refusal| BadFrame { req, refusal })?
+                    .map_err(|refusal| BadFrame { req, refusal, wants_reply: req != 0 })?
                     .ok_or_else(|| unknown(kind, req))
             }
             // What stands in an unknown type is unknown too; a request id is only likely.

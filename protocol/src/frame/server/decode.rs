@@ -21,7 +21,9 @@ impl ServerFrame {
             }
             _ => reply(kind, &mut fields),
         };
-        decoded.map_err(|refusal| BadFrame { req: 0, refusal })?.ok_or_else(|| unknown(kind, 0))
+        decoded
+            .map_err(|refusal| BadFrame { req: 0, refusal, wants_reply: true })?
+            .ok_or_else(|| unknown(kind, 0))
     }
 }
 

@@ -1,0 +1,124 @@
+//! The command line as a person uses it, and what it says when something is wrong.
+
+use std::process::Output;
+
+use crate::daemon::{Daemon, tidewire};
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn publish_and_subscribe_from_a_shell() {
+    let daemon = Daemon::start("");
+    assert!(daemon.run(&["pub", "news", "hello"]).status.success());
+    assert!(daemon.run(&["pub", "news", "world", "--key", "k"]).status.success());
+    let all = daemon.run(&["sub", "news", "--from", "earliest", "--count", "2"]);
+    assert_eq!(out(&all), "hello\nworld\n");
+    let json = daemon.run(&["sub", "news", "--from", "last:1", "--count", "1", "--json"]);
+    let record: serde_json::Value = serde_json::from_str(&out(&json)).unwrap();
+    assert_eq!((&record["offset"], &record["key"]), (&1.into(), &"k".into()));
+    let pattern = daemon.run(&["sub", "*", "--from", "earliest", "--count", "2"]);
+    assert_eq!(out(&pattern), "hello\nworld\n");
+}
+
+#[test]
+fn a_poll_from_a_shell_ends_with_the_right_winner() {
+    let daemon = Daemon::start("");
+    let create = [
+        "tally", "create", "lunch", "--kind", "ranked", "--option", "soup", "--option", "pie",
+        "--option", "rice",
+    ];
+    assert!(daemon.run(&create).status.success());
+    for (voter, first, second) in
+        [("a", "soup", "pie"), ("b", "pie", "soup"), ("c", "rice", "pie"), ("d", "pie", "rice")]
+    {
+        let vote = daemon.run(&["tally", "vote", "lunch", "--voter", voter, first, second]);
+        assert!(vote.status.success(), "{}", err(&vote));
+    }
+    let rounds = daemon.run(&["tally", "rounds", "lunch", "--json"]);
+    assert!(out(&rounds).contains("pie"), "{}", out(&rounds));
+    let unknown = daemon.run(&["tally", "vote", "lunch", "--voter", "e", "stone"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(err(&unknown).contains("stone") && err(&unknown).contains("lunch"), "{}", err(&unknown));
+    let nothing = daemon.run(&["tally", "get", "dinner"]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(err(&nothing).contains("dinner"), "{}", err(&nothing));
+}
+
+#[test]
+fn counters_from_a_shell() {
+    let daemon = Daemon::start("");
+    assert!(daemon.run(&["counter", "incr", "hits", "5"]).status.success());
+    let value = daemon.run(&["counter", "get", "hits"]);
+    assert!(out(&value).contains('5'), "{}", out(&value));
+    let strict = daemon.run(&["counter", "incr", "hits", "9", "--max", "10", "--strict"]);
+    assert_eq!(strict.status.code(), Some(1));
+    assert!(err(&strict).contains("hits"), "{}", err(&strict));
+}
+
+#[test]
+fn a_port_in_use_is_said_in_one_line() {
+    let daemon = Daemon::start("");
+    let second = tidewire()
+        .args(["serve", "--listen", daemon.address(), "--admin-listen", "127.0.0.1:0"])
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    let message = err(&second);
+    assert!(message.contains(daemon.address()) && message.trim_end().lines().count() == 1, "{message}");
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_and_a_missing_config_are_said_in_one_line() {
+    let daemon = Daemon::start("");
+    let file = daemon.data_dir().join("tidewire.toml");
+    let listen = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let bad = tidewire().args(listen).arg("--data-dir").arg(&file).output().unwrap();
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(err(&bad).contains("tidewire.toml"), "{}", err(&bad));
+    let missing = tidewire().args(listen).args(["--config", "/nowhere.toml"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(2));
+    assert_eq!(err(&missing).trim_end().lines().count(), 1, "{}", err(&missing));
+}
+
+#[test]
+fn a_typo_in_the_configuration_is_shown_with_a_caret() {
+    let daemon = Daemon::start("");
+    let file = daemon.data_dir().join("typo.toml");
+    std::fs::write(&file, "heartbeat_ms = 1000\nlissten = \"127.0.0.1:1\"\n").unwrap();
+    let check = tidewire().args(["config", "check"]).arg(&file).output().unwrap();
+    assert_eq!(check.status.code(), Some(2));
+    let message = err(&check);
+    assert!(message.contains("lissten") && message.contains('^'), "{message}");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config/tidewire.toml");
+    assert!(tidewire().args(["config", "check", shipped]).status().unwrap().success());
+}
+
+#[test]
+fn no_server_is_an_exit_code_of_its_own() {
+    let output = tidewire().args(["counter", "get", "x", "--url", "ws://127.0.0.1:9"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(err(&output).contains("127.0.0.1:9"), "{}", err(&output));
+}
+
+#[test]
+fn health_readiness_and_metrics_are_served() {
+    let daemon = Daemon::start("");
+    let get = |path: &str| {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(&daemon.admin).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
+    };
+    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
+    assert!(get("/readyz").starts_with("HTTP/1.1 200"));
+    assert!(get("/metrics").contains("tidewire_connections"));
+    assert!(get("/v1/policy?name=map.x").contains("\"decided_by\":\"map.>\""));
+}

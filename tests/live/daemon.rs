@@ -1,0 +1,129 @@
+//! A daemon of the test's own: the real binary on free ports, stopped by its own pid.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tidewire_client::{Client, Trust};
+
+/// How long anything may take before a test gives up on it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Daemon {
+    child: Child,
+    address: String,
+    pub(crate) admin: String,
+    sha256: [u8; 32],
+    ca: PathBuf,
+    data_dir: tempfile::TempDir,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Via {
+    Ws,
+    Wss,
+    Quic,
+}
+
+pub(crate) const ALL: [Via; 3] = [Via::Ws, Via::Wss, Via::Quic];
+
+impl Daemon {
+    pub(crate) fn start(config: &str) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        let file = data_dir.path().join("tidewire.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut child = tidewire()
+            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--config".as_ref(), file.as_os_str()])
+            .args(["--data-dir".as_ref(), data_dir.path().as_os_str()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let field = |name: &str| ready["listening"][name].as_str().unwrap().to_owned();
+        let hex = field("certificate_sha256");
+        let mut sha256 = [0; 32];
+        for (byte, digits) in sha256.iter_mut().zip(hex.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
+        }
+        let (address, admin) = (field("address"), field("admin"));
+        let ca = PathBuf::from(field("certificate_file"));
+        Self { child, address, admin, sha256, ca, data_dir }
+    }
+
+    pub(crate) fn url(&self, via: Via) -> String {
+        let scheme = match via {
+            Via::Ws => "ws",
+            Via::Wss => "wss",
+            Via::Quic => "quic",
+        };
+        format!("{scheme}://{}", self.address)
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    pub(crate) async fn connect(&self, via: Via) -> Client {
+        let mut builder = Client::builder(&self.url(via)).unwrap();
+        if via != Via::Ws {
+            builder = builder.trust(Trust::Fingerprint(self.sha256));
+        }
+        builder.connect().await.unwrap()
+    }
+
+    pub(crate) async fn connect_by_ca(&self, via: Via) -> Client {
+        let builder = Client::builder(&self.url(via)).unwrap();
+        builder.trust(Trust::CaFile(self.ca.clone())).connect().await.unwrap()
+    }
+
+    /// Runs a command of the command line against this daemon.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        tidewire().args(args).env("TIDEWIRE_URL", self.url(Via::Ws)).output().unwrap()
+    }
+
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < PATIENCE, "the daemon does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The binary under test.
+pub(crate) fn tidewire() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidewire"));
+    command.stdin(Stdio::null()).env_remove("TIDEWIRE_URL").env("TIDEWIRE_LOG", "warn");
+    command
+}

@@ -1,0 +1,39 @@
+//! What the steps need beyond a Rust toolchain.
+
+use std::path::{Path, PathBuf};
+
+use super::steps::{root, run};
+
+/// Makes sure that a program of a Debian package is there.
+pub(crate) fn debian(program: &str, package: &str) -> Result<(), String> {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).exists()));
+    if found {
+        return Ok(());
+    }
+    run(root(), "apt-get", &["update", "-qq"], &[])?;
+    let install = ["install", "-y", "-qq", "--no-install-recommends", package];
+    run(root(), "apt-get", &install, &[("DEBIAN_FRONTEND", "noninteractive")])
+        .map_err(|reason| format!("{program} is needed ({package} of Debian): {reason}"))
+}
+
+/// A Python environment with the packages of a requirements file; returns its interpreter.
+pub(crate) fn python(requirements: &Path) -> Result<PathBuf, String> {
+    debian("python3", "python3-venv")?;
+    let venv = root().join("target/python");
+    let python = venv.join("bin/python");
+    if !python.exists() {
+        run(root(), "python3", &["-m", "venv", &venv.to_string_lossy()], &[])?;
+    }
+    let file = requirements.to_string_lossy();
+    let install = ["-m", "pip", "install", "--quiet", "--requirement", &file];
+    run(root(), &python.to_string_lossy(), &install, &[])?;
+    Ok(python)
+}
+
+/// The npm packages of a folder, as its lock file says.
+pub(crate) fn npm(folder: &Path) -> Result<(), String> {
+    debian("node", "nodejs")?;
+    debian("npm", "npm")?;
+    run(folder, "npm", &["ci", "--no-audit", "--no-fund"], &[])
+}

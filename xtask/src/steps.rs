@@ -1,0 +1,124 @@
+//! The steps of `cargo xtask test`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::install;
+
+type Step = fn() -> Result<(), String>;
+
+/// All steps, cheapest first.
+pub(crate) const STEPS: &[(&str, Step)] = &[
+    ("format", format),
+    ("lint", lint),
+    ("unit", unit),
+    ("document", document),
+    ("release", release),
+    ("demo", demo),
+    ("stranger", stranger),
+    ("page", page),
+];
+
+fn format() -> Result<(), String> {
+    cargo(&["fmt", "--all", "--check"])
+}
+
+fn lint() -> Result<(), String> {
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+}
+
+/// Unit, property, simulation and integration tests, and the examples in the documentation.
+fn unit() -> Result<(), String> {
+    cargo(&["test", "--workspace", "--quiet"])
+}
+
+fn document() -> Result<(), String> {
+    let args = ["doc", "--workspace", "--no-deps", "--quiet"];
+    run(root(), "cargo", &args, &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+fn release() -> Result<(), String> {
+    cargo(&["build", "--release", "--quiet", "--bin", "tidewire"])
+}
+
+/// The README's first command: the whole election, exactly.
+fn demo() -> Result<(), String> {
+    let output = Command::new(binary())
+        .args(["demo", "--headless", "--json", "--rate", "max"])
+        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("the demo does not start: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("the demo ended with {}", output.status));
+    }
+    let result = String::from_utf8_lossy(&output.stdout);
+    let expected = [
+        "\"ballots\":80101",
+        "\"accepted\":80101",
+        "\"duplicates\":0",
+        "\"BETSY HODGES\":28935",
+        "\"MARK ANDREW\":19584",
+        "\"blank\":834",
+        "\"overvotes\":93",
+        "\"BETSY HODGES\":28962",
+        "\"BETSY HODGES\":38870,\"MARK ANDREW\":24972",
+        "\"exhausted\":16259",
+        "\"winner\":\"BETSY HODGES\"",
+        "\"watchers_agree\":true",
+    ];
+    match expected.iter().find(|figure| !result.contains(**figure)) {
+        Some(missing) => Err(format!("the result lacks {missing}: {result}")),
+        None => Ok(()),
+    }
+}
+
+/// The client that was written from the protocol document alone.
+fn stranger() -> Result<(), String> {
+    let folder = root().join("tests/stranger");
+    let python = install::python(&folder.join("requirements.txt"))?;
+    let args = ["-m", "pytest", "-q", "--no-header"];
+    let binary = binary().to_string_lossy().into_owned();
+    run(&folder, &python.to_string_lossy(), &args, &[("TIDEWIRE_BIN", &binary)])
+}
+
+/// The page in a real browser.
+fn page() -> Result<(), String> {
+    let folder = root().join("tests/page");
+    install::debian("chromium", "chromium")?;
+    install::npm(&folder)?;
+    let binary = binary().to_string_lossy().into_owned();
+    run(&folder, "node", &["--test"], &[("TIDEWIRE_BIN", &binary)])
+}
+
+fn cargo(args: &[&str]) -> Result<(), String> {
+    run(root(), "cargo", args, &[])
+}
+
+/// Runs a command in a folder and waits for it.
+pub(crate) fn run(
+    folder: &Path,
+    program: &str,
+    args: &[&str],
+    env: &[(&str, &str)],
+) -> Result<(), String> {
+    let status = Command::new(program)
+        .args(args)
+        .envs(env.iter().copied())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| format!("{program} does not start: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{program} ended with {status}")) }
+}
+
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn binary() -> PathBuf {
+    // The browser and the Python tests run in folders of their own.
+    root().canonicalize().unwrap_or_else(|_error| root().to_owned()).join("target/release/tidewire")
+}
