@@ -5,6 +5,7 @@
 //! configuration and the command line. `docs/architecture.md` has the map.
 
 pub mod admin;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod demo;

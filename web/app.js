@@ -10,11 +10,10 @@ import { KIND, START, Tidewire } from './tidewire.js';
 const TALLY = 'demo.election';
 const STATUS_TOPIC = 'demo.status';
 const NOT_FOUND = 9;
-const UPDATE_INTERVAL_MS = 33;
 const RETRY_MS = 3000;
 const STALE_MS = 2000;
 const TICK_MS = 250;
-const ROUNDTRIP_INTERVAL_MS = 5000;
+const PING_INTERVAL_MS = 5000;
 const ANNOUNCE_INTERVAL_MS = 10_000;
 
 const el = Object.fromEntries([...document.querySelectorAll('[id]')].map((node) => [node.id, node]));
@@ -32,192 +31,185 @@ let announcedAtMs = 0;
 
 /** Begins anew: another epoch's numbers, rounds and bars mean nothing now. */
 function forget() {
-  race = new Race();
-  known = { options: [], rules: {}, standings: null, status: {}, isRunoff: false };
-  runoff.load(null);
-  stats.clear();
-  board.clear();
-  show(false);
+	race = new Race();
+	known = { options: [], rules: {}, standings: null, status: {}, isRunoff: false };
+	runoff.load(null);
+	stats.clear();
+	board.clear();
+	show(false);
 }
 
+const dataAge = () => age(performance.now() - dataAtMs);
 const finished = () => known.status.phase === 'done' || known.standings?.state === 'closed';
 
 function followTally() {
-  const watch = client.watch(KIND.TALLY, TALLY, { interval_ms: UPDATE_INTERVAL_MS });
-  const lose = () => {
-    forget();
-    isMissing = true;
-  };
-  watch.on('watching', ({ info, sameEpoch }) => {
-    if (!sameEpoch || isMissing) forget();
-    isMissing = false;
-    Object.assign(known, info);
-  });
-  watch.on('update', ({ value, deleted, receivedAtMs }) => {
-    if (deleted) {
-      lose();
-      client.stop(watch).catch(() => {});
-      setTimeout(followTally, RETRY_MS);
-      return;
-    }
-    known.standings = value;
-    changed(receivedAtMs);
-  });
-  watch.on('ended', (error) => {
-    if (error?.code === NOT_FOUND) lose();
-    else if (error?.code && !error.retryable) refusal = error;
-    if (error && !refusal) setTimeout(followTally, error.retryAfterMs ?? RETRY_MS);
-  });
+	const watch = client.watch(KIND.TALLY, TALLY, { interval_ms: 33 });
+	const lose = () => {
+		forget();
+		isMissing = true;
+	};
+	watch.on('watching', ({ info, sameEpoch }) => {
+		if (!sameEpoch || isMissing) forget();
+		isMissing = false;
+		Object.assign(known, info);
+	});
+	watch.on('update', ({ value, deleted, receivedAtMs }) => {
+		known.standings = value;
+		if (!deleted) return changed(receivedAtMs);
+		lose();
+		client.stop(watch).catch(() => {});
+		return setTimeout(followTally, RETRY_MS);
+	});
+	watch.on('ended', (error) => {
+		if (error?.code === NOT_FOUND) lose();
+		else if (error?.code && !error.retryable) refusal = error;
+		if (error && !refusal) setTimeout(followTally, error.retryAfterMs ?? RETRY_MS);
+	});
 }
 
 /** The figures beside the board may be missing; the count goes on without them. */
 function followStatus() {
-  client.subscribe(STATUS_TOPIC, { start: START.last(1) }).on('records', ({ records, receivedAtMs }) => {
-    const { payload } = records.at(-1);
-    const status = payload ? JSON.parse(new TextDecoder().decode(payload)) : {};
-    Object.assign(known.status, status);
-    stats.status(status, receivedAtMs);
-    changed(receivedAtMs);
-  }).on('ended', (error) => { if (error) setTimeout(followStatus, RETRY_MS); });
+	client.subscribe(STATUS_TOPIC, { start: START.last(1) }).on('records', ({ records, receivedAtMs }) => {
+		const { payload } = records.at(-1);
+		const status = payload ? JSON.parse(new TextDecoder().decode(payload)) : {};
+		Object.assign(known.status, status);
+		stats.status(status, receivedAtMs);
+		changed(receivedAtMs);
+	}).on('ended', (error) => { if (error) setTimeout(followStatus, RETRY_MS); });
 }
 
 function changed(atMs) {
-  dataAtMs = atMs;
-  if (!finished()) {
-    known.witnessed ||= known.standings?.ballots > 0;
-    // Another count has begun in the same tally.
-    if (runoff.result) {
-      runoff.load(null);
-      known.decided = false;
-      show(false);
-    }
-  } else if (known.standings && runoff.result?.ballots !== known.standings.ballots) askRounds();
-  drawing ??= requestAnimationFrame(() => {
-    drawing = null;
-    draw();
-  });
+	dataAtMs = atMs;
+	if (!finished()) {
+		known.witnessed ||= known.standings?.ballots > 0;
+		// Another count has begun in the same tally.
+		if (runoff.result) {
+			runoff.load(null);
+			known.decided = false;
+			show(false);
+		}
+	} else if (known.standings && runoff.result?.ballots !== known.standings.ballots) askRounds();
+	drawing ??= requestAnimationFrame(() => {
+		drawing = null;
+		draw();
+	});
 }
 
 async function askRounds() {
-  if (asking || known.rules.kind !== 'ranked') return;
-  asking = true;
-  try {
-    runoff.load((await client.get(KIND.ROUNDS, TALLY)).value);
-    show(true);
-    // Who saw the count sees the runoff played; who comes later gets the result.
-    if (known.witnessed && !matchMedia('(prefers-reduced-motion: reduce)').matches) runoff.toggle();
-    draw();
-  } catch {
-    setTimeout(() => { if (finished()) askRounds(); }, RETRY_MS);
-  }
-  asking = false;
+	if (asking || known.rules.kind !== 'ranked') return;
+	asking = true;
+	try {
+		runoff.load((await client.get(KIND.ROUNDS, TALLY)).value);
+		show(true);
+		// Who saw the count sees the runoff played; who comes later gets the result.
+		if (known.witnessed && !matchMedia('(prefers-reduced-motion: reduce)').matches) runoff.toggle();
+		draw();
+	} catch {
+		setTimeout(() => { if (finished()) askRounds(); }, RETRY_MS);
+	}
+	asking = false;
 }
 
-/** Chooses between the first preferences and the runoff. */
 function show(isRunoff) {
-  known.isRunoff = isRunoff;
-  el.player.hidden = !isRunoff;
-  el['view-race'].ariaPressed = !isRunoff;
-  el['view-runoff'].ariaPressed = isRunoff;
-  el['view-runoff'].disabled = !runoff.result;
-  setText(el.unit, `votes · share of ${isRunoff ? 'continuing' : ''} ballots`);
-  setText(el.caption, isRunoff ? 'This round of the instant runoff' : 'The count');
+	known.isRunoff = isRunoff;
+	el.player.hidden = !isRunoff;
+	el['view-race'].ariaPressed = !isRunoff;
+	el['view-runoff'].ariaPressed = isRunoff;
+	el['view-runoff'].disabled = !runoff.result;
+	setText(el.unit, `votes · share of ${isRunoff ? 'continuing' : ''} ballots`);
+	setText(el.caption, isRunoff ? 'This round of the instant runoff' : 'The count');
 }
 
 function draw() {
-  const { standings, status, options, rules, isRunoff } = known;
-  if (!standings) return;
-  const total = status.ballots_total ?? 0;
-  setText(el.title, status.title ?? 'Election night');
-  el.switch.hidden = rules.kind !== 'ranked';
-  stats.ballots(standings.ballots, total);
-  board.render(isRunoff ? runoff.view() : race.view(options, standings, total));
-  if (isRunoff) {
-    runoff.draw();
-    known.decided ||= runoff.at === runoff.last;
-  }
-  setText(el.headline, headline());
-  const uwi = options.includes('UWI') ? ' · UWI: undeclared write-in' : '';
-  setText(el.note, `Blank ${integer(standings.blank)} · over-voted ${integer(standings.overvotes)}${uwi}`);
+	const { standings, status, options, rules, isRunoff } = known;
+	if (!standings) return;
+	const total = status.ballots_total ?? 0;
+	setText(el.title, status.title ?? 'Election night');
+	el.switch.hidden = rules.kind !== 'ranked';
+	stats.ballots(standings.ballots, total);
+	board.render(isRunoff ? runoff.view() : race.view(options, standings, total));
+	if (isRunoff) {
+		runoff.draw();
+		known.decided ||= runoff.at === runoff.last;
+	}
+	setText(el.headline, headline());
+	setText(el.note, `Blank ${integer(standings.blank)} · over-voted ${integer(standings.overvotes)}`);
 }
 
 function headline() {
-  const { options, standings: { counts }, decided } = known;
-  if (runoff.result) return decided ? runoff.verdict() : 'Every ballot is counted. Now the runoff, round by round.';
-  const [first, second] = ranked(counts);
-  const lead = counts[first] - counts[second];
-  return lead ? `${displayName(options[first])} leads ${displayName(options[second])} by ${integer(lead)}` : 'The count has begun';
+	const { options, standings: { counts }, decided } = known;
+	if (runoff.result) return decided ? runoff.verdict() : 'Every ballot is counted. Now the runoff, round by round.';
+	const [first, second] = ranked(counts);
+	const lead = counts[first] - counts[second];
+	return lead ? `${displayName(options[first])} leads ${displayName(options[second])} by ${integer(lead)}` : 'The count has begun';
 }
 
 function currentMood() {
-  if (refusal) return 'refused';
-  if (client.state !== 'connected') return known.standings ? 'disconnected' : retryAtMs ? 'unreachable' : 'loading';
-  if (isMissing) return 'empty';
-  if (!known.standings) return 'loading';
-  if (finished()) return 'final';
-  return performance.now() - dataAtMs > STALE_MS ? 'stale' : 'live';
+	if (refusal) return 'refused';
+	if (client.state !== 'connected') return known.standings ? 'disconnected' : retryAtMs ? 'unreachable' : 'loading';
+	if (isMissing) return 'empty';
+	if (!known.standings) return 'loading';
+	if (finished()) return 'final';
+	return performance.now() - dataAtMs > STALE_MS ? 'stale' : 'live';
 }
 
-const PILLS = {
-  loading: 'Connecting', empty: 'Waiting', unreachable: 'Offline', disconnected: 'Offline',
-  refused: 'Refused', stale: 'Stale', live: 'Live', final: 'Final',
-};
+const PILLS = { loading: 'Connecting', empty: 'Waiting', unreachable: 'Offline', disconnected: 'Offline' };
 
-/** Title, text and code of the notice; the other moods need none. */
+/** Title and text of the notice; the other moods need none. */
 function notice() {
-  const seconds = Math.ceil((retryAtMs - performance.now()) / 1000);
-  const retry = seconds > 0 ? `Trying again in ${seconds} s.` : 'Trying now.';
-  switch (mood) {
-    case 'empty': return ['No election is running here yet', 'Start one; this page looks again every few seconds.', 'tidewire demo'];
-    case 'unreachable': return ['The daemon does not answer', retry, ''];
-    case 'disconnected': return ['Disconnected', `These numbers are ${age(performance.now() - dataAtMs)} old. ${retry}`, ''];
-    case 'refused': return ['The daemon refused this page', `${refusal.message} (${refusal.kind})`, ''];
-    default: return null;
-  }
+	const seconds = Math.ceil((retryAtMs - performance.now()) / 1000);
+	const retry = seconds > 0 ? `Trying again in ${seconds} s.` : 'Trying now.';
+	switch (mood) {
+		case 'empty': return ['No election is running here yet', 'Start one with “tidewire demo”; this page looks again every few seconds.'];
+		case 'unreachable': return ['The daemon does not answer', retry];
+		case 'disconnected': return ['Disconnected', `These numbers are ${dataAge()} old. ${retry}`];
+		case 'refused': return ['The daemon refused this page', `${refusal.message} (error ${refusal.code})`];
+		default: return null;
+	}
 }
 
 /** What changes with time alone: ages, and the mood they lead to. */
 function tick() {
-  const before = mood;
-  mood = currentMood();
-  document.body.dataset.mood = mood;
-  setText(el.pill, PILLS[mood]);
-  setText(el.age, known.standings ? age(performance.now() - dataAtMs) : '–');
-  const texts = notice();
-  el.notice.hidden = !texts;
-  if (texts) ['title', 'text', 'code'].forEach((part, at) => setText(el[`notice-${part}`], texts[at]));
-  el['notice-retry'].hidden = mood === 'empty';
-  if (before !== mood) announce(texts ? `${texts[0]} ${texts[2]}` : PILLS[mood], true);
-  else if (mood === 'live') announce(`${integer(known.standings.ballots)} ballots counted. ${headline()}`);
+	const before = mood;
+	mood = currentMood();
+	document.body.dataset.mood = mood;
+	const pill = PILLS[mood] ?? mood[0].toUpperCase() + mood.slice(1);
+	setText(el.pill, pill);
+	setText(el.age, known.standings ? dataAge() : '–');
+	const texts = notice();
+	el.notice.hidden = !texts;
+	if (texts) {
+		setText(el['notice-title'], texts[0]);
+		setText(el['notice-text'], texts[1]);
+	}
+	el['notice-retry'].hidden = mood === 'empty';
+	if (before !== mood) announce(texts ? texts[0] : pill, true);
+	else if (mood === 'live') announce(`${integer(known.standings.ballots)} ballots counted. ${headline()}`);
 }
 
 /** Tells those who hear the page, not more often than they can follow. */
 function announce(text, now) {
-  if (!now && performance.now() - announcedAtMs < ANNOUNCE_INTERVAL_MS) return;
-  announcedAtMs = performance.now();
-  setText(el.announce, text);
+	if (!now && performance.now() - announcedAtMs < ANNOUNCE_INTERVAL_MS) return;
+	announcedAtMs = performance.now();
+	setText(el.announce, text);
 }
 
 client.on('state', ({ state, error, retryInMs }) => {
-  if (retryInMs) retryAtMs = performance.now() + retryInMs;
-  if (state === 'failed') refusal = error;
-  tick();
+	if (retryInMs) retryAtMs = performance.now() + retryInMs;
+	if (state === 'failed') refusal = error;
+	tick();
 });
 client.on('roundtrip', (roundtripMs) => stats.roundtrip(roundtripMs));
 el['view-race'].onclick = () => { runoff.pause(); show(false); draw(); };
 el['view-runoff'].onclick = () => { show(true); draw(); };
 el['notice-retry'].onclick = () => {
-  if (client.state === 'connected') followTally();
-  refusal = null;
-  client.connect();
-};
-document.onkeydown = (event) => {
-  const isHere = event.target === document.body || el.count.contains(event.target);
-  if (known.isRunoff && isHere && runoff.key(event)) event.preventDefault();
+	if (client.state === 'connected') followTally();
+	refusal = null;
+	client.connect();
 };
 
 forget();
 followTally();
 followStatus();
 setInterval(tick, TICK_MS);
-setInterval(() => { if (client.state === 'connected') client.ping(); }, ROUNDTRIP_INTERVAL_MS);
+setInterval(() => { if (client.state === 'connected') client.ping(); }, PING_INTERVAL_MS);

@@ -7,108 +7,98 @@ import { FRAME, START, TidewireError } from './frames.js';
 import { decodeAll } from './msgpack.js';
 
 export class Emitter {
-  #listeners = {};
+	#listeners = {};
 
-  on(type, listener) {
-    (this.#listeners[type] ??= []).push(listener);
-    return this;
-  }
+	on(type, listener) {
+		(this.#listeners[type] ??= []).push(listener);
+		return this;
+	}
 
-  emit(type, event) {
-    for (const listener of this.#listeners[type] ?? []) listener(event);
-  }
+	emit(type, event) {
+		for (const listener of this.#listeners[type] ?? []) listener(event);
+	}
 }
 
-const STATUS = ['fresh', 'resumed', 'gap', 'new_epoch'];
-const GAP_REASON = ['retention', 'new_epoch', 'jumped'];
 const OUT_OF_RANGE = 26;
 const UPDATE_DELETED = 2;
 
 /**
- * A cursor in a topic: emits `subscribed`, `records` and `gap`. After `error` it goes on by itself;
- * `ended` carries the refusal, or null when it was stopped.
+ * A cursor in a topic: emits `subscribed`, `records` and `gap` with the protocol's numbers. After
+ * `error` it goes on by itself; `ended` carries the refusal, or null when it was stopped.
  */
 export class Subscription extends Emitter {
-  epoch = null;
-  next = null;
+	epoch = null;
+	next = null;
 
-  /** @param {{start?: Array}} options `start`, and the protocol's own: mode, interval_ms, filter, on_gap */
-  constructor(sub, topic, { start = START.latest, ...options }) {
-    super();
-    Object.assign(this, { sub, topic, start, options });
-  }
+	/** @param {object} options `start`, and the protocol's own */
+	constructor(sub, topic, { start = START.latest, ...options }) {
+		super();
+		Object.assign(this, { sub, topic, start, options });
+	}
 
-  request() {
-    const start = this.next === null ? this.start : START.offset(this.epoch, this.next);
-    return [FRAME.SUBSCRIBE, this.sub, this.topic, start, this.options];
-  }
+	request() {
+		const start = this.next === null ? this.start : START.offset(this.epoch, this.next);
+		return [FRAME.SUBSCRIBE, this.sub, this.topic, start, this.options];
+	}
 
-  /** Whether a refused resumption begins again at the first start. */
-  refused(error) {
-    if (error.code !== OUT_OF_RANGE || this.next === null) return false;
-    this.next = null;
-    this.emit('error', error);
-    return true;
-  }
+	/** Whether a refused resumption begins again at the first start. */
+	refused(error) {
+		if (error.code !== OUT_OF_RANGE || this.next === null) return false;
+		this.next = null;
+		this.emit('error', error);
+		return true;
+	}
 
-  accepted([, , , status, epoch, next]) {
-    Object.assign(this, { epoch, next });
-    this.emit('subscribed', { status: STATUS[status], epoch, offset: next });
-  }
+	accepted([, , , status, epoch, next]) {
+		Object.assign(this, { epoch, next });
+		this.emit('subscribed', { status, epoch, offset: next });
+	}
 
-  frame(frame, receivedAtMs) {
-    const [type, , , epoch, from, next] = frame;
-    if (type === FRAME.PROGRESS) Object.assign(this, { epoch, next: from });
-    else if (type === FRAME.GAP) {
-      Object.assign(this, { epoch, next });
-      this.emit('gap', { epoch, from, next, reason: GAP_REASON[frame[6]] });
-    } else if (type === FRAME.DELIVER) this.#deliver(frame, receivedAtMs);
-  }
+	frame(frame, receivedAtMs) {
+		const [type, , , epoch, from, next] = frame;
+		if (type === FRAME.PROGRESS) Object.assign(this, { epoch, next: from });
+		else if (type === FRAME.GAP) {
+			Object.assign(this, { epoch, next });
+			this.emit('gap', { epoch, from, next, reason: frame[6] });
+		} else if (type === FRAME.DELIVER) this.#deliver(frame, receivedAtMs);
+	}
 
-  /** Offsets are relative to the first; null: dense. */
-  #deliver([, , topic, epoch, from, next, timeMs, , offsets, body], receivedAtMs) {
-    if (epoch !== this.epoch || from !== this.next) {
-      this.emit('error', new TidewireError('protocol_fault', `${topic}: expected ${this.next}, got ${from}`));
-    }
-    Object.assign(this, { epoch, next });
-    const records = decodeAll(body).map(([key, headers, payload], at) => (
-      { offset: from + (offsets?.[at] ?? at), key, headers, payload }
-    ));
-    this.emit('records', { epoch, records, timeMs, receivedAtMs });
-  }
+	#deliver([, , topic, epoch, from, next, timeMs, , offsets, body], receivedAtMs) {
+		if (epoch !== this.epoch || from !== this.next) {
+			this.emit('error', new TidewireError('protocol_fault', `${topic}: expected ${this.next}, got ${from}`));
+		}
+		Object.assign(this, { epoch, next });
+		const records = decodeAll(body).map(([key, headers, payload], at) => ({ offset: from + (offsets?.[at] ?? at), key, headers, payload }));
+		this.emit('records', { epoch, records, timeMs, receivedAtMs });
+	}
 }
 
 /** The newest version of a counter or tally: emits `watching`, `update` and `ended`. */
 export class Watch extends Emitter {
-  epoch = null;
-  version = 0;
+	epoch = null;
+	version = 0;
 
-  /** @param {object} options the protocol's own: interval_ms */
-  constructor(sub, kind, name, options) {
-    super();
-    Object.assign(this, { sub, kind, name, options });
-  }
+	constructor(sub, kind, name, options) {
+		super();
+		Object.assign(this, { sub, kind, name, options });
+	}
 
-  request() {
-    const held = this.version ? { epoch: this.epoch, version: this.version } : {};
-    return [FRAME.WATCH, this.sub, this.kind, this.name, { ...this.options, ...held }];
-  }
+	request() {
+		const held = this.version ? { epoch: this.epoch, version: this.version } : {};
+		return [FRAME.WATCH, this.sub, this.kind, this.name, { ...this.options, ...held }];
+	}
 
-  refused() {
-    return false;
-  }
+	accepted([, , , epoch, version, info = null]) {
+		const sameEpoch = this.epoch === null || this.epoch === epoch;
+		// In a new epoch versions begin again.
+		if (!sameEpoch) this.version = 0;
+		this.epoch = epoch;
+		this.emit('watching', { epoch, version, info, sameEpoch });
+	}
 
-  accepted([, , , epoch, version, info = null]) {
-    const sameEpoch = this.epoch === null || this.epoch === epoch;
-    // In a new epoch versions begin again.
-    if (!sameEpoch) this.version = 0;
-    this.epoch = epoch;
-    this.emit('watching', { epoch, version, info, sameEpoch });
-  }
-
-  frame([type, , version, flags, value = null], receivedAtMs) {
-    if (type !== FRAME.UPDATE || version <= this.version) return;
-    this.version = version;
-    this.emit('update', { value, version, deleted: (flags & UPDATE_DELETED) !== 0, receivedAtMs });
-  }
+	frame([type, , version, flags, value = null], receivedAtMs) {
+		if (type !== FRAME.UPDATE || version <= this.version) return;
+		this.version = version;
+		this.emit('update', { value, version, deleted: (flags & UPDATE_DELETED) !== 0, receivedAtMs });
+	}
 }

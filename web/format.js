@@ -10,10 +10,10 @@ export const age = (ageMs) => (ageMs < 10_000 ? `${(ageMs / 1000).toFixed(1)} s`
 
 /** Registers print capitals, which are hard to read in a list; a short single word may be an abbreviation. */
 export function displayName(name) {
-  if (name !== name.toUpperCase() || /^\S{1,4}$/.test(name)) return name;
-  return name.toLowerCase().replace(/(?<![\p{L}\p{N}])\p{L}/gu, (letter) => letter.toUpperCase());
+	if (name !== name.toUpperCase() || /^\S{1,4}$/.test(name)) return name;
+	return name.toLowerCase().replace(/(?<![\p{L}\p{N}])\p{L}/gu, (letter) => letter.toUpperCase());
 }
 
 export function setText(target, text) {
-  if (target.textContent !== String(text)) target.textContent = text;
+	if (target.textContent !== String(text)) target.textContent = text;
 }

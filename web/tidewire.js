@@ -1,11 +1,7 @@
 /**
- * A Tidewire client over WebSocket, for pages that watch and vote.
- *
- *     const client = new Tidewire('wss://example.org/v1/ws');
- *     client.watch(KIND.COUNTER, 'likes').on('update', ({ value }) => show(value));
- *
- * It connects by itself and stays connected: after a loss it waits 0.5 to 20 s at random, then
- * takes up each subscription at its offset and each watch at its version.
+ * A Tidewire client over WebSocket, for pages that watch and vote. It connects by itself and stays
+ * connected: after a loss it waits 0.5 to 20 s at random, then takes up each subscription at its
+ * offset and each watch at its version.
  */
 
 import { Emitter, Subscription, Watch } from './follow.js';
@@ -23,227 +19,208 @@ const IN_FLIGHT_MAX = 1024;
 
 /** Emits `state` with {state, error, retryInMs}, and `roundtrip` with milliseconds. */
 export class Tidewire extends Emitter {
-  /** @type {'disconnected'|'connecting'|'connected'|'failed'} the last when the server refuses this client */
-  state = 'disconnected';
-  #socket = null;
-  #followed = new Map();
-  #pending = new Map();
-  #id = 0;
-  #attempt = 0;
-  #heartbeatMs = 15_000;
-  #ping;
-  #error;
-  #draining;
-  #connectedAtMs;
-  #receivedAtMs;
-  #timer;
+	/** disconnected, connecting, connected or, when the server refuses this client, failed */
+	state = 'disconnected';
+	#socket = null;
+	#followed = new Map();
+	#pending = new Map();
+	#id = 0;
+	#attempt = 0;
+	#heartbeatMs = 15_000;
+	#ping;
+	#error;
+	#connectedAtMs;
+	#receivedAtMs;
+	#timer;
 
-  /** @param {string|URL} url of the daemon's `/v1/ws` */
-  constructor(url, { token, name = 'tidewire-js/0.1' } = {}) {
-    super();
-    Object.assign(this, { url: String(url), token, name });
-    this.connect();
-  }
+	constructor(url, { token, name = 'tidewire-js/0.1' } = {}) {
+		super();
+		Object.assign(this, { url: String(url), token, name });
+		this.connect();
+	}
 
-  /** Connects now: instead of after the delay, or again after `close` or a failure. */
-  connect() {
-    if (this.#socket) return;
-    clearTimeout(this.#timer);
-    const socket = new WebSocket(this.url, 'tidewire.v1');
-    socket.binaryType = 'arraybuffer';
-    this.#socket = socket;
-    this.#error = null;
-    this.#draining = false;
-    // A socket that was given up may still report.
-    const current = (handle) => (event) => { if (this.#socket === socket) handle(event); };
-    socket.onopen = current(() => this.#send([FRAME.HELLO, 1, [], this.token, this.name]));
-    socket.onmessage = current(({ data }) => this.#receive(data));
-    socket.onclose = current(({ code, reason }) => this.#closed(code, reason));
-    this.#timer = setTimeout(current(() => this.#closed(1006, 'no answer to HELLO')), REPLY_MS_MAX);
-    this.#setState('connecting');
-  }
+	/** Connects now: instead of after the delay, or again after a refusal. */
+	connect() {
+		if (this.#socket) return;
+		clearTimeout(this.#timer);
+		const socket = new WebSocket(this.url, 'tidewire.v1');
+		socket.binaryType = 'arraybuffer';
+		this.#socket = socket;
+		this.#error = null;
+		// A socket that was given up may still report.
+		const current = (handle) => (event) => { if (this.#socket === socket) handle(event); };
+		socket.onopen = current(() => this.#send([FRAME.HELLO, 1, [], this.token, this.name]));
+		socket.onmessage = current(({ data }) => this.#receive(data));
+		socket.onclose = current(({ code, reason }) => this.#closed(code, reason));
+		this.#timer = setTimeout(current(() => this.#closed(1006, 'no answer to HELLO')), REPLY_MS_MAX);
+		this.#setState('connecting');
+	}
 
-  /** Ends the connection and everything that is followed. */
-  close() {
-    this.#followed.clear();
-    this.#drop(new TidewireError('connection_lost', 'the client was closed'));
-    this.#setState('disconnected');
-  }
+	/** @param {object} options of Subscription */
+	subscribe(topic, options = {}) {
+		return this.#follow(new Subscription(++this.#id, topic, options));
+	}
 
-  /** Follows a topic. See Subscription for the options. */
-  subscribe(topic, options = {}) {
-    return this.#follow(new Subscription(++this.#id, topic, options));
-  }
+	/** @param {number} kind of KIND @param {object} options the protocol's own */
+	watch(kind, name, options = {}) {
+		return this.#follow(new Watch(++this.#id, kind, name, options));
+	}
 
-  /** Follows a counter or a tally. See Watch for the options. @param {number} kind of KIND */
-  watch(kind, name, options = {}) {
-    return this.#follow(new Watch(++this.#id, kind, name, options));
-  }
+	async stop(followed) {
+		if (!this.#followed.delete(followed.sub)) return;
+		followed.emit('ended', null);
+		// Another connection would not know it.
+		if (this.state === 'connected') await this.#request([FRAME.UNSUBSCRIBE, followed.sub]);
+	}
 
-  /** Ends a subscription or a watch. */
-  async stop(followed) {
-    if (!this.#followed.delete(followed.sub)) return;
-    followed.emit('ended', null);
-    // Another connection would not know it.
-    if (this.#isReady()) await this.#request([FRAME.UNSUBSCRIBE, followed.sub]);
-  }
+	/** Casts or changes a ballot. `choices` has one element per rank; status 0: accepted, 1: changed, 2: duplicate. */
+	async vote(tally, voter, choices, revisionWanted) {
+		const [, , epoch, version, status, revision] = await this.#request([FRAME.VOTE, tally, voter, choices, revisionWanted]);
+		return { epoch, version, status, revision };
+	}
 
-  /** Casts a ballot, or changes it. `choices` has one element per rank. */
-  async vote(tally, voter, choices, revisionWanted) {
-    const [, , epoch, version, status, revision] = await this.#request([FRAME.VOTE, tally, voter, choices, revisionWanted]);
-    return { epoch, version, status: ['accepted', 'changed', 'duplicate'][status], revision };
-  }
+	async get(kind, name) {
+		const [, , , epoch, version, value = null] = await this.#request([FRAME.GET, kind, name]);
+		return { epoch, version, value };
+	}
 
-  /** Reads a value once. @param {number} kind of KIND */
-  async get(kind, name) {
-    const [, , , epoch, version, value = null] = await this.#request([FRAME.GET, kind, name]);
-    return { epoch, version, value };
-  }
+	ping() {
+		this.#ping = { nonce: ++this.#id, sentAtMs: performance.now() };
+		this.#send([FRAME.PING, this.#id]);
+	}
 
-  /** Measures the round trip, which comes as an event. */
-  ping() {
-    this.#ping = { nonce: ++this.#id, sentAtMs: performance.now() };
-    this.#send([FRAME.PING, this.#id]);
-  }
+	#follow(followed) {
+		this.#followed.set(followed.sub, followed);
+		if (this.state === 'connected') this.#begin(followed);
+		return followed;
+	}
 
-  #follow(followed) {
-    this.#followed.set(followed.sub, followed);
-    if (this.#isReady()) this.#begin(followed);
-    return followed;
-  }
+	async #begin(followed) {
+		try {
+			await this.#request(followed.request(), (reply) => followed.accepted(reply));
+		} catch (error) {
+			// A lost connection is no refusal: the next one begins again.
+			if (['connection_lost', 'disconnected'].includes(error.kind)) return;
+			if (followed.refused?.(error)) this.#begin(followed);
+			else if (this.#followed.delete(followed.sub)) followed.emit('ended', error);
+		}
+	}
 
-  async #begin(followed) {
-    try {
-      await this.#request(followed.request(), (reply) => followed.accepted(reply));
-    } catch (error) {
-      // A lost connection is no refusal: the next one begins again.
-      if (['connection_lost', 'disconnected'].includes(error.kind)) return;
-      if (followed.refused(error)) this.#begin(followed);
-      else if (this.#followed.delete(followed.sub)) followed.emit('ended', error);
-    }
-  }
+	/**
+	 * Sends a frame with a request id after its type. `onReply` runs before the next frame is read:
+	 * a promise's reaction would come too late for a delivery in the same message.
+	 */
+	#request([type, ...fields], onReply) {
+		return new Promise((resolve, reject) => {
+			if (this.state !== 'connected') throw new TidewireError('disconnected', 'there is no connection');
+			if (this.#pending.size >= IN_FLIGHT_MAX) throw new TidewireError('refused', 'too many requests in flight', 16);
+			const req = ++this.#id;
+			this.#send([type, req, ...fields]);
+			const timer = setTimeout(() => this.#settle(req, new TidewireError('timeout', 'no reply in time')), REPLY_MS_MAX);
+			this.#pending.set(req, (error, reply) => {
+				clearTimeout(timer);
+				if (error) return reject(error);
+				onReply?.(reply);
+				return resolve(reply);
+			});
+		});
+	}
 
-  #isReady() {
-    return this.state === 'connected' && !this.#draining;
-  }
+	#settle(req, error, reply) {
+		const settle = this.#pending.get(req);
+		this.#pending.delete(req);
+		settle?.(error, reply);
+	}
 
-  /**
-   * Sends a frame with a request id after its type. `onReply` runs before the next frame is read:
-   * a promise's reaction would come too late for a delivery in the same message.
-   */
-  #request([type, ...fields], onReply) {
-    return new Promise((resolve, reject) => {
-      if (!this.#isReady()) throw new TidewireError('disconnected', 'there is no connection');
-      if (this.#pending.size >= IN_FLIGHT_MAX) throw TidewireError.fromCode(16, 'too many requests in flight');
-      const req = ++this.#id;
-      this.#send([type, req, ...fields]);
-      const timer = setTimeout(() => this.#settle(req, new TidewireError('timeout', 'no reply in time')), REPLY_MS_MAX);
-      this.#pending.set(req, (error, reply) => {
-        clearTimeout(timer);
-        if (error) return reject(error);
-        onReply?.(reply);
-        return resolve(reply);
-      });
-    });
-  }
+	#send(frame) {
+		const bytes = encode(frame);
+		if (this.#socket?.readyState === 1) this.#socket.send(bytes);
+	}
 
-  #settle(req, error, reply) {
-    const settle = this.#pending.get(req);
-    this.#pending.delete(req);
-    settle?.(error, reply);
-  }
+	#receive(data) {
+		this.#receivedAtMs = performance.now();
+		let frames;
+		try {
+			frames = decodeAll(new Uint8Array(data));
+		} catch (error) {
+			return this.#closed(1006, `broken bytes from the server: ${error.message}`);
+		}
+		return frames.forEach((frame) => this.#frame(frame));
+	}
 
-  #send(frame) {
-    const bytes = encode(frame);
-    if (this.#socket?.readyState === 1) this.#socket.send(bytes);
-  }
+	#frame(frame) {
+		const [type, id] = frame;
+		switch (type) {
+			case FRAME.WELCOME: return this.#welcome(frame[4]);
+			case FRAME.PING: return this.#send([FRAME.PONG, id]);
+			case FRAME.PONG: return this.#ping?.nonce === id && this.emit('roundtrip', this.#receivedAtMs - this.#ping.sentAtMs);
+			case FRAME.ERROR: return this.#refusal(frame);
+			case FRAME.GOAWAY: return this.#closed(4000 + id, frame[2]);
+			// These may still be in flight for what was stopped a moment ago.
+			case FRAME.DELIVER: case FRAME.GAP: case FRAME.PROGRESS: case FRAME.UPDATE:
+				return this.#followed.get(id)?.frame(frame, this.#receivedAtMs);
+			default: return this.#settle(id, null, frame);
+		}
+	}
 
-  #receive(data) {
-    this.#receivedAtMs = performance.now();
-    let frames;
-    try {
-      frames = decodeAll(new Uint8Array(data));
-    } catch (error) {
-      return this.#closed(1006, `broken bytes from the server: ${error.message}`);
-    }
-    return frames.forEach((frame) => this.#frame(frame));
-  }
+	#welcome(info) {
+		this.#connectedAtMs = performance.now();
+		this.#heartbeatMs = info.heartbeat_ms ?? this.#heartbeatMs;
+		this.#setState('connected');
+		this.#followed.forEach((followed) => this.#begin(followed));
+		this.ping();
+		this.#listen();
+	}
 
-  #frame(frame) {
-    const [type, id] = frame;
-    switch (type) {
-      case FRAME.WELCOME: return this.#welcome(frame[4]);
-      case FRAME.PING: return this.#send([FRAME.PONG, id]);
-      case FRAME.PONG: return this.#ping?.nonce === id && this.emit('roundtrip', this.#receivedAtMs - this.#ping.sentAtMs);
-      case FRAME.ERROR: return this.#refusal(frame);
-      case FRAME.GOAWAY: this.#draining = true; return undefined;
-      // These may still be in flight for what was stopped a moment ago.
-      case FRAME.DELIVER: case FRAME.GAP: case FRAME.PROGRESS: case FRAME.UPDATE:
-        return this.#followed.get(id)?.frame(frame, this.#receivedAtMs);
-      default: return this.#settle(id, null, frame);
-    }
-  }
+	/** Asks a silent server for a sign of life, and gives it up after three heartbeats. */
+	#listen() {
+		clearTimeout(this.#timer);
+		const silentMs = performance.now() - this.#receivedAtMs;
+		if (silentMs > 3 * this.#heartbeatMs) {
+			this.#closed(1006, 'the server has fallen silent');
+			return;
+		}
+		if (silentMs > this.#heartbeatMs / 2) this.ping();
+		this.#timer = setTimeout(() => this.#listen(), this.#heartbeatMs / 2);
+	}
 
-  #welcome(info) {
-    this.#connectedAtMs = performance.now();
-    this.#heartbeatMs = info.heartbeat_ms ?? this.#heartbeatMs;
-    this.#setState('connected');
-    this.#followed.forEach((followed) => this.#begin(followed));
-    this.ping();
-    this.#listen();
-  }
+	#refusal([, req, code, message, retryAfterMs, sub]) {
+		const error = new TidewireError('refused', message, code, retryAfterMs);
+		const followed = this.#followed.get(sub);
+		if (req) this.#settle(req, error);
+		else if (followed) {
+			this.#followed.delete(sub);
+			followed.emit('ended', error);
+		} else this.#error = error;
+	}
 
-  /** Asks a silent server for a sign of life, and gives it up after three heartbeats. */
-  #listen() {
-    clearTimeout(this.#timer);
-    const silentMs = performance.now() - this.#receivedAtMs;
-    if (silentMs > 3 * this.#heartbeatMs) return this.#closed(1006, 'the server has fallen silent');
-    if (silentMs > this.#heartbeatMs / 2) this.ping();
-    this.#timer = setTimeout(() => this.#listen(), this.#heartbeatMs / 2);
-    return undefined;
-  }
+	/** The server's own reasons close with 4000 + the code of the error. */
+	#closed(code, reason) {
+		const welcomed = this.state === 'connected';
+		const lost = new TidewireError('connection_lost', reason || `the connection closed (${code})`);
+		const error = this.#error ?? (code > 4000 ? new TidewireError('refused', reason, code - 4000) : lost);
+		const socket = this.#socket;
+		this.#socket = null;
+		clearTimeout(this.#timer);
+		socket.close();
+		for (const req of [...this.#pending.keys()]) this.#settle(req, lost);
+		// Before WELCOME an error speaks about this client, not about one of its requests.
+		if (!welcomed && error.code > 0 && !error.retryable) this.#setState('failed', error);
+		else this.#reconnectLater(welcomed, error);
+	}
 
-  #refusal([, req, code, message, retryAfterMs, sub]) {
-    const error = TidewireError.fromCode(code, message, retryAfterMs);
-    const followed = this.#followed.get(sub);
-    if (req) this.#settle(req, error);
-    else if (followed) {
-      this.#followed.delete(sub);
-      followed.emit('ended', error);
-    } else this.#error = error;
-  }
+	#reconnectLater(welcomed, error) {
+		if (welcomed && performance.now() - this.#connectedAtMs > SETTLED_MS) this.#attempt = 0;
+		this.#attempt += 1;
+		const ceilingMs = Math.min(DELAY_MS_MAX, DELAY_MS_MIN * 2 ** this.#attempt);
+		const delayMs = DELAY_MS_MIN + Math.random() * (ceilingMs - DELAY_MS_MIN);
+		const retryInMs = Math.max(delayMs, error.retryAfterMs ?? 0);
+		this.#timer = setTimeout(() => this.connect(), retryInMs);
+		this.#setState('disconnected', error, retryInMs);
+	}
 
-  /** The server's own reasons close with 4000 + the code of the error. */
-  #closed(code, reason) {
-    const welcomed = this.state === 'connected';
-    const lost = new TidewireError('connection_lost', reason || `the connection closed (${code})`);
-    const error = this.#error ?? (code > 4000 ? TidewireError.fromCode(code - 4000, reason) : lost);
-    this.#drop(lost);
-    // Before WELCOME an error speaks about this client, not about one of its requests.
-    if (!welcomed && error.code > 0 && !error.retryable) this.#setState('failed', error);
-    else this.#reconnectLater(welcomed, error);
-  }
-
-  #drop(error) {
-    const socket = this.#socket;
-    this.#socket = null;
-    clearTimeout(this.#timer);
-    socket?.close();
-    for (const req of [...this.#pending.keys()]) this.#settle(req, error);
-  }
-
-  #reconnectLater(welcomed, error) {
-    if (welcomed && performance.now() - this.#connectedAtMs > SETTLED_MS) this.#attempt = 0;
-    this.#attempt += 1;
-    const ceilingMs = Math.min(DELAY_MS_MAX, DELAY_MS_MIN * 2 ** this.#attempt);
-    const delayMs = DELAY_MS_MIN + Math.random() * (ceilingMs - DELAY_MS_MIN);
-    const retryInMs = Math.max(delayMs, error.retryAfterMs ?? 0);
-    this.#timer = setTimeout(() => this.connect(), retryInMs);
-    this.#setState('disconnected', error, retryInMs);
-  }
-
-  #setState(state, error = null, retryInMs = null) {
-    this.state = state;
-    this.emit('state', { state, error, retryInMs });
-  }
+	#setState(state, error = null, retryInMs = null) {
+		this.state = state;
+		this.emit('state', { state, error, retryInMs });
+	}
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use axum::Router;
 use serde::Deserialize;
 use serde_json::json;
 use tidewire_protocol::Name;
@@ -35,9 +35,8 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
     let closed = shared.shards.iter().position(tokio::sync::mpsc::Sender::is_closed);
     match closed {
         None => (StatusCode::OK, "ok\n").into_response(),
-        Some(shard) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("shard {shard} has stopped\n")).into_response()
-        }
+        Some(shard) => (StatusCode::SERVICE_UNAVAILABLE, format!("shard {shard} has stopped\n"))
+            .into_response(),
     }
 }
 

@@ -189,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_is_asked_to_end_and_waited_for() {
         // Waiting in the background lets the shell take the signal at once.
-        let script = format!("trap 'kill $!; exit 0' TERM; echo '{LINE}'; sleep 60 & wait");
+        let script = format!("sleep 60 & trap 'kill $!; exit 0' TERM; echo '{LINE}'; wait");
         let server = ChildServer::spawn(shell(&script)).await.unwrap();
         assert_eq!(server.address().port(), 7);
         assert_eq!(server.certificate_sha256()[31], 0x1f);
@@ -198,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_at_the_end_is_told() {
-        let script = format!("trap 'kill $!; exit 9' TERM; echo '{LINE}'; sleep 60 & wait");
+        let script = format!("sleep 60 & trap 'kill $!; exit 9' TERM; echo '{LINE}'; wait");
         let server = ChildServer::spawn(shell(&script)).await.unwrap();
         assert!(server.stop().await.unwrap_err().contains("9"));
     }

@@ -75,3 +75,6 @@ fn unique_name(workload: &str) -> Result<tidewire_client::Name, CliError> {
     let name = format!("bench.{workload}.{}-{now_ms}", std::process::id());
     tidewire_client::Name::parse(&name).map_err(|refusal| CliError::usage(refusal.message))
 }
+
+#[cfg(test)]
+mod tests;

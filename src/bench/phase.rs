@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use super::args::RunArgs;
-use super::process::{Meter, Usage};
+use super::process::{Meter, Usage, machine_busy_s};
 use crate::cli::CliError;
 
 const WARM_UP: u8 = 0;
@@ -23,6 +23,8 @@ pub(crate) struct Measured {
     pub(crate) server_cpu_s: Option<f64>,
     /// CPU seconds that this process used meanwhile, if known.
     pub(crate) bench_cpu_s: Option<f64>,
+    /// CPU seconds that this machine spent on all of its programs meanwhile, if known.
+    pub(crate) machine_busy_s: Option<f64>,
     /// The server's resident bytes at the end, if known.
     pub(crate) server_rss_bytes: Option<u64>,
 }
@@ -50,28 +52,42 @@ impl Phase {
     ) -> Result<Measured, CliError> {
         debug_assert_eq!(self.0.load(Ordering::Relaxed), WARM_UP);
         tokio::time::sleep(Duration::from_secs(args.warmup_seconds.into())).await;
-        let before = usages(server).await?;
+        let before = Usages::read(server).await?;
         begin();
         self.0.store(MEASURING, Ordering::Relaxed);
         let began = Instant::now();
         tokio::time::sleep(Duration::from_secs(args.seconds.into())).await;
         self.0.store(OVER, Ordering::Relaxed);
         let elapsed = began.elapsed();
-        let after = usages(server).await?;
-        let spent = |before: Usage, after: Usage| {
-            // The system counts in hundredths; further digits are noise of the subtraction.
-            Some(((after.cpu_s? - before.cpu_s?) * 100.0).round() / 100.0)
+        let after = Usages::read(server).await?;
+        // The system counts in hundredths; further digits are noise of the subtraction.
+        let spent = |before: Option<f64>, after: Option<f64>| {
+            Some(((after? - before?) * 100.0).round() / 100.0)
         };
         Ok(Measured {
             elapsed,
-            server_cpu_s: spent(before.0, after.0),
-            bench_cpu_s: spent(before.1, after.1),
-            server_rss_bytes: after.0.rss_bytes,
+            server_cpu_s: spent(before.server.cpu_s, after.server.cpu_s),
+            bench_cpu_s: spent(before.bench.cpu_s, after.bench.cpu_s),
+            machine_busy_s: spent(before.machine_busy_s, after.machine_busy_s),
+            server_rss_bytes: after.server.rss_bytes,
         })
     }
 }
 
-async fn usages(server: Meter) -> Result<(Usage, Usage), CliError> {
-    let read = async { Ok((server.read().await?, Meter::own().read().await?)) };
-    read.await.map_err(|message: String| CliError { exit_code: super::USAGE, message })
+#[derive(Clone, Copy, Debug)]
+struct Usages {
+    server: Usage,
+    bench: Usage,
+    machine_busy_s: Option<f64>,
+}
+
+impl Usages {
+    async fn read(server: Meter) -> Result<Self, CliError> {
+        let failed = |message| CliError { exit_code: super::USAGE, message };
+        Ok(Self {
+            server: server.read().await.map_err(failed)?,
+            bench: Meter::own().read().await.map_err(failed)?,
+            machine_busy_s: machine_busy_s(),
+        })
+    }
 }

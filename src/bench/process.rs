@@ -65,6 +65,21 @@ impl Meter {
     }
 }
 
+/// CPU seconds that all processors of this machine have spent on anything but idling, if known.
+pub(crate) fn machine_busy_s() -> Option<f64> {
+    busy_s(&fs::read_to_string("/proc/stat").ok()?)
+}
+
+/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, in
+/// ticks; then guest times, which are in user and nice already.
+fn busy_s(stat: &str) -> Option<f64> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace();
+    let ticks = fields.take(8).map(|field| field.parse().ok()).collect::<Option<Vec<u64>>>()?;
+    let [user, nice, system, _idle, _iowait, irq, softirq, steal] = ticks.try_into().ok()?;
+    let busy = user + nice + system + irq + softirq + steal;
+    Some(Duration::from_millis(busy * 1000 / TICKS_PER_S).as_secs_f64())
+}
+
 /// Fields 14 and 15 of `/proc/PID/stat`: user and system time. The second field, the name, may
 /// hold anything, so they are counted from the last parenthesis.
 fn cpu_s(stat: String) -> Option<f64> {
@@ -126,6 +141,14 @@ mod tests {
         let stat = "42 (a ) 1 (b) S 1 42 42 0 -1 4194560 1 0 0 0 150 75 0 0 20 0 4 0 9 1 2 3";
         assert_eq!(cpu_s(stat.to_owned()), Some(2.25));
         assert_eq!(cpu_s("nonsense".to_owned()), None);
+    }
+
+    #[test]
+    fn a_machine_is_busy_with_all_but_idling_and_waiting() {
+        let stat = "cpu  100 10 50 9000 700 5 15 20 40 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
+        assert_eq!(busy_s(stat), Some(2.0));
+        assert_eq!(busy_s("intr 5\n"), None);
+        assert!(machine_busy_s().unwrap() > 0.0);
     }
 
     #[test]

@@ -90,6 +90,7 @@ struct Object<'a> {
     server_cpu_s_per_million: Option<f64>,
     server_rss_bytes: Option<u64>,
     bench_cpu_s: Option<f64>,
+    machine_busy_s: Option<f64>,
     processors: usize,
     limit: Limit,
     faults: &'a [String],
@@ -121,6 +122,8 @@ enum Limit {
     ProcessorsServer,
     /// The processors were busy, and the bench used more of them.
     ProcessorsBench,
+    /// The processors were busy, most of all with other programs: measure again without those.
+    ProcessorsOthers,
     /// The processors had time left: waiting for each other, or one busy thread.
     Waiting,
     /// The usage is not known.
@@ -176,6 +179,7 @@ impl Report {
             server_cpu_s_per_million: self.cpu_s_per_million(),
             server_rss_bytes: self.measured.server_rss_bytes,
             bench_cpu_s: self.measured.bench_cpu_s,
+            machine_busy_s: self.measured.machine_busy_s,
             processors: self.processors,
             limit: self.limit(),
             faults: &self.faults,
@@ -223,19 +227,23 @@ impl Report {
 
     /// Which side was the limit, as far as CPU times can tell.
     fn limit(&self) -> Limit {
-        let (Some(server), Some(bench)) = (self.measured.server_cpu_s, self.measured.bench_cpu_s)
-        else {
+        let Measured { elapsed, bench_cpu_s, machine_busy_s, .. } = self.measured;
+        let (Some(bench), Some(machine)) = (bench_cpu_s, machine_busy_s) else {
             return Limit::Unknown;
         };
-        let used = (server + bench) / self.measured.elapsed.as_secs_f64();
-        let processors = u32::try_from(self.processors).map_or(f64::INFINITY, f64::from);
         // A server elsewhere does not share this machine's processors.
-        let busy = self.url.is_none() && used >= BUSY * processors;
-        match (busy, self.sizes.rate) {
-            (true, _) if server >= bench => Limit::ProcessorsServer,
-            (true, _) => Limit::ProcessorsBench,
-            (false, Some(_)) => Limit::Rate,
-            (false, None) => Limit::Waiting,
+        let server = self.measured.server_cpu_s.filter(|_| self.url.is_none()).unwrap_or(0.0);
+        let processors = u32::try_from(self.processors).map_or(f64::INFINITY, f64::from);
+        if machine < BUSY * processors * elapsed.as_secs_f64() {
+            return if self.sizes.rate.is_some() { Limit::Rate } else { Limit::Waiting };
+        }
+        let others = machine - bench - server;
+        if others > bench.max(server) {
+            Limit::ProcessorsOthers
+        } else if bench > server {
+            Limit::ProcessorsBench
+        } else {
+            Limit::ProcessorsServer
         }
     }
 
@@ -278,7 +286,8 @@ impl Report {
             writeln!(out, "server memory      {kib:>12} KiB resident")?;
         }
         if let Some(cpu_s) = self.measured.bench_cpu_s {
-            writeln!(out, "bench CPU          {cpu_s:>12.2} s")?;
+            let machine_s = self.measured.machine_busy_s.unwrap_or(0.0);
+            writeln!(out, "bench CPU          {cpu_s:>12.2} s  (all programs: {machine_s:.2} s)")?;
         }
         writeln!(out, "limit              {}", self.limit().explain(self.processors))?;
         for fault in &self.faults {
@@ -327,8 +336,11 @@ impl Limit {
             Self::ProcessorsBench => format!(
                 "all {processors} processors were busy, more with this bench than with the server"
             ),
+            Self::ProcessorsOthers => format!(
+                "all {processors} processors were busy, most with other programs: run this alone"
+            ),
             Self::Waiting => "processors had time left: round trips or one busy thread".to_owned(),
-            Self::Unknown => "not known without the server's CPU time".to_owned(),
+            Self::Unknown => "not known without CPU times".to_owned(),
         }
     }
 }
@@ -337,18 +349,18 @@ impl std::fmt::Display for Sizes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut parts = Vec::new();
         let mut add = |count: Option<u64>, noun: &str| {
-            parts.extend(count.map(|count| format!("{count} {noun}")));
+            parts.extend(count.map(|count| format!("{noun} {count}")));
         };
         add(self.publishers.map(u64::from), "publishers");
         add(self.subscribers.map(u64::from), "subscribers");
         add(self.writers.map(u64::from), "writers");
-        add(self.in_flight.map(u64::from), "votes in flight each");
+        add(self.in_flight.map(u64::from), "votes in flight on each");
         add(self.watchers.map(u64::from), "watchers");
         add(Some(self.connections.into()), "connections");
-        add(self.payload_bytes.map(u64::from), "bytes of payload");
+        add(self.payload_bytes.map(u64::from), "payload bytes");
         add(self.batch.map(u64::from), "records per publish");
-        add(self.window, "records in the window");
-        add(self.rate.map(u64::from), "a second asked for");
+        add(self.window, "window");
+        add(self.rate.map(u64::from), "rate");
         f.write_str(&parts.join(", "))
     }
 }
@@ -368,6 +380,7 @@ mod tests {
                 elapsed: Duration::from_secs(10),
                 server_cpu_s,
                 bench_cpu_s: Some(bench_cpu_s),
+                machine_busy_s: Some(19.5),
                 server_rss_bytes: Some(2048),
             },
             figures: Figures::Fanout { deliveries: 4_000_000, latency: Some(latency), missing: 0 },
@@ -399,15 +412,25 @@ mod tests {
         let object = report(None, None, 3.0).json().unwrap();
         let object: serde_json::Value = serde_json::from_str(&object).unwrap();
         assert!(object["server_cpu_s_per_million"].is_null());
-        assert_eq!(object["limit"], "unknown");
+        assert!(object["server_cpu_s"].is_null());
     }
 
     #[test]
     fn the_limit_is_who_used_more_of_busy_processors() {
         assert_eq!(report(None, Some(12.0), 7.0).limit(), Limit::ProcessorsServer);
-        assert_eq!(report(None, Some(7.0), 12.0).limit(), Limit::ProcessorsBench);
-        assert_eq!(report(None, Some(5.0), 5.0).limit(), Limit::Waiting);
-        assert_eq!(report(Some(9), Some(5.0), 5.0).limit(), Limit::Rate);
+        assert_eq!(report(Some(9), Some(7.0), 12.0).limit(), Limit::ProcessorsBench);
+        assert_eq!(report(None, Some(5.0), 5.0).limit(), Limit::ProcessorsOthers);
+    }
+
+    #[test]
+    fn idle_processors_are_not_the_limit() {
+        let mut idle = report(None, Some(5.0), 5.0);
+        idle.measured.machine_busy_s = Some(11.0);
+        assert_eq!(idle.limit(), Limit::Waiting);
+        idle.sizes.rate = Some(9);
+        assert_eq!(idle.limit(), Limit::Rate);
+        idle.measured.machine_busy_s = None;
+        assert_eq!(idle.limit(), Limit::Unknown);
     }
 
     #[test]

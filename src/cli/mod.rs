@@ -50,6 +50,8 @@ enum Command {
     Map(map::MapArgs),
     /// Join, list and watch who is present
     Presence(presence::PresenceArgs),
+    /// Measure a server under load
+    Bench(crate::bench::BenchArgs),
     /// Replay a real election and show it on a page
     Demo(crate::demo::DemoArgs),
     /// Check a configuration
@@ -114,6 +116,7 @@ async fn run(command: Command, globals: &Globals) -> Result<(), CliError> {
         Command::Tally(args) => tally::run(args, globals).await,
         Command::Map(args) => map::run(args, globals).await,
         Command::Presence(args) => presence::run(args, globals).await,
+        Command::Bench(args) => crate::bench::run(args, globals).await,
         Command::Demo(args) => crate::demo::run(args, globals).await,
         Command::Config(args) => config::run(args, globals),
         Command::Completions { shell } => {

@@ -87,7 +87,8 @@ fn announce(server: &Server, globals: &Globals) -> Result<(), CliError> {
         output.line(&format!("admin      http://{admin}/healthz  /readyz  /metrics"))?;
         output.line(&format!("certificate SHA-256 {sha256}"))?;
         if address.ip().is_loopback() {
-            output.line("only this machine can connect, and without accounts; `listen` changes it")?;
+            output
+                .line("only this machine can connect, and without accounts; `listen` changes it")?;
         }
     }
     output.flush()

@@ -178,3 +178,6 @@ impl Sender {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,8 @@ pub(crate) mod watchers;
 pub use args::{DemoArgs, Rate};
 pub(crate) use status::{per_second, tenths};
 
+use std::pin::pin;
+
 use crate::cli::{CliError, Globals};
 use crate::config::Config;
 use crate::server::Server;
@@ -30,10 +32,8 @@ use screen::{print, say, stop_asked};
 
 /// Exit code when the count or a watcher is wrong.
 const WRONG: u8 = 1;
-/// Exit code when the options or the ballots cannot be used.
+/// Exit code when the ballots cannot be read or the server cannot start.
 const USAGE: u8 = 2;
-/// Exit code when the server could not be started.
-const NOT_STARTED: u8 = 3;
 /// Exit code when the demo was stopped before its end.
 const INTERRUPTED: u8 = 4;
 
@@ -51,35 +51,35 @@ pub async fn run(args: DemoArgs, globals: &Globals) -> Result<(), CliError> {
         data_dir: None,
         ..Config::default()
     };
-    let server =
-        Server::start(config).await.map_err(|error| failed(NOT_STARTED, error.to_string()))?;
+    let server = Server::start(config).await.map_err(|error| failed(USAGE, error.to_string()))?;
     let endpoint = Endpoint::local(server.address(), server.certificate_sha256());
     say(&format!("Tidewire demo: open http://{}/ in a browser", endpoint.address));
-    let shown = tokio::select! {
-        played = replay::play(&args, election, endpoint) => {
-            show(played.map_err(|error| failed(WRONG, error)), &args, globals).await
+    let mut stop = pin!(stop_asked());
+    let played = tokio::select! {
+        played = replay::play(&args, election, endpoint) => played,
+        () = stop.as_mut() => Err(failed(INTERRUPTED, "the demo was stopped before its end".into())),
+    };
+    let ended = match played {
+        Ok(outcome) => {
+            let shown = show(&outcome, globals);
+            if !args.headless {
+                say("The page goes on showing the result; Ctrl-C ends the demo.");
+                stop.await;
+            }
+            shown
         }
-        () = stop_asked() => Err(failed(INTERRUPTED, "the demo was stopped before its end".into())),
+        Err(error) => Err(error),
     };
     server.stop().await;
-    shown
+    ended
 }
 
-async fn show(
-    played: Result<Outcome, CliError>,
-    args: &DemoArgs,
-    globals: &Globals,
-) -> Result<(), CliError> {
-    let outcome = played?;
+fn show(outcome: &Outcome, globals: &Globals) -> Result<(), CliError> {
     if globals.json {
         let object = serde_json::to_string(&outcome.report());
         print(&object.map_err(|error| failed(WRONG, error.to_string()))?);
     } else {
         print(&outcome.summary());
-    }
-    if !args.headless {
-        say("The page goes on showing the result; Ctrl-C ends the demo.");
-        stop_asked().await;
     }
     match outcome.faults().as_slice() {
         [] => Ok(()),

@@ -16,6 +16,7 @@ use super::freshness::{Clock, Meter, SenderLog};
 use super::report::Outcome;
 use super::status::Observer;
 use super::watchers::Watchers;
+use crate::cli::CliError;
 
 /// The tally and the topic that the page follows.
 const TALLY: &str = "demo.election";
@@ -40,10 +41,15 @@ pub(crate) async fn play(
     args: &DemoArgs,
     election: Election,
     endpoint: Endpoint,
-) -> Result<Outcome, String> {
-    let explain = |doing: &'static str| move |error: Error| format!("{doing}: {error}");
-    let refusal = |refusal: tidewire_client::Refusal| refusal.to_string();
-    let tally = Name::parse(TALLY).map_err(refusal)?;
+) -> Result<Outcome, CliError> {
+    let explain = |doing: &'static str| {
+        move |error: Error| {
+            let CliError { exit_code, message } = error.into();
+            CliError { exit_code, message: format!("{doing}: {message}") }
+        }
+    };
+    let named = |name| Name::parse(name).map_err(Error::from).map_err(explain("naming"));
+    let tally = named(TALLY)?;
     let control =
         endpoint.websocket(CLIENT_NAME).await.map_err(explain("the demo's own connection"))?;
     let rules = election.rules();
@@ -61,7 +67,7 @@ pub(crate) async fn play(
     let logs = senders.iter().map(|sender| Arc::clone(&sender.log)).collect();
     let observer = Observer {
         client: control.clone(),
-        topic: Name::parse(STATUS).map_err(refusal)?,
+        topic: named(STATUS)?,
         title: election.title.clone(),
         ballots_total: election.ballots(),
         watchers: watchers.count(),
@@ -80,7 +86,8 @@ pub(crate) async fn play(
     let count = Count { control, tally, watchers, election, elapsed };
     let closed = count.close().await.map_err(explain("closing the tally"))?;
     drop(stop);
-    let observer = observing.await.map_err(|fault| format!("measuring: {fault}"))?;
+    let observer = observing.await;
+    let observer = observer.map_err(|fault| CliError::usage(format!("measuring: {fault}")))?;
     count.compare(closed, observer).await.map_err(explain("reading the result"))
 }
 
@@ -191,36 +198,4 @@ impl BallotBox for Replay {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::demo::election::Mark;
-    use std::collections::HashSet;
-    use std::num::NonZeroU32;
-
-    fn replay(rate: Rate) -> Replay {
-        let mut election = Election::new("Small".to_owned(), 1);
-        let ada = election.mark("Ada").unwrap();
-        election.add([ada].into(), 3);
-        election.add([Mark::Skipped].into(), 2);
-        Replay::new(Arc::new(election), rate, Instant::now())
-    }
-
-    #[test]
-    fn each_ballot_is_cast_once_by_a_voter_of_its_own() {
-        let replay = replay(Rate::Max);
-        let ballots: Vec<Ballot> = std::iter::from_fn(|| replay.take()).collect();
-        let voters: HashSet<&str> = ballots.iter().map(|ballot| ballot.voter.as_str()).collect();
-        assert_eq!((ballots.len(), voters.len()), (5, 5));
-        assert!(voters.contains("ballot-00001") && voters.contains("ballot-00005"));
-        assert!(replay.take().is_none());
-    }
-
-    #[test]
-    fn ballots_fall_due_at_the_rate() {
-        let replay = replay(Rate::PerSecond(NonZeroU32::new(4).unwrap()));
-        let due: Vec<u128> = std::iter::from_fn(|| replay.take())
-            .map(|ballot| (ballot.due.unwrap() - replay.started).as_millis())
-            .collect();
-        assert_eq!(due, [0, 250, 500, 750, 1000]);
-    }
-}
+mod tests;

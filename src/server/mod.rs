@@ -18,16 +18,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tidewire_core::SHARDS;
 use tidewire_core::fanout::FanoutLimits;
 use tidewire_core::shard::{Command, Event, ShardConfig};
 use tidewire_core::topic::PolicyTable;
-use tidewire_core::SHARDS;
 use tokio::sync::mpsc;
 
 pub(crate) use self::core::{Core, Woken};
 pub(crate) use clock::Clock;
-pub use figures::Figures;
 pub(crate) use figures::CoreFigures;
+pub use figures::Figures;
 
 use crate::config::Config;
 use crate::transport::{Arrival, Tls, TlsError, listener};
@@ -43,7 +43,9 @@ const ARRIVAL_QUEUE: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address is not to be had.
-    #[error("cannot listen on {address} ({what}): {source}; use another address or stop what uses it")]
+    #[error(
+        "cannot listen on {address} ({what}): {source}; use another address or stop what uses it"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -64,7 +66,9 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The system gives no random numbers.
-    #[error("the system's random source does not answer, and without it voters cannot be protected")]
+    #[error(
+        "the system's random source does not answer, and without it voters cannot be protected"
+    )]
     Random,
     /// A thread could not be made.
     #[error("cannot start a thread: {0}")]
@@ -244,6 +248,7 @@ impl Shared {
         FanoutLimits {
             subscriptions_max: self.config.limits.subscriptions_max,
             in_flight_max: self.config.limits.in_flight_max,
+            max_frame_bytes: self.config.limits.max_frame_bytes,
             heartbeat_ms: self.config.heartbeat_ms,
             ..FanoutLimits::default()
         }
@@ -273,6 +278,8 @@ fn voter_key() -> Result<aws_lc_rs::hmac::Key, StartError> {
     Ok(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &bytes))
 }
 
-fn swap<T>((sender, receiver): (mpsc::Sender<T>, mpsc::Receiver<T>)) -> (mpsc::Receiver<T>, mpsc::Sender<T>) {
+fn swap<T>(
+    (sender, receiver): (mpsc::Sender<T>, mpsc::Receiver<T>),
+) -> (mpsc::Receiver<T>, mpsc::Sender<T>) {
     (receiver, sender)
 }

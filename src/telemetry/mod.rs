@@ -21,9 +21,7 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
     ("tidewire_gaps_total", "GAP frames sent", |core| &core.gaps),
     ("tidewire_refusals_total", "Requests refused", |core| &core.refusals),
     ("tidewire_socket_writes_total", "Writes to sockets", |core| &core.writes),
-    ("tidewire_socket_written_bytes_total", "Bytes written to sockets", |core| {
-        &core.written_bytes
-    }),
+    ("tidewire_socket_written_bytes_total", "Bytes written to sockets", |core| &core.written_bytes),
 ];
 
 /// Renders the server's figures in Prometheus's text format.

@@ -38,8 +38,7 @@ pub(super) fn hello(
                 return Err(Refusal::new(ErrorCode::InvalidArgument, message));
             }
             tracing::debug!(core = core.number, client, "a client says hello");
-            let datagrams =
-                offers_datagrams && capabilities.iter().any(|name| name == DATAGRAMS);
+            let datagrams = offers_datagrams && capabilities.iter().any(|name| name == DATAGRAMS);
             Ok(Welcome { datagrams })
         }
         Ok(_) => Err(Refusal::new(

@@ -119,9 +119,11 @@ fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>) -> Reply {
 /// The client's key, if the request is the handshake that is wanted.
 fn handshake_key(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
     let lists = |name, wanted: &str| {
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-            value.split(',').any(|item| item.trim().eq_ignore_ascii_case(wanted))
-        })
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(wanted)))
     };
     if !lists(header::UPGRADE, "websocket") || !lists(header::CONNECTION, "upgrade") {
         return Err("this is the WebSocket endpoint: send Upgrade: websocket\n");
@@ -136,8 +138,7 @@ fn handshake_key(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
 }
 
 fn accept_key(key: &[u8]) -> String {
-    let mut sha1 =
-        aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    let mut sha1 = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
     sha1.update(key);
     sha1.update(WEBSOCKET_GUID);
     base64::engine::general_purpose::STANDARD.encode(sha1.finish().as_ref())

@@ -44,8 +44,7 @@ async fn bind_pair(
     let mut attempts = 0;
     loop {
         let tcp = bind_tcp(wanted, "TCP").await?;
-        let refuse =
-            |source| StartError::Listen { address: wanted, what: "TCP", source };
+        let refuse = |source| StartError::Listen { address: wanted, what: "TCP", source };
         let address = tcp.local_addr().map_err(refuse)?;
         match std::net::UdpSocket::bind(address) {
             Ok(udp) => return Ok((tcp, udp, address)),
@@ -57,9 +56,7 @@ async fn bind_pair(
 }
 
 async fn bind_tcp(address: SocketAddr, what: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen { address, what, source })
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, what, source })
 }
 
 /// Accepts TCP connections and hands them to the cores in turn.

@@ -177,8 +177,7 @@ mod tests {
             assert_eq!(out.since(&head), 5006);
             out.fill(&head, b"HEAD");
             out.copy(b"!");
-            let expected: Vec<u8> =
-                [b"HEADabc".as_slice(), &shared, b"def!"].concat();
+            let expected: Vec<u8> = [b"HEADabc".as_slice(), &shared, b"def!"].concat();
             assert_eq!(drain(&mut out, step), expected, "step {step}");
             assert_eq!(out.len, 0);
         }

@@ -132,7 +132,9 @@ impl AsyncWrite for Inbound {
         let this = self.get_mut();
         let mut replies = this.replies.borrow_mut();
         if replies.len() + buf.len() > REPLIES_BYTES_MAX {
-            return Poll::Ready(Err(io::Error::other("pings are not answered as fast as they come")));
+            return Poll::Ready(Err(io::Error::other(
+                "pings are not answered as fast as they come",
+            )));
         }
         replies.extend_from_slice(buf);
         drop(replies);

@@ -70,7 +70,8 @@ impl Tls {
     }
 
     fn from_data_dir(data_dir: &Path) -> Result<Self, TlsError> {
-        let (certificate, key) = (data_dir.join("self-signed.crt"), data_dir.join("self-signed.key"));
+        let (certificate, key) =
+            (data_dir.join("self-signed.crt"), data_dir.join("self-signed.key"));
         if !is_fresh(&certificate) || !key.exists() {
             let made = make_certificate()?;
             write(&certificate, &made.certificate_pem, 0o644)?;
@@ -185,12 +186,7 @@ fn write(path: &Path, content: &str, mode: u32) -> Result<(), TlsError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let refuse = |source| TlsError::Write { path: path.to_owned(), source };
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(path)
-        .map_err(refuse)?;
+    let mut file =
+        options.write(true).create(true).truncate(true).mode(mode).open(path).map_err(refuse)?;
     file.write_all(content.as_bytes()).map_err(refuse)
 }

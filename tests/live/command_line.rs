@@ -44,7 +44,11 @@ fn a_poll_from_a_shell_ends_with_the_right_winner() {
     assert!(out(&rounds).contains("pie"), "{}", out(&rounds));
     let unknown = daemon.run(&["tally", "vote", "lunch", "--voter", "e", "stone"]);
     assert_eq!(unknown.status.code(), Some(1));
-    assert!(err(&unknown).contains("stone") && err(&unknown).contains("lunch"), "{}", err(&unknown));
+    assert!(
+        err(&unknown).contains("stone") && err(&unknown).contains("lunch"),
+        "{}",
+        err(&unknown)
+    );
     let nothing = daemon.run(&["tally", "get", "dinner"]);
     assert_eq!(nothing.status.code(), Some(1));
     assert!(err(&nothing).contains("dinner"), "{}", err(&nothing));
@@ -70,7 +74,10 @@ fn a_port_in_use_is_said_in_one_line() {
         .unwrap();
     assert_eq!(second.status.code(), Some(2));
     let message = err(&second);
-    assert!(message.contains(daemon.address()) && message.trim_end().lines().count() == 1, "{message}");
+    assert!(
+        message.contains(daemon.address()) && message.trim_end().lines().count() == 1,
+        "{message}"
+    );
 }
 
 #[test]
@@ -101,7 +108,8 @@ fn a_typo_in_the_configuration_is_shown_with_a_caret() {
 
 #[test]
 fn no_server_is_an_exit_code_of_its_own() {
-    let output = tidewire().args(["counter", "get", "x", "--url", "ws://127.0.0.1:9"]).output().unwrap();
+    let output =
+        tidewire().args(["counter", "get", "x", "--url", "ws://127.0.0.1:9"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     assert!(err(&output).contains("127.0.0.1:9"), "{}", err(&output));
 }

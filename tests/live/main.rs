@@ -1,6 +1,16 @@
 //! The real binary over real sockets: every transport, the command line, slow and hostile peers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    reason = "a test that meets what it does not expect is to fail"
+)]
 
 mod command_line;
 mod daemon;
+mod readme;
 mod slow;
 mod transports;

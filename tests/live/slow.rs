@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tidewire_client::protocol::frame::split_first;
 use tidewire_client::{
-    BodyBuilder, ClientFrame, Name, Pattern, PublishOptions, ServerFrame, Start, SubscribeOptions,
-    SubscriptionEvent, AckLevel,
+    AckLevel, BodyBuilder, ClientFrame, Name, Pattern, PublishOptions, ServerFrame, Start,
+    SubscribeOptions, SubscriptionEvent,
 };
 use tokio::time::timeout;
 use tokio_websockets::{ClientBuilder, Message};
@@ -78,9 +78,7 @@ async fn a_subscriber_that_does_not_read_gets_a_gap_and_the_others_everything() 
 }
 
 /// Reads until the newest record; every hole must be named. Returns how many records were missed.
-async fn read_to_the_end<S>(
-    slow: &mut tokio_websockets::WebSocketStream<S>,
-) -> u64
+async fn read_to_the_end<S>(slow: &mut tokio_websockets::WebSocketStream<S>) -> u64
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {

@@ -1,8 +1,8 @@
 //! Every transport does everything.
 
 use tidewire_client::{
-    Choice, CounterOp, CounterOptions, Name, Pattern, Start, SubscribeOptions, SubscriptionEvent,
-    TallyKind, TallyRules, VoteStatus, WatchOptions, WatchValue, CellKind,
+    CellKind, Choice, CounterOp, CounterOptions, Name, Pattern, Start, SubscribeOptions,
+    SubscriptionEvent, TallyKind, TallyRules, VoteStatus, WatchOptions, WatchValue,
 };
 use tokio::time::timeout;
 
@@ -55,10 +55,8 @@ async fn a_watcher_sees_the_tally_that_contains_the_vote() {
         for watcher_via in ALL {
             let (voters, watchers) =
                 (daemon.connect(voter_via).await, daemon.connect(watcher_via).await);
-            let mut watch = watchers
-                .watch(CellKind::Tally, &tally, WatchOptions::default())
-                .await
-                .unwrap();
+            let mut watch =
+                watchers.watch(CellKind::Tally, &tally, WatchOptions::default()).await.unwrap();
             votes += 1;
             let voter = format!("voter {votes}");
             let green = || vec![Choice::Name("green".to_owned())];

@@ -131,12 +131,15 @@ for (const file of ['connection', 'topics', 'cells', 'tallies']) {
   });
 }
 
+/** Headers without an entry are no headers. */
+const withoutEmptyHeaders = ([key, headers, payload]) => [key, Object.keys(headers ?? {}).length ? headers : null, payload];
+
 test('vectors: bodies are their records one after the other', () => {
   const { bodies, decode_only: readable } = vectors('records');
   for (const { name, body, records } of bodies) {
     assert.equal(hex(encode(...value(records))), body, name);
   }
   for (const { name, body, records } of [...bodies, ...readable]) {
-    assert.deepEqual(decodeAll(bytes(body)), value(records), name);
+    assert.deepEqual(decodeAll(bytes(body)).map(withoutEmptyHeaders), value(records), name);
   }
 });

@@ -1,6 +1,7 @@
 """Bytes that are no frames: ERROR with request 0, then the close; others are served on."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from struct import pack
@@ -109,7 +110,9 @@ async def test_good_frames_before_a_broken_one_count(dial: Dialer, fresh) -> Non
 async def test_too_large_a_message(dial_websocket: Dialer) -> None:
     async with dial_websocket.bare() as link:
         limit = (await greeted(link))["max_frame_bytes"]
-        await link.send_bytes(b"\x92\x03" + b"\x00" * (limit + 1))
+        # The server may close before all of it is written.
+        with contextlib.suppress(LinkClosed):
+            await link.send_bytes(b"\x92\x03" + b"\x00" * (limit + 1))
         _, closed = await closed_with(link)
         assert closed.number == 1009
 

@@ -53,6 +53,8 @@ pub struct FanoutLimits {
     pub in_flight_max: usize,
     /// Bytes of unwritten replies beyond which a connection's requests are not read.
     pub outbox_bytes_max: usize,
+    /// Largest frame; a reply that would be larger is refused.
+    pub max_frame_bytes: usize,
     /// The server pings after so long without anything received.
     pub heartbeat_ms: u64,
 }
@@ -63,6 +65,7 @@ impl Default for FanoutLimits {
             subscriptions_max: 4096,
             in_flight_max: 1024,
             outbox_bytes_max: 256 * 1024,
+            max_frame_bytes: tidewire_protocol::FRAME_BYTES_MAX,
             heartbeat_ms: 25_000,
         }
     }

@@ -73,9 +73,10 @@ impl Dispatcher {
                 reported: 0,
                 started: false,
             };
-            let followers = self.shards.get_mut(usize::from(shard)).map(|view| {
-                view.by_pattern.entry(pattern_id).or_default()
-            });
+            let followers = self
+                .shards
+                .get_mut(usize::from(shard))
+                .map(|view| view.by_pattern.entry(pattern_id).or_default());
             let at = followers.map_or(0, |followers| followers.len());
             let id = self.insert_cursor(slot, sub, at, Target::Pattern(target));
             if let Some(view) = self.shards.get_mut(usize::from(shard)) {
@@ -215,9 +216,8 @@ impl Dispatcher {
                 continue;
             }
             // Walking backwards, the first batch of a topic that is met is its newest.
-            let first = *skip
-                .entry(batch.topic_id)
-                .or_insert_with(|| batch.next().saturating_sub(count));
+            let first =
+                *skip.entry(batch.topic_id).or_insert_with(|| batch.next().saturating_sub(count));
             if batch.next() > first {
                 start = sequence;
             }

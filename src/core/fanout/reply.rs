@@ -1,11 +1,12 @@
 //! Replies of shards, as frames in the outbox of the connection that asked.
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use tidewire_protocol::frame::{AckLevel, put_entry};
 use tidewire_protocol::tally::Standings;
-use tidewire_protocol::{ServerFrame, wire};
+use tidewire_protocol::{ErrorCode, Refusal, ServerFrame, wire};
 
 use super::Dispatcher;
 use crate::shard::{KeyedEntry, Reply, SessionId, Value};
@@ -21,10 +22,28 @@ impl Dispatcher {
         if req != 0
             && let Some(frame) = frame_of(req, reply)
         {
-            session.push(stream, &frame);
+            session.push(stream, &fitting(frame, self.limits.max_frame_bytes));
         }
         self.mark_ready(slot);
     }
+}
+
+/// Bytes that a VALUE needs beside its value, at most.
+const VALUE_HEAD_BYTES: usize = 64;
+
+/// The frame, or a refusal if its value is too large for one.
+fn fitting(frame: ServerFrame, max_frame_bytes: usize) -> ServerFrame {
+    if let ServerFrame::Value { req, value: Some(value), .. } = &frame
+        && value.len() + VALUE_HEAD_BYTES > max_frame_bytes
+    {
+        let message = format!(
+            "the value has {} bytes, and a frame at most {max_frame_bytes}: \
+             read single keys, or raise max_frame_bytes",
+            value.len()
+        );
+        return ServerFrame::refuse(*req, Refusal::new(ErrorCode::LimitExceeded, message));
+    }
+    frame
 }
 
 fn frame_of(req: u64, reply: Reply) -> Option<ServerFrame> {

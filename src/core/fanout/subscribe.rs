@@ -122,7 +122,8 @@ impl Dispatcher {
     fn follow_topic(&mut self, slot: usize, sub: u32, name: &Name, start: Start) -> CursorId {
         let view = self.topic_view(name);
         let at = self.topics.get(view).map_or(0, |view| view.followers.len());
-        let target = TopicCursor { view, next: 0, start: Some(start), reported: 0, refused_after: None };
+        let target =
+            TopicCursor { view, next: 0, start: Some(start), reported: 0, refused_after: None };
         let id = self.insert_cursor(slot, sub, at, Target::Topic(target));
         if let Some(view) = self.topics.get_mut(view) {
             view.followers.push(id);
@@ -226,9 +227,7 @@ impl Dispatcher {
             let message = format!("there is no subscription {sub} on this connection");
             return Err(Refusal::new(ErrorCode::SubscriptionUnknown, message));
         }
-        self.waiting.retain(|(session, waiting, _)| {
-            *session != origin.session || *waiting != sub
-        });
+        self.waiting.retain(|(session, waiting, _)| *session != origin.session || *waiting != sub);
         self.end_sub(slot, sub);
         Ok(())
     }

@@ -71,9 +71,7 @@ impl Dispatcher {
             .cursors
             .iter()
             .filter(|(_, cursor)| match &cursor.target {
-                Target::Topic(target) => {
-                    target.start.is_none() && target.next != target.reported
-                }
+                Target::Topic(target) => target.start.is_none() && target.next != target.reported,
                 Target::Pattern(_) => true,
                 Target::Watch(_) => false,
             })

@@ -377,10 +377,8 @@ impl Dispatcher {
             Target::Watch(target) => {
                 let Some(view) = self.cells.get_mut(target.view) else { return };
                 let moved = remove_at(&mut view.followers, at);
-                let emptied = view
-                    .followers
-                    .is_empty()
-                    .then(|| Interest::Cell(view.kind, view.name.clone()));
+                let emptied =
+                    view.followers.is_empty().then(|| Interest::Cell(view.kind, view.name.clone()));
                 (moved, emptied)
             }
         };

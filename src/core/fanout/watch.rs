@@ -57,7 +57,8 @@ impl Dispatcher {
     ) -> Result<(), Refusal> {
         let slot = self.check_sub(origin.session, sub)?;
         if !Self::can_watch(kind) {
-            let message = format!("'{name}': {} cannot be watched; read it with GET", kind.as_str());
+            let message =
+                format!("'{name}': {} cannot be watched; read it with GET", kind.as_str());
             return Err(Refusal::new(ErrorCode::Unsupported, message));
         }
         let interval_ms = check_interval(options.interval_ms)?.unwrap_or(0);
@@ -72,9 +73,10 @@ impl Dispatcher {
         let view = self.cell_view(kind, name);
         // Somebody here still watches a tally that has been deleted.
         if kind == CellKind::Tally
-            && self.cells.get(view).is_some_and(|view| {
-                view.ready && matches!(view.value, ViewValue::Absent)
-            })
+            && self
+                .cells
+                .get(view)
+                .is_some_and(|view| view.ready && matches!(view.value, ViewValue::Absent))
         {
             let message = format!("there is no tally '{name}': create it with its options first");
             return Err(Refusal::new(ErrorCode::NotFound, message));
@@ -156,8 +158,7 @@ impl Dispatcher {
         sub: u32,
         pull: &mut Pull<'_>,
     ) -> Turn {
-        let datagrams =
-            self.sessions.get(slot).is_some_and(|session| session.options.datagrams);
+        let datagrams = self.sessions.get(slot).is_some_and(|session| session.options.datagrams);
         let Some(cursor) = self.cursors.get_mut(id) else { return Turn::Ended };
         let Target::Watch(target) = &mut cursor.target else { return Turn::Ended };
         let Some(view) = self.cells.get_mut(target.view).filter(|view| view.ready) else {

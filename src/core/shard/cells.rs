@@ -13,9 +13,7 @@ use tidewire_protocol::options::CounterOptions;
 use tidewire_protocol::tally::{Choice, TallyInfo, TallyReply, TallyRules};
 use tidewire_protocol::{ErrorCode, Name, Refusal, wire};
 
-use super::message::{
-    CellValue, DispatcherId, Event, KeyedEntry, Reply, SessionId, Value,
-};
+use super::message::{CellValue, DispatcherId, Event, KeyedEntry, Reply, SessionId, Value};
 use super::{Dispatchers, Shard, Timer, refuse, tell};
 use crate::cell::{Change, Counter, Keyed, Tally, VoterId};
 use crate::{HashMap, hash_map};
@@ -178,8 +176,7 @@ impl Shard {
             }
         };
         let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
-        let reply =
-            TallyReply { created, state: tally.state(now_ms), version: tally.version() };
+        let reply = TallyReply { created, state: tally.state(now_ms), version: tally.version() };
         let next_ms = tally.next_transition_ms(now_ms);
         self.schedule(next_ms, Timer::Tally(name.clone()));
         Ok(Reply::Tally(reply))
@@ -298,10 +295,11 @@ impl Shard {
         key: Option<&str>,
     ) -> Result<Reply, Refusal> {
         let (version, value) = match kind {
-            CellKind::Counter => self.cells.counters.get(name).map_or(
-                (0, Value::Absent),
-                |counter| (counter.version(), Value::Counter(counter.value())),
-            ),
+            CellKind::Counter => {
+                self.cells.counters.get(name).map_or((0, Value::Absent), |counter| {
+                    (counter.version(), Value::Counter(counter.value()))
+                })
+            }
             CellKind::Tally => {
                 let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
                 let standings = Box::new(tally.standings(self.now_ms));
@@ -360,9 +358,9 @@ impl Shard {
             }
             CellKind::Map => {
                 let topic = self.map_topic(name)?;
-                topic.map().map_or((0, CellValue::Absent), |map| {
-                    (map.version(), entries(map, None))
-                })
+                topic
+                    .map()
+                    .map_or((0, CellValue::Absent), |map| (map.version(), entries(map, None)))
             }
             CellKind::Presence => self.cells.presence.get(name).map_or(
                 (self.cells.version, CellValue::Entries { full: true, entries: Vec::new() }),
@@ -452,10 +450,7 @@ fn read_keyed(keyed: &Keyed, key: Option<&str>) -> (u64, Value) {
         Some(key) => keyed
             .get(key)
             .map_or((0, Value::Absent), |entry| (entry.version, Value::Bytes(entry.value.clone()))),
-        None => (
-            keyed.version(),
-            Value::Entries(keyed.changes_since(None).map(copied).collect()),
-        ),
+        None => (keyed.version(), Value::Entries(keyed.changes_since(None).map(copied).collect())),
     }
 }
 

@@ -11,7 +11,7 @@ use tidewire_protocol::options::{CounterOptions, TopicInfo};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyInfo, TallyReply, TallyRules};
 use tidewire_protocol::{Name, Refusal};
 
-use crate::cell::{Counted, VoterId, Voted};
+use crate::cell::{Counted, Voted, VoterId};
 use crate::topic::{Batch, Slot, TopicId};
 
 /// A dispatcher's number.
@@ -136,14 +136,28 @@ pub struct KeyedEntry {
 #[allow(missing_docs, reason = "the fields are those of the frames in PROTOCOL.md")]
 pub enum Reply {
     Refused(Refusal),
-    Published { epoch: u64, offset: u64 },
+    Published {
+        epoch: u64,
+        offset: u64,
+    },
     /// A publish at level `none`: nothing is sent.
     Silent,
-    Counted { epoch: u64, counted: Counted },
-    Voted { epoch: u64, voted: Voted },
+    Counted {
+        epoch: u64,
+        counted: Counted,
+    },
+    Voted {
+        epoch: u64,
+        voted: Voted,
+    },
     Tally(TallyReply),
     Done,
-    Value { kind: CellKind, epoch: u64, version: u64, value: Value },
+    Value {
+        kind: CellKind,
+        epoch: u64,
+        version: u64,
+        value: Value,
+    },
 }
 
 /// A value read by GET.

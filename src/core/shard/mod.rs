@@ -220,7 +220,9 @@ impl Shard {
         }
         Err(refuse(
             ErrorCode::LimitExceeded,
-            format!("{what} '{name}' is not created: the limit of {limit} names per shard is reached"),
+            format!(
+                "{what} '{name}' is not created: the limit of {limit} names per shard is reached"
+            ),
         ))
     }
 

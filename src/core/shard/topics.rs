@@ -110,7 +110,11 @@ impl Topics {
     }
 
     /// Takes one batch out of a topic's ring and the commit log; returns its sequence.
-    fn evict(&mut self, id: TopicId, must: impl FnOnce(&mut Ring) -> Option<Arc<Batch>>) -> Option<u64> {
+    fn evict(
+        &mut self,
+        id: TopicId,
+        must: impl FnOnce(&mut Ring) -> Option<Arc<Batch>>,
+    ) -> Option<u64> {
         let topic = self.by_id.get_mut(id as usize)?;
         let batch = must(&mut topic.ring)?;
         self.bytes -= batch.body.len() as u64;
@@ -204,8 +208,8 @@ impl Shard {
         }
         self.check_room("topic", name)?;
         let policy = self.config.policies.explain(name).1.clone();
-        let map = (policy.map_keys_max > 0)
-            .then(|| Keyed::new(policy.map_keys_max, MAP_TOMBSTONES_MAX));
+        let map =
+            (policy.map_keys_max > 0).then(|| Keyed::new(policy.map_keys_max, MAP_TOMBSTONES_MAX));
         let id = self.topics.by_id.insert(Topic {
             name: name.clone(),
             policy,
@@ -402,14 +406,18 @@ impl Shard {
             self.drop_unused_topic(name);
         }
         let (pattern, _) = self.config.policies.explain(name);
-        self.topics.by_id.get_mut(id as usize).filter(|topic| topic.map.is_some()).ok_or_else(|| {
-            let policy = pattern
-                .map_or_else(|| "the default policy".into(), |p| format!("the policy for '{p}'"));
-            refuse(
-                ErrorCode::Unsupported,
-                format!("topic '{name}' keeps no map: {policy} has map_keys_max 0"),
-            )
-        })
+        self.topics.by_id.get_mut(id as usize).filter(|topic| topic.map.is_some()).ok_or_else(
+            || {
+                let policy = pattern.map_or_else(
+                    || "the default policy".into(),
+                    |p| format!("the policy for '{p}'"),
+                );
+                refuse(
+                    ErrorCode::Unsupported,
+                    format!("topic '{name}' keeps no map: {policy} has map_keys_max 0"),
+                )
+            },
+        )
     }
 
     pub(super) fn topic_info(&mut self, name: &Name) -> Result<TopicInfo, Refusal> {

@@ -4,6 +4,15 @@
 //! clients read when chance lets them, lag behind, vanish and come back to where they were. The
 //! law: every acknowledged record reaches every subscriber once and in order, or an explicit gap
 //! says that it does not. The same seed gives the same run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    reason = "a test that meets what it does not expect is to fail"
+)]
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,9 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidewire_core::SHARDS;
 use tidewire_core::cell::VoterId;
-use tidewire_core::fanout::{
-    Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink,
-};
+use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink};
 use tidewire_core::shard::{Event, SessionId, Shard, ShardConfig, ShardLimits};
 use tidewire_core::topic::{Policy, PolicyTable};
 use tidewire_protocol::frame::{AckLevel, Start, split_first};
@@ -114,9 +121,8 @@ impl World {
                 })
             })
             .collect();
-        let mut dispatchers: Vec<Dispatcher> = (0..DISPATCHERS)
-            .map(|id| Dispatcher::new(id, seed, FanoutLimits::default()))
-            .collect();
+        let mut dispatchers: Vec<Dispatcher> =
+            (0..DISPATCHERS).map(|id| Dispatcher::new(id, seed, FanoutLimits::default())).collect();
         let options = SessionOptions { framing: Framing::Bare, datagrams: false };
         let publisher = dispatchers[0].open(options, 1);
         let mut chance = Chance(seed);
@@ -262,7 +268,9 @@ impl World {
             ServerFrame::Subscribed { status, offset, missing, .. } => {
                 let asked = client.next.unwrap_or(offset);
                 match status {
-                    0 | 1 => assert_eq!(offset, asked, "a start without a gap is where it was asked"),
+                    0 | 1 => {
+                        assert_eq!(offset, asked, "a start without a gap is where it was asked")
+                    }
                     2 => {
                         assert_eq!(missing, Some((asked, offset)));
                         client.missed += offset - asked;

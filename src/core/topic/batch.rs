@@ -43,7 +43,8 @@ impl Batch {
     #[must_use]
     pub fn body_from(&self, offset: u64) -> Bytes {
         let skip = usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
-        let skipped: usize = Records::of(&self.body).take(skip).map(|record| record.encoded.len()).sum();
+        let skipped: usize =
+            Records::of(&self.body).take(skip).map(|record| record.encoded.len()).sum();
         self.body.slice(skipped..)
     }
 }

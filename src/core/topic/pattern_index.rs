@@ -42,10 +42,7 @@ impl Node {
     }
 
     fn is_empty(&self) -> bool {
-        self.literal.is_empty()
-            && self.star.is_none()
-            && self.ends.is_none()
-            && self.rest.is_none()
+        self.literal.is_empty() && self.star.is_none() && self.ends.is_none() && self.rest.is_none()
     }
 }
 
@@ -53,12 +50,7 @@ impl PatternIndex {
     /// An empty index.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            root: Node::new(seed),
-            entries: slab::Slab::new(),
-            by_pattern: hash_map(seed),
-            seed,
-        }
+        Self { root: Node::new(seed), entries: slab::Slab::new(), by_pattern: hash_map(seed), seed }
     }
 
     /// Number of distinct patterns.

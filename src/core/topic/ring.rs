@@ -95,8 +95,7 @@ impl Ring {
             .is_some_and(|kept_ms| oldest.time_ms.saturating_add(kept_ms) <= now_ms);
         let records_without = self.next - oldest.next();
         let too_many = self.batches.len() > 1
-            && (self.bytes > policy.retention_bytes
-                || records_without >= policy.retention_records);
+            && (self.bytes > policy.retention_bytes || records_without >= policy.retention_records);
         if too_old || too_many { self.pop() } else { None }
     }
 

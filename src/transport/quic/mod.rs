@@ -16,10 +16,10 @@ use tidewire_protocol::{ClientFrame, ErrorCode, Refusal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::Arrival;
 use super::connection::{self, CLOSE_TIMEOUT, Connection};
 use super::hello::hello;
 use super::websocket::{last_frame, take_frame};
-use super::Arrival;
 use crate::config::Config;
 use crate::server::Core;
 
@@ -95,8 +95,7 @@ pub(super) async fn serve(core: Rc<Core>, incoming: Incoming) {
     core.handshakes.set(core.handshakes.get() - 1);
     let Ok(Some(greeted)) = greeted else { return };
     let Greeted { quic, control, requests, welcome } = greeted;
-    let options =
-        SessionOptions { framing: Framing::LengthPrefixed, datagrams: welcome.datagrams };
+    let options = SessionOptions { framing: Framing::LengthPrefixed, datagrams: welcome.datagrams };
     let id = core.open(options);
     let outlet = Outlet::new(quic.clone(), control);
     let connection = Connection::new(&core, id, connection::Outlet::Quic(outlet));
@@ -111,7 +110,12 @@ pub(super) async fn serve(core: Rc<Core>, incoming: Incoming) {
 }
 
 /// Says why the server ends the connection, if it does, and closes it.
-async fn end(core: &Core, connection: &Connection, quic: &quinn::Connection, refusal: Option<Refusal>) {
+async fn end(
+    core: &Core,
+    connection: &Connection,
+    quic: &quinn::Connection,
+    refusal: Option<Refusal>,
+) {
     let Some(refusal) = refusal else { return quic.close(VarInt::from_u32(0), b"") };
     if let connection::Outlet::Quic(outlet) = &mut *connection.outlet.borrow_mut() {
         outlet.say(&last_frame(&refusal));
@@ -161,7 +165,10 @@ async fn greet(core: &Core, incoming: Incoming) -> Option<Greeted> {
             drop(control.write_all(&[&prefix, frame.as_slice()].concat()).await);
             drop(control.finish());
             drop(tokio::time::timeout(CLOSE_TIMEOUT, control.stopped()).await);
-            quic.close(VarInt::from_u32(u32::from(refusal.code.number())), refusal.message.as_bytes());
+            quic.close(
+                VarInt::from_u32(u32::from(refusal.code.number())),
+                refusal.message.as_bytes(),
+            );
             None
         }
     }

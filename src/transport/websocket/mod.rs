@@ -43,9 +43,8 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes) {
     };
     let inbound = Inbound { first, halves: halves.clone(), replies: Rc::clone(&replies), wake };
     let max = core.shared.config.limits.max_frame_bytes;
-    let mut messages = ServerBuilder::new()
-        .limits(Limits::default().max_payload_len(Some(max)))
-        .serve(inbound);
+    let mut messages =
+        ServerBuilder::new().limits(Limits::default().max_payload_len(Some(max))).serve(inbound);
     let mut outlet = Outlet::new(halves, replies);
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
     let greeting = tokio::time::timeout(wait, first_message(&mut messages)).await;

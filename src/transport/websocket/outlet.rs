@@ -13,9 +13,9 @@ use tidewire_protocol::{CLOSE_STATUS_BASE, Refusal};
 
 use super::{End, last_frame};
 use crate::server::Core;
+use crate::transport::OutBuf;
 use crate::transport::outbuf::Reserved;
 use crate::transport::stream::Halves;
-use crate::transport::OutBuf;
 
 /// Bytes that a connection takes before the next one has its turn.
 const SLICE_BYTES: usize = 256 * 1024;

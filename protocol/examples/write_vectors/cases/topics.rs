@@ -227,7 +227,14 @@ fn deliveries(group: &mut Group, news: &Name) {
     for reason in 0..=2 {
         group.both(
             &format!("gap for reason {reason}"),
-            &ServerFrame::Gap { sub: 7, topic: Some(news.clone()), epoch: 3, from: 10, next: 40, reason },
+            &ServerFrame::Gap {
+                sub: 7,
+                topic: Some(news.clone()),
+                epoch: 3,
+                from: 10,
+                next: 40,
+                reason,
+            },
             &format!(r#"[16, 7, "news", 3, 10, 40, {reason}]"#),
         );
     }
