@@ -1,7 +1,4 @@
-/**
- * One bar per option, in order. Rows are placed by transform, so that a change of rank is a
- * movement. The same content stands in a table, for those who hear the page.
- */
+/** One bar per option, placed by transform, and the same in a table for those who hear the page. */
 
 import { displayName, integer, percent, setText } from './format.js';
 

@@ -1,7 +1,4 @@
-/**
- * What a client follows. Subscriptions and watches outlive their connection: they hold the
- * position they have reached and make the request that goes on from there.
- */
+/** What a client follows outlives its connections: it holds its position and goes on from there. */
 
 import { FRAME, START, TidewireError } from './frames.js';
 import { decodeAll } from './msgpack.js';

@@ -7,9 +7,11 @@
 mod args;
 mod child;
 mod fanout;
+mod limit;
 mod phase;
 mod process;
 mod report;
+mod sizes;
 mod tally;
 mod target;
 
@@ -44,8 +46,8 @@ pub async fn run(args: BenchArgs, globals: &Globals) -> Result<(), CliError> {
         () = stop_asked() => Err(unfinished("the bench was stopped before its end")),
     };
     let stopped = target.stop().await;
-    let report = measured?;
-    stopped.map_err(|message| CliError { exit_code: WRONG, message })?;
+    let mut report = measured?;
+    report.add_fault(stopped.err());
     if globals.json {
         print(&report.json()?);
     } else {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use super::args::RunArgs;
-use super::process::{Meter, Usage, machine_busy_s};
+use super::process::{Usage, UsageSource, machine_busy_s};
 use crate::cli::CliError;
 
 const WARM_UP: u8 = 0;
@@ -47,7 +47,7 @@ impl Phase {
     pub(crate) async fn run(
         &self,
         args: &RunArgs,
-        server: Meter,
+        server: UsageSource,
         begin: impl FnOnce(),
     ) -> Result<Measured, CliError> {
         debug_assert_eq!(self.0.load(Ordering::Relaxed), WARM_UP);
@@ -82,11 +82,11 @@ struct Usages {
 }
 
 impl Usages {
-    async fn read(server: Meter) -> Result<Self, CliError> {
+    async fn read(server: UsageSource) -> Result<Self, CliError> {
         let failed = |message| CliError { exit_code: super::USAGE, message };
         Ok(Self {
             server: server.read().await.map_err(failed)?,
-            bench: Meter::own().read().await.map_err(failed)?,
+            bench: UsageSource::own().read().await.map_err(failed)?,
             machine_busy_s: machine_busy_s(),
         })
     }

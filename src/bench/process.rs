@@ -18,7 +18,7 @@ const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the usage of a process is read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Meter {
+pub(crate) enum UsageSource {
     /// A process on this machine.
     Process(u32),
     /// The admin interface of a server.
@@ -36,7 +36,7 @@ pub(crate) struct Usage {
     pub(crate) rss_bytes: Option<u64>,
 }
 
-impl Meter {
+impl UsageSource {
     /// This process.
     pub(crate) fn own() -> Self {
         Self::Process(std::process::id())
@@ -160,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn this_process_uses_memory() {
-        let usage = Meter::own().read().await.unwrap();
+        let usage = UsageSource::own().read().await.unwrap();
         assert!(usage.cpu_s.unwrap() >= 0.0);
         assert!(usage.rss_bytes.unwrap() > 100_000);
     }
@@ -186,14 +186,14 @@ mod tests {
              process_resident_memory_bytes 1048576\n",
         )
         .await;
-        let usage = Meter::Metrics(address).read().await.unwrap();
+        let usage = UsageSource::Metrics(address).read().await.unwrap();
         assert_eq!(usage, Usage { cpu_s: Some(12.5), rss_bytes: Some(1_048_576) });
     }
 
     #[tokio::test]
     async fn metrics_that_are_refused_are_an_error_that_says_where() {
         let address = serve_once("HTTP/1.0 404 Not Found\r\n\r\n").await;
-        let error = Meter::Metrics(address).read().await.unwrap_err();
+        let error = UsageSource::Metrics(address).read().await.unwrap_err();
         assert!(error.contains(&format!("http://{address}/metrics")), "{error}");
         assert!(error.contains("404 Not Found"), "{error}");
     }

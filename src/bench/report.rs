@@ -1,61 +1,18 @@
 //! What a bench measured: as one JSON object for programs, as a table for people.
 
 use std::fmt::Write as _;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use serde::Serialize;
 
-use super::args::RunArgs;
+use super::limit::Limit;
 use super::phase::Measured;
+use super::sizes::Sizes;
 use super::target::Target;
 use crate::cli::CliError;
 use crate::demo::latency::SummaryUs;
 use crate::demo::{per_second, tenths};
-
-/// Of all processors together: busier than this, they were the limit.
-const BUSY: f64 = 0.9;
-
-/// What was asked for.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Sizes {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) subscribers: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) writers: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) in_flight: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) watchers: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) options: Option<u16>,
-    /// Of the subscribers or the watchers.
-    pub(crate) connections: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) publishers: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) payload_bytes: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) batch: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) window: Option<u64>,
-    /// Per second; `null`: as fast as possible.
-    pub(crate) rate: Option<u32>,
-    pub(crate) seconds: u32,
-    pub(crate) warmup_seconds: u32,
-}
-
-impl Sizes {
-    /// What every workload has; the rest is absent.
-    pub(crate) fn of(run: &RunArgs, rate: Option<NonZeroU32>) -> Self {
-        Self {
-            rate: rate.map(NonZeroU32::get),
-            seconds: run.seconds,
-            warmup_seconds: run.warmup_seconds,
-            ..Self::default()
-        }
-    }
-}
 
 /// What was counted in the measured time.
 #[derive(Clone, Debug)]
@@ -112,24 +69,6 @@ enum Counted {
     Tally { votes: u64, votes_per_s: f64, each_watcher: Option<SummaryUs> },
 }
 
-/// What kept the figures from being higher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Limit {
-    /// The rate that was asked for.
-    Rate,
-    /// The processors were busy, and the server used more of them.
-    ProcessorsServer,
-    /// The processors were busy, and the bench used more of them.
-    ProcessorsBench,
-    /// The processors were busy, most of all with other programs: measure again without those.
-    ProcessorsOthers,
-    /// The processors had time left: waiting for each other, or one busy thread.
-    Waiting,
-    /// The usage is not known.
-    Unknown,
-}
-
 impl Report {
     /// A report of one run. Nothing counted at all is a fault.
     pub(crate) fn new(
@@ -151,6 +90,11 @@ impl Report {
             faults,
             processors: available_parallelism().map_or(1, NonZeroUsize::get),
         }
+    }
+
+    /// Something else went wrong, after the measured time.
+    pub(crate) fn add_fault(&mut self, fault: Option<String>) {
+        self.faults.extend(fault);
     }
 
     /// What went wrong.
@@ -225,26 +169,8 @@ impl Report {
         }
     }
 
-    /// Which side was the limit, as far as CPU times can tell.
     fn limit(&self) -> Limit {
-        let Measured { elapsed, bench_cpu_s, machine_busy_s, .. } = self.measured;
-        let (Some(bench), Some(machine)) = (bench_cpu_s, machine_busy_s) else {
-            return Limit::Unknown;
-        };
-        // A server elsewhere does not share this machine's processors.
-        let server = self.measured.server_cpu_s.filter(|_| self.url.is_none()).unwrap_or(0.0);
-        let processors = u32::try_from(self.processors).map_or(f64::INFINITY, f64::from);
-        if machine < BUSY * processors * elapsed.as_secs_f64() {
-            return if self.sizes.rate.is_some() { Limit::Rate } else { Limit::Waiting };
-        }
-        let others = machine - bench - server;
-        if others > bench.max(server) {
-            Limit::ProcessorsOthers
-        } else if bench > server {
-            Limit::ProcessorsBench
-        } else {
-            Limit::ProcessorsServer
-        }
+        Limit::of(&self.measured, self.processors, self.sizes.rate, self.url.is_none())
     }
 
     /// The table for people.
@@ -326,118 +252,5 @@ impl Figures {
     }
 }
 
-impl Limit {
-    fn explain(self, processors: usize) -> String {
-        match self {
-            Self::Rate => "the rate that was asked for".to_owned(),
-            Self::ProcessorsServer => {
-                format!("all {processors} processors were busy, more with the server")
-            }
-            Self::ProcessorsBench => format!(
-                "all {processors} processors were busy, more with this bench than with the server"
-            ),
-            Self::ProcessorsOthers => format!(
-                "all {processors} processors were busy, most with other programs: run this alone"
-            ),
-            Self::Waiting => "processors had time left: round trips or one busy thread".to_owned(),
-            Self::Unknown => "not known without CPU times".to_owned(),
-        }
-    }
-}
-
-impl std::fmt::Display for Sizes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut parts = Vec::new();
-        let mut add = |count: Option<u64>, noun: &str| {
-            parts.extend(count.map(|count| format!("{noun} {count}")));
-        };
-        add(self.publishers.map(u64::from), "publishers");
-        add(self.subscribers.map(u64::from), "subscribers");
-        add(self.writers.map(u64::from), "writers");
-        add(self.in_flight.map(u64::from), "votes in flight on each");
-        add(self.watchers.map(u64::from), "watchers");
-        add(Some(self.connections.into()), "connections");
-        add(self.payload_bytes.map(u64::from), "payload bytes");
-        add(self.batch.map(u64::from), "records per publish");
-        add(self.window, "window");
-        add(self.rate.map(u64::from), "rate");
-        f.write_str(&parts.join(", "))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    fn report(rate: Option<u32>, server_cpu_s: Option<f64>, bench_cpu_s: f64) -> Report {
-        let latency = SummaryUs { p50_us: 50, p95_us: 95, p99_us: 99, p999_us: 100, max_us: 101 };
-        Report {
-            transport: "ws".to_owned(),
-            url: None,
-            sizes: Sizes { subscribers: Some(100), batch: Some(1), rate, ..Sizes::default() },
-            measured: Measured {
-                elapsed: Duration::from_secs(10),
-                server_cpu_s,
-                bench_cpu_s: Some(bench_cpu_s),
-                machine_busy_s: Some(19.5),
-                server_rss_bytes: Some(2048),
-            },
-            figures: Figures::Fanout { deliveries: 4_000_000, latency: Some(latency), missing: 0 },
-            faults: Vec::new(),
-            processors: 2,
-        }
-    }
-
-    #[test]
-    fn the_object_has_what_programs_look_for() {
-        let object = report(None, Some(8.0), 3.0).json().unwrap();
-        let object: serde_json::Value = serde_json::from_str(&object).unwrap();
-        assert_eq!(object["deliveries_per_s"], 400_000.0);
-        assert_eq!(object["server_cpu_s_per_million"], 2.0);
-        assert_eq!(object["server_rss_bytes"], 2048);
-        for (field, us) in
-            [("p50_us", 50), ("p95_us", 95), ("p99_us", 99), ("p999_us", 100), ("max_us", 101)]
-        {
-            assert_eq!(object[field], us);
-        }
-        assert_eq!(object["workload"]["kind"], "fanout");
-        assert_eq!(object["workload"]["subscribers"], 100);
-        assert_eq!(object["workload"]["rate"], serde_json::Value::Null);
-        assert_eq!(object["workload"].get("writers"), None);
-    }
-
-    #[test]
-    fn what_is_not_known_is_null() {
-        let object = report(None, None, 3.0).json().unwrap();
-        let object: serde_json::Value = serde_json::from_str(&object).unwrap();
-        assert!(object["server_cpu_s_per_million"].is_null());
-        assert!(object["server_cpu_s"].is_null());
-    }
-
-    #[test]
-    fn the_limit_is_who_used_more_of_busy_processors() {
-        assert_eq!(report(None, Some(12.0), 7.0).limit(), Limit::ProcessorsServer);
-        assert_eq!(report(Some(9), Some(7.0), 12.0).limit(), Limit::ProcessorsBench);
-        assert_eq!(report(None, Some(5.0), 5.0).limit(), Limit::ProcessorsOthers);
-    }
-
-    #[test]
-    fn idle_processors_are_not_the_limit() {
-        let mut idle = report(None, Some(5.0), 5.0);
-        idle.measured.machine_busy_s = Some(11.0);
-        assert_eq!(idle.limit(), Limit::Waiting);
-        idle.sizes.rate = Some(9);
-        assert_eq!(idle.limit(), Limit::Rate);
-        idle.measured.machine_busy_s = None;
-        assert_eq!(idle.limit(), Limit::Unknown);
-    }
-
-    #[test]
-    fn a_schedule_changes_what_latency_means_and_both_forms_say_so() {
-        let scheduled = report(Some(9), Some(5.0), 5.0);
-        assert!(scheduled.json().unwrap().contains("coordinated omission"));
-        assert!(scheduled.summary().contains("coordinated omission"));
-        assert!(!report(None, Some(5.0), 5.0).summary().contains("coordinated omission"));
-    }
-}
+mod tests;

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::args::TallyArgs;
 use super::phase::{Measured, Phase};
-use super::report::{Figures, Report, Sizes};
+use super::report::{Figures, Report};
+use super::sizes::Sizes;
 use super::target::Target;
 use super::{unfinished, unique_name};
 use crate::cli::CliError;
@@ -118,7 +119,7 @@ async fn measure(
             Ok(Ok(())) => unfinished("the writers ended before the time was over"),
             Err(fault) => failed("a writer", &fault),
         }),
-        measured = phase.run(&args.run, target.meter(), || before = tallied.accepted()) => measured?,
+        measured = phase.run(&args.run, target.usage(), || before = tallied.accepted()) => measured?,
     };
     let accepted = tallied.accepted() - before;
     votes.close();

@@ -8,7 +8,7 @@ use tidewire_client::{Client, Error, Trust};
 use super::USAGE;
 use super::args::{TargetArgs, TransportArg};
 use super::child::ChildServer;
-use super::process::Meter;
+use super::process::UsageSource;
 use crate::cli::CliError;
 
 const CLIENT_NAME: &str = concat!("tidewire-bench/", env!("CARGO_PKG_VERSION"));
@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT_MS: u64 = 30_000;
 pub(crate) struct Target {
     url: String,
     trust: Trust,
-    meter: Meter,
+    usage: UsageSource,
     child: Option<ChildServer>,
 }
 
@@ -47,8 +47,8 @@ impl Target {
                 (None, Some(sha256)) => Trust::Fingerprint(sha256),
                 (None, None) => Trust::System,
             };
-            let meter = args.admin.map_or(Meter::Unknown, Meter::Metrics);
-            return Ok(Self { url: url.clone(), trust, meter, child: None });
+            let usage = args.admin.map_or(UsageSource::Unknown, UsageSource::Metrics);
+            return Ok(Self { url: url.clone(), trust, usage, child: None });
         }
         let child =
             ChildServer::start().await.map_err(|message| CliError { exit_code: USAGE, message })?;
@@ -60,7 +60,7 @@ impl Target {
         Ok(Self {
             url: format!("{scheme}://{}", child.address()),
             trust,
-            meter: Meter::Process(child.pid()),
+            usage: UsageSource::Process(child.pid()),
             child: Some(child),
         })
     }
@@ -71,8 +71,8 @@ impl Target {
     }
 
     /// Where the server's usage is read.
-    pub(crate) fn meter(&self) -> Meter {
-        self.meter
+    pub(crate) fn usage(&self) -> UsageSource {
+        self.usage
     }
 
     /// Where the server is, if it is not the bench's own.

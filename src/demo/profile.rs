@@ -96,8 +96,8 @@ impl<'a> Table<'a> {
         let mut rows = ReaderBuilder::new().flexible(true).from_reader(content);
         let head = rows.byte_headers().map_err(|error| format!("the header: {error}"))?;
         let line = line_of(content, head);
-        let on_line = |fault: String| format!("line {line}, {fault}");
-        let header = header_names(head).map_err(on_line)?;
+        let on_line = |fault: String| format!("line {line}: {fault}");
+        let header = header_names(head).map_err(|fault| format!("line {line}, {fault}"))?;
         if header.is_empty() {
             return Err("is empty: the first line names the columns".to_owned());
         }
@@ -121,8 +121,8 @@ impl<'a> Table<'a> {
                 let (found, expected) = (row.len(), self.header.len());
                 let at = found.min(expected) + 1;
                 return Err(on_line(format!(
-                    "column {at}: the row has {found} columns and the header {expected}; each \
-                     row needs as many as the header"
+                    "column {at}: the row has {found} fields and the header {expected}; each row \
+                     needs as many as the header"
                 )));
             }
             let count = self.row_count(&row).map_err(on_line)?;

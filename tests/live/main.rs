@@ -12,5 +12,6 @@
 mod command_line;
 mod daemon;
 mod readme;
+mod silent;
 mod slow;
 mod transports;

@@ -72,6 +72,21 @@ async def test_a_second_hello_is_refused(dial: Dialer) -> None:
         await client.link.send(f.Hello(1, []))
         async with asyncio.timeout(WAIT):
             assert (await client.errors.get()).code == Code.HELLO_REQUIRED
+        await client.ping(1)  # the connection lives
+
+
+async def test_requests_may_follow_hello_at_once(dial: Dialer, fresh) -> None:
+    async with dial.bare() as link:
+        await link.send(f.Hello(1, []), f.Incr(5, fresh("at.once"), IncrOp.ADD, 3))
+        assert isinstance(await receive(link), f.Welcome)
+        counted = await receive(link)
+        assert isinstance(counted, f.Counted) and (counted.req, counted.value) == (5, 3)
+
+
+async def test_a_long_client_name_is_refused(dial: Dialer) -> None:
+    async with dial.bare() as link:
+        await link.send(f.Hello(1, [], None, "c" * 129))
+        await error_then_closed(link, Code.INVALID_ARGUMENT)
 
 
 async def test_ping(dial: Dialer) -> None:

@@ -6,7 +6,7 @@ from conftest import Dialer
 from tidewire_stranger.client import EARLIEST, LATEST, at_offset
 from tidewire_stranger.codes import Code, GapReason, Resumed
 from tidewire_stranger.following import Refused
-from tidewire_stranger.frames import Credit, Deliver, Gap
+from tidewire_stranger.frames import Credit, Deliver, Gap, Progress
 from tidewire_stranger.records import Record
 
 CONTINUE, JUMP, END = 0, 1, 2
@@ -128,3 +128,32 @@ async def test_the_earliest_is_the_oldest_that_is_kept(dial_small: Dialer, fresh
         reply = subscription.reply
         assert reply.status == Resumed.FRESH and 0 < reply.offset <= PUBLISHED - 100
         assert len(await subscription.records(PUBLISHED - reply.offset)) <= 500
+
+
+@pytest.mark.parametrize("on_gap", [JUMP, END])
+async def test_a_pattern_that_falls_off_a_topic(dial_small: Dialer, fresh, on_gap: int) -> None:
+    root = fresh("small")
+    async with dial_small() as client:
+        # Older batches of others in every shard: what falls off stands in the middle of a shard.
+        for number in range(128):
+            await client.publish(f"{root}.others.{number}", Record(payload=b"x"))
+        subscription = await client.subscribe(f"{root}.*", LATEST, credit=1, on_gap=on_gap)
+        await client.publish(f"{root}.a", Record(payload=b"first"))
+        assert (await subscription.next_delivery()).next == 1
+        await publish_many(client, f"{root}.a", PUBLISHED)
+        await client.credit(subscription, 10_000_000)
+        if on_gap == END:
+            with pytest.raises(Refused) as refused:
+                await next_gap(subscription)
+            assert refused.value.code == Code.TOO_SLOW
+            return
+        assert (await next_gap(subscription)).reason == GapReason.JUMPED
+        await client.publish(f"{root}.a", Record(payload=b"live"))
+        assert (await subscription.next_delivery()).next == PUBLISHED + 2
+
+
+async def next_gap(subscription) -> Gap:
+    while isinstance(frame := await subscription.next(), Progress):
+        pass
+    assert isinstance(frame, Gap), frame
+    return frame

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 
 use super::args::FanoutArgs;
 use super::phase::Phase;
-use super::report::{Figures, Report, Sizes};
+use super::report::{Figures, Report};
+use super::sizes::Sizes;
 use super::target::Target;
 use super::{unfinished, unique_name};
 use crate::cli::CliError;
@@ -41,10 +42,10 @@ pub(crate) async fn run(args: &FanoutArgs, target: &Target) -> Result<Report, Cl
 
     let measured = tokio::select! {
         biased;
-        failed = first_failure(&mut publishing) => return Err(failed),
-        measured = phase.run(&args.run, target.meter(), || ()) => measured?,
+        failed = publishing.failure() => return Err(failed),
+        measured = phase.run(&args.run, target.usage(), || ()) => measured?,
     };
-    let end = tokio::time::timeout(FINISH, end_of(&mut publishing))
+    let end = tokio::time::timeout(FINISH, publishing.finish())
         .await
         .map_err(|_elapsed| unfinished("a publisher waits for a subscriber that stands still"))??;
     let behind = tokio::time::timeout(FINISH, flow.all_reach(end)).await.is_err();
@@ -85,9 +86,9 @@ async fn publish(
     flow: &Arc<Flow>,
     phase: &Arc<Phase>,
     clock: Clock,
-) -> Result<JoinSet<Result<u64, Error>>, CliError> {
+) -> Result<Publishing, CliError> {
     let clients = target.connect_many(usize::try_from(args.publishers).unwrap_or(1)).await?;
-    let mut publishing = JoinSet::new();
+    let mut publishing = Publishing::default();
     let started_ns = clock.now_ns();
     for (number, client) in (0_u64..).zip(clients) {
         let publisher = Publisher {
@@ -99,7 +100,7 @@ async fn publish(
             clock,
         };
         match args.rate {
-            None => drop(publishing.spawn(publisher.saturate(Arc::clone(flow)))),
+            None => drop(publishing.tasks.spawn(publisher.saturate(Arc::clone(flow)))),
             Some(rate) => {
                 let schedule = pacer::Schedule::new(
                     started_ns,
@@ -108,28 +109,37 @@ async fn publish(
                     rate.get().into(),
                 );
                 let due = pacer::start(schedule, clock, Arc::clone(phase))?;
-                drop(publishing.spawn(publisher.follow(due)));
+                drop(publishing.tasks.spawn(publisher.follow(due)));
             }
         }
     }
     Ok(publishing)
 }
 
-/// The first publisher that ends while it should go on.
-async fn first_failure(publishing: &mut JoinSet<Result<u64, Error>>) -> CliError {
-    match publishing.join_next().await {
-        Some(Ok(Err(error))) => error.into(),
-        Some(Err(fault)) => unfinished(&format!("a publisher failed: {fault}")),
-        Some(Ok(Ok(_))) | None => unfinished("a publisher ended before the time was over"),
-    }
+/// The publishers at work.
+#[derive(Default)]
+struct Publishing {
+    tasks: JoinSet<Result<u64, Error>>,
+    /// The end of the topic, as far as publishers that are done know it.
+    end: u64,
 }
 
-/// The end of the topic once every publisher is done.
-async fn end_of(publishing: &mut JoinSet<Result<u64, Error>>) -> Result<u64, CliError> {
-    let mut end = 0;
-    while let Some(ended) = publishing.join_next().await {
-        let own = ended.map_err(|fault| unfinished(&format!("a publisher failed: {fault}")))?;
-        end = end.max(own?);
+impl Publishing {
+    /// Waits for a publisher that fails. Those that are done are no failure: they see the end of
+    /// the run before everybody else.
+    async fn failure(&mut self) -> CliError {
+        match self.finish().await {
+            Ok(_) => std::future::pending().await,
+            Err(error) => error,
+        }
     }
-    Ok(end)
+
+    /// Waits until every publisher is done, and returns the end of the topic. May be cancelled.
+    async fn finish(&mut self) -> Result<u64, CliError> {
+        while let Some(ended) = self.tasks.join_next().await {
+            let own = ended.map_err(|fault| unfinished(&format!("a publisher failed: {fault}")))?;
+            self.end = self.end.max(own?);
+        }
+        Ok(self.end)
+    }
 }

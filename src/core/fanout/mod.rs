@@ -116,6 +116,7 @@ pub struct Dispatcher {
     outgoing: VecDeque<(u16, Command)>,
     closing: Vec<(SessionId, Refusal)>,
     next_tick_ms: u64,
+    next_progress_ms: u64,
     stats: FanoutStats,
     /// Subscriptions and watches of all sessions.
     subscriptions: usize,
@@ -184,6 +185,7 @@ impl Dispatcher {
             outgoing: VecDeque::new(),
             closing: Vec::new(),
             next_tick_ms: 0,
+            next_progress_ms: 0,
             stats: FanoutStats::default(),
             subscriptions: 0,
         }

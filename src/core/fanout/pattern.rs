@@ -260,6 +260,9 @@ impl Dispatcher {
                 match found {
                     Slot::Live(batch) => self.deliver_by_pattern(id, slot, sub, &batch, pull),
                     Slot::Gone { topic, epoch, from, next, .. } => {
+                        if self.on_gap(slot, sub) != OnGap::Continue {
+                            return self.pattern_gap(id, slot, sub, position, position + 1, pull);
+                        }
                         let topic = Some(topic);
                         self.send_gap(sub, topic, epoch, (from, next), GAP_RETENTION, pull);
                     }
@@ -300,12 +303,7 @@ impl Dispatcher {
             .shards
             .get(usize::from(shard))
             .map_or((0, first), |view| (view.epoch, view.log.next()));
-        let on_gap = self
-            .sessions
-            .get(slot)
-            .and_then(|session| session.subs.get(&sub))
-            .map_or(OnGap::Continue, |entry| entry.on_gap);
-        let (next, reason) = match on_gap {
+        let (next, reason) = match self.on_gap(slot, sub) {
             OnGap::Continue => (first, GAP_RETENTION),
             OnGap::Newest => (newest, GAP_JUMPED),
             OnGap::End => {

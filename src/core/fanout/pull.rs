@@ -302,12 +302,7 @@ impl Dispatcher {
         let (name, epoch) = (view.name.clone(), view.epoch);
         let (first, newest) = (view.ring.first(), view.ring.next());
         let from = self.reported(id).unwrap_or(next).min(next);
-        let on_gap = self
-            .sessions
-            .get(slot)
-            .and_then(|session| session.subs.get(&sub))
-            .map_or(OnGap::Continue, |entry| entry.on_gap);
-        let (to, reason) = match on_gap {
+        let (to, reason) = match self.on_gap(slot, sub) {
             OnGap::Continue => (first, GAP_RETENTION),
             OnGap::Newest => (newest, GAP_JUMPED),
             OnGap::End => {
@@ -328,6 +323,13 @@ impl Dispatcher {
         self.send_gap(sub, Some(name), epoch, (next, to), reason, pull);
         self.advance(id, to, true);
         Turn::More
+    }
+
+    pub(super) fn on_gap(&self, slot: usize, sub: u32) -> OnGap {
+        self.sessions
+            .get(slot)
+            .and_then(|session| session.subs.get(&sub))
+            .map_or(OnGap::Continue, |entry| entry.on_gap)
     }
 
     pub(super) fn send_gap(

@@ -7,8 +7,10 @@ use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
 
 use super::{CursorId, Dispatcher, Target};
 
-/// How often heartbeats and progress are looked at.
+/// How often progress is reported, and heartbeats are looked at at the least.
 const TICK_MS: u64 = 1000;
+/// Looks at the heartbeats within one heartbeat.
+const TICKS_PER_HEARTBEAT: u64 = 4;
 /// Silence, in heartbeats, after which a connection is given up.
 const HEARTBEATS_MISSED_MAX: u64 = 3;
 
@@ -29,7 +31,8 @@ impl Dispatcher {
             }
         }
         if self.now_ms >= self.next_tick_ms {
-            self.next_tick_ms = self.now_ms + TICK_MS;
+            let step_ms = (self.limits.heartbeat_ms / TICKS_PER_HEARTBEAT).clamp(1, TICK_MS);
+            self.next_tick_ms = self.now_ms + step_ms;
             self.tick();
         }
     }
@@ -62,7 +65,10 @@ impl Dispatcher {
             }
             self.mark_ready(slot);
         }
-        self.report_progress();
+        if self.now_ms >= self.next_progress_ms {
+            self.next_progress_ms = self.now_ms + TICK_MS;
+            self.report_progress();
+        }
     }
 
     /// Subscriptions that scan without finding much hear how far they have come.

@@ -81,9 +81,9 @@ fn a_bad_count_is_refused_with_its_place() {
 #[test]
 fn a_row_of_another_length_is_refused_with_its_place() {
     let short = refused("a,b\nAda,Bo\nAda\n");
-    assert!(short.starts_with("b.csv: line 3, column 2: the row has 1 columns"), "{short}");
+    assert!(short.starts_with("b.csv: line 3, column 2: the row has 1 fields"), "{short}");
     let long = refused("a,b\nAda,Bo,Cy\n");
-    assert!(long.starts_with("b.csv: line 2, column 3: the row has 3 columns"), "{long}");
+    assert!(long.starts_with("b.csv: line 2, column 3: the row has 3 fields"), "{long}");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_quote_left_open_does_not_swallow_ballots() {
 fn a_column_that_is_not_there_is_named_beside_those_that_are() {
     let columns = Columns { ranks: Some(vec!["third".to_owned()]), count: None };
     let error = parsed("a,b\nAda,Bo\n", &columns).unwrap_err();
-    assert!(error.contains("no column is named 'third'; there are: a, b"), "{error}");
+    assert!(error.contains("no column is named 'third'; there are: 'a', 'b'"), "{error}");
 }
 
 #[test]

@@ -105,8 +105,14 @@ pub(super) async fn serve(core: Rc<Core>, incoming: Incoming) {
         end = read_all(&core, &connection, &quic, requests) => end,
         refusal = connection.ended() => Some(refusal),
     };
-    core.close(id);
+    // The session is over; the connection counts until its last words are on their way, so that a
+    // server that stops waits for them.
+    core.dispatcher.borrow_mut().close(id);
+    core.changed();
     end(&core, &connection, &quic, refusal).await;
+    // Lets the connection's driver send the close.
+    tokio::task::yield_now().await;
+    core.close(id);
 }
 
 /// Says why the server ends the connection, if it does, and closes it.

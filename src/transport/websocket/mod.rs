@@ -72,7 +72,10 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes) {
         end = read(&core, &connection, &mut messages, rest) => end,
         refusal = connection.ended() => End::Refused(refusal),
     };
-    core.close(id);
+    // The session is over; the connection counts until its last words are written, so that a server
+    // that stops waits for them.
+    core.dispatcher.borrow_mut().close(id);
+    core.changed();
     if let connection::Outlet::Web(outlet) = &mut *connection.outlet.borrow_mut() {
         outlet.say(&end);
     }
@@ -81,6 +84,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes) {
         connection::Outlet::Quic(_) => std::task::Poll::Ready(Ok(())),
     });
     drop(tokio::time::timeout(CLOSE_TIMEOUT, written).await);
+    core.close(id);
 }
 
 /// How a connection ends.

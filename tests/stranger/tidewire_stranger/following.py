@@ -37,6 +37,8 @@ class Continuity:
 
     def follow(self, frame: Deliver | Gap | Progress) -> None:
         if frame.topic is None:
+            if isinstance(frame, Gap):  # of a shard: which topics it concerns is not known
+                self.ends.clear()
             return
         place = (frame.topic, frame.epoch)
         if isinstance(frame, Progress):
