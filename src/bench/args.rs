@@ -19,8 +19,16 @@ pub struct BenchArgs {
 #[derive(Subcommand, Clone, Debug)]
 pub(crate) enum Workload {
     /// Publish to one topic and deliver to many subscribers
+    ///
+    /// Without --rate publishers keep at most --window records between themselves and the slowest
+    /// subscriber: nothing is lost to retention, and the latency is that of a full window. With
+    /// --rate they follow a schedule that waits for nothing, and the latency counts from the moment
+    /// a record was to be sent, so that a stall counts in full.
     Fanout(FanoutArgs),
     /// Vote in one tally that many watchers follow
+    ///
+    /// Each vote is of a new voter. The latency counts from sending a vote until the last watcher
+    /// holds a value that contains it, and until each watcher does.
     Tally(TallyArgs),
 }
 
@@ -34,12 +42,7 @@ impl Workload {
     }
 }
 
-/// Deliveries per second from one topic to many subscribers, and their latency.
-///
-/// Without --rate publishers keep at most --window records between themselves and the slowest
-/// subscriber: nothing is lost to retention, and the latency is that of a full window. With --rate
-/// they follow a schedule that waits for nothing, and the latency counts from the moment a record
-/// was to be sent, so that a stall counts in full.
+/// Options of the fan-out workload.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct FanoutArgs {
     /// Subscribers of the topic
@@ -75,7 +78,7 @@ pub(crate) struct FanoutArgs {
     pub(crate) run: RunArgs,
 }
 
-/// Votes per second in one tally, and how long a vote takes to the last watcher.
+/// Options of the tally workload.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TallyArgs {
     /// Connections that vote

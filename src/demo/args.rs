@@ -10,11 +10,18 @@ use clap::Args;
 use super::election::Election;
 use super::profile::{self, Columns, ProfileError};
 
-/// Replay an election through a server of its own and watch the count live.
-///
-/// Without --ballots it is the election for the mayor of Minneapolis in 2013: 80,101 ballots with
-/// three ranks. Each ballot is cast as one vote, in a shuffled order that is the same in each run.
+const ABOUT: &str = "\
+Without --ballots it is the election for the mayor of Minneapolis in 2013: 80,101 ballots with three
+ranks. Each ballot is cast as one vote, in a shuffled order that is the same in each run, while the
+watchers follow the count. At the end the server's count and every watcher's are compared with what
+was sent; a difference is exit code 1.
+
+The latency is the time from sending a vote to a watcher's holding a value that contains it, over
+every pair of a vote and a watcher (votes that are answered too fast for that are sampled).";
+
+/// Options of `tidewire demo`.
 #[derive(Args, Clone, Debug)]
+#[command(after_long_help = ABOUT)]
 pub struct DemoArgs {
     /// Votes per second, or `max` for as fast as the server takes them.
     #[arg(long, value_name = "N|max", default_value = "2000")]

@@ -220,7 +220,9 @@ fn find(header: &[String], name: &str) -> Result<usize, String> {
     match (found.next(), found.next()) {
         (Some((index, _)), None) => Ok(index),
         (Some(_), Some(_)) => Err(format!("two columns are named '{name}': rename one")),
-        (None, _) => Err(format!("no column is named '{name}'; there are: {}", header.join(", "))),
+        (None, _) => {
+            Err(format!("no column is named '{name}'; there are: '{}'", header.join("', '")))
+        }
     }
 }
 
