@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use tidewire_protocol::frame::{DeliverHeader, Position};
 
-use super::pull::{GAP_RETENTION, Pull};
+use super::pull::Pull;
 use super::selection::{Selection, SelectionKey};
 use super::session::Mode;
 use super::{CursorId, Dispatcher, Target, Turn};
@@ -84,10 +84,10 @@ impl Dispatcher {
             return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
         }
         if start < first {
-            self.send_gap(sub, None, epoch, (start, first), GAP_RETENTION, pull);
+            return self.pattern_gap(id, slot, sub, start, first, pull);
         }
         let mut by_topic: BTreeMap<TopicId, Vec<Arc<Batch>>> = BTreeMap::new();
-        let (mut end, mut bytes) = (start.max(first), 0);
+        let (mut end, mut bytes) = (start, 0);
         while let Some(Slot::Live(batch)) = self.next_slot(shard, &mut end, next) {
             let matching = self.matching(shard, &batch.topic, batch.topic_id);
             if matching.binary_search(&pattern).is_err() {

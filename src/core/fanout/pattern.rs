@@ -286,7 +286,7 @@ impl Dispatcher {
     }
 
     /// The position has fallen off the commit log. Which topics it would have met is unknown.
-    fn pattern_gap(
+    pub(super) fn pattern_gap(
         &mut self,
         id: CursorId,
         slot: usize,

@@ -249,12 +249,18 @@ impl Dispatcher {
         if !view.ready && !snapshot {
             return;
         }
+        if let CellValue::Refused(refusal) = &value {
+            return self.refuse_watchers(index, refusal);
+        }
         view.encoded = None;
         view.epoch = epoch;
         view.version = version;
         match value {
-            CellValue::Refused(refusal) => return self.refuse_watchers(index, &refusal),
-            CellValue::Absent => view.value = ViewValue::Absent,
+            CellValue::Refused(_) => {}
+            CellValue::Absent => {
+                view.value = ViewValue::Absent;
+                view.info = None;
+            }
             CellValue::Whole { value, info } => {
                 view.value = ViewValue::Whole(value);
                 if info.is_some() {
@@ -279,9 +285,11 @@ impl Dispatcher {
     fn refuse_watchers(&mut self, index: usize, refusal: &Refusal) {
         let Some(view) = self.cells.get_mut(index) else { return };
         for cursor in view.followers.clone() {
-            let Some((slot, sub)) = self.cursors.get(cursor).map(|c| (c.session, c.sub)) else {
-                continue;
-            };
+            let waiting = self.cursors.get(cursor).and_then(|cursor| match &cursor.target {
+                Target::Watch(target) if !target.started => Some((cursor.session, cursor.sub)),
+                Target::Watch(_) | Target::Topic(_) | Target::Pattern(_) => None,
+            });
+            let Some((slot, sub)) = waiting else { continue };
             if let Some(session) = self.sessions.get_mut(slot)
                 && let Some(origin) = session.subs.get(&sub).map(|sub| sub.origin)
             {
@@ -354,9 +362,14 @@ impl Dispatcher {
             encoded: None,
         });
         self.cell_names.insert((kind, name.clone()), index);
+        self.ask_for_cell(kind, name);
+        index
+    }
+
+    /// Asks the shard for a cell's state, and for its changes from then on.
+    pub(super) fn ask_for_cell(&mut self, kind: CellKind, name: &Name) {
         let interest = Interest::Cell(kind, name.clone());
         self.outgoing.push_back((shard_of(name), Command::Follow(self.id, interest)));
-        index
     }
 
     /// Takes a cursor out of its view's followers; the last one ends the interest.

@@ -33,7 +33,7 @@ pub(super) struct WatchCursor {
     /// What the client said it holds: epoch and version.
     held: Option<(u64, u64)>,
     key: Option<String>,
-    started: bool,
+    pub(super) started: bool,
 }
 
 /// Changes as they were last encoded, for the next watcher that needs the same.
@@ -71,16 +71,10 @@ impl Dispatcher {
             }
         };
         let view = self.cell_view(kind, name);
-        // Somebody here still watches a tally that has been deleted.
-        if kind == CellKind::Tally
-            && self
-                .cells
-                .get(view)
-                .is_some_and(|view| view.ready && matches!(view.value, ViewValue::Absent))
-        {
-            let message = format!("there is no tally '{name}': create it with its options first");
-            return Err(Refusal::new(ErrorCode::NotFound, message));
-        }
+        // Somebody here watches a tally that has been deleted, and perhaps made again since with
+        // other rules: only the shard knows.
+        let outdated = kind == CellKind::Tally
+            && self.cells.get(view).is_some_and(|view| view.ready && view.info.is_none());
         let at = self.cells.get(view).map_or(0, |view| view.followers.len());
         let target = WatchCursor {
             view,
@@ -109,8 +103,12 @@ impl Dispatcher {
             session.subs.insert(sub, entry);
             self.subscriptions += 1;
         }
-        self.start_watch(id);
-        self.wake(id);
+        if outdated {
+            self.ask_for_cell(kind, name);
+        } else {
+            self.start_watch(id);
+            self.wake(id);
+        }
         Ok(())
     }
 
@@ -164,6 +162,9 @@ impl Dispatcher {
         let Some(view) = self.cells.get_mut(target.view).filter(|view| view.ready) else {
             return Turn::Done;
         };
+        if !target.started {
+            return Turn::Done;
+        }
         let version = view.version;
         let quiet = target.sent == Some(version);
         if quiet && target.reliable == Some(version) {
