@@ -10,8 +10,10 @@
 //! [`Dispatcher::request`], and what has to be told to shards goes out through
 //! [`Dispatcher::outgoing`].
 
+mod events;
 mod latest;
 mod pattern;
+mod pattern_start;
 mod pull;
 mod reply;
 mod request;

@@ -8,39 +8,29 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use tidewire_protocol::frame::{CellKind, CounterOp, PresenceOp, TallyOp};
+use tidewire_protocol::frame::{CellKind, CounterOp};
 use tidewire_protocol::options::CounterOptions;
-use tidewire_protocol::tally::{Choice, TallyInfo, TallyReply, TallyRules};
+use tidewire_protocol::tally::TallyInfo;
 use tidewire_protocol::{ErrorCode, Name, Refusal, wire};
 
 use super::message::{CellValue, DispatcherId, Event, KeyedEntry, Reply, SessionId, Value};
+use super::presence::Presence;
 use super::{Dispatchers, Shard, Timer, refuse, tell};
-use crate::cell::{Change, Counter, Keyed, Tally, VoterId};
+use crate::cell::{Change, Counter, Keyed, Tally};
 use crate::{HashMap, hash_map};
-
-/// Tombstones that a presence set keeps for watchers that lag a little.
-const PRESENCE_TOMBSTONES_MAX: usize = 1024;
 
 /// All cells of a shard but the maps, which belong to their topics.
 #[derive(Debug)]
 pub(super) struct Cells {
-    counters: HashMap<Name, Counter>,
-    tallies: HashMap<Name, Tally>,
-    presence: HashMap<Name, Presence>,
-    followers: HashMap<(CellKind, Name), Dispatchers>,
+    pub(super) counters: HashMap<Name, Counter>,
+    pub(super) tallies: HashMap<Name, Tally>,
+    pub(super) presence: HashMap<Name, Presence>,
+    pub(super) followers: HashMap<(CellKind, Name), Dispatchers>,
     /// Cells that have changed in this round.
-    changed: BTreeSet<(CellKind, Name)>,
+    pub(super) changed: BTreeSet<(CellKind, Name)>,
     /// Who is present where, so that the end of a connection finds it.
-    sessions: BTreeMap<SessionId, BTreeSet<(Name, String)>>,
-    version: u64,
-}
-
-/// Who is there: members, each held by one or more connections.
-#[derive(Debug)]
-struct Presence {
-    members: Keyed,
-    holders: BTreeMap<String, BTreeSet<SessionId>>,
-    told: u64,
+    pub(super) sessions: BTreeMap<SessionId, BTreeSet<(Name, String)>>,
+    pub(super) version: u64,
 }
 
 impl Cells {
@@ -124,167 +114,6 @@ impl Shard {
             self.cells.counters.remove(name);
             self.cells.next_version();
             self.cells.mark(CellKind::Counter, name);
-        }
-    }
-
-    pub(super) fn vote(
-        &mut self,
-        name: &Name,
-        voter: VoterId,
-        choices: &[Choice],
-        revision: Option<u64>,
-    ) -> Result<Reply, Refusal> {
-        let version = self.cells.next_version();
-        let now_ms = self.now_ms;
-        let tally = self.cells.tallies.get_mut(name).ok_or_else(|| no_tally(name))?;
-        let voted = tally
-            .vote(voter, choices, revision, version, now_ms)
-            .map_err(|refusal| about("tally", name, refusal))?;
-        if voted.version == version {
-            self.cells.mark(CellKind::Tally, name);
-        }
-        Ok(Reply::Voted { epoch: self.config.epoch, voted })
-    }
-
-    pub(super) fn change_tally(
-        &mut self,
-        name: &Name,
-        op: TallyOp,
-        rules: Option<Box<TallyRules>>,
-    ) -> Result<Reply, Refusal> {
-        let now_ms = self.now_ms;
-        let version = self.cells.next_version();
-        let created = match op {
-            TallyOp::Create => self.create_tally(name, rules, version)?,
-            TallyOp::Open | TallyOp::Close => {
-                let tally = self.cells.tallies.get_mut(name).ok_or_else(|| no_tally(name))?;
-                let changed = if op == TallyOp::Open {
-                    tally.open(version, now_ms)
-                } else {
-                    tally.close(version, now_ms)
-                };
-                if changed {
-                    self.cells.mark(CellKind::Tally, name);
-                }
-                false
-            }
-            TallyOp::Delete => {
-                let tally = self.cells.tallies.remove(name).ok_or_else(|| no_tally(name))?;
-                self.cells.mark(CellKind::Tally, name);
-                let state = tally.state(now_ms);
-                return Ok(Reply::Tally(TallyReply { created: false, state, version }));
-            }
-        };
-        let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
-        let reply = TallyReply { created, state: tally.state(now_ms), version: tally.version() };
-        let next_ms = tally.next_transition_ms(now_ms);
-        self.schedule(next_ms, Timer::Tally(name.clone()));
-        Ok(Reply::Tally(reply))
-    }
-
-    fn create_tally(
-        &mut self,
-        name: &Name,
-        rules: Option<Box<TallyRules>>,
-        version: u64,
-    ) -> Result<bool, Refusal> {
-        let Some(rules) = rules else {
-            let message = format!("tally '{name}' is not created: 'rules' are missing");
-            return Err(refuse(ErrorCode::InvalidArgument, message));
-        };
-        if let Some(tally) = self.cells.tallies.get(name) {
-            if *tally.rules() == *rules {
-                return Ok(false);
-            }
-            return Err(refuse(
-                ErrorCode::AlreadyExists,
-                format!("tally '{name}' exists with other rules: delete it or use another name"),
-            ));
-        }
-        self.check_room("tally", name)?;
-        let tally = Tally::new(*rules, self.config.limits.voters_max, self.config.seed, version)
-            .map_err(|refusal| about("tally", name, refusal))?;
-        self.cells.tallies.insert(name.clone(), tally);
-        self.cells.mark(CellKind::Tally, name);
-        Ok(true)
-    }
-
-    /// A scheduled opening or closing has come: watchers are to see it.
-    pub(super) fn transit_tally(&mut self, name: &Name) {
-        let (now_ms, version) = (self.now_ms, self.cells.next_version());
-        let Some(tally) = self.cells.tallies.get_mut(name) else { return };
-        tally.touch(version);
-        let next_ms = tally.next_transition_ms(now_ms);
-        self.cells.mark(CellKind::Tally, name);
-        self.schedule(next_ms, Timer::Tally(name.clone()));
-    }
-
-    pub(super) fn change_presence(
-        &mut self,
-        session: SessionId,
-        name: &Name,
-        op: PresenceOp,
-        member: &str,
-        data: Bytes,
-    ) -> Result<Reply, Refusal> {
-        match op {
-            PresenceOp::Join => self.join(session, name, member, data)?,
-            PresenceOp::Leave => self.leave(session, name, member),
-        }
-        Ok(Reply::Done)
-    }
-
-    fn join(
-        &mut self,
-        session: SessionId,
-        name: &Name,
-        member: &str,
-        data: Bytes,
-    ) -> Result<(), Refusal> {
-        let members_max = self.config.limits.members_max;
-        let created = !self.cells.presence.contains_key(name);
-        if created {
-            self.check_room("presence set", name)?;
-        }
-        let version = self.cells.next_version();
-        let set = self.cells.presence.entry(name.clone()).or_insert_with(|| Presence {
-            members: Keyed::new(members_max, PRESENCE_TOMBSTONES_MAX),
-            holders: BTreeMap::new(),
-            told: version - 1,
-        });
-        let unchanged = set.members.get(member).is_some_and(|entry| *entry.value == data);
-        if !unchanged {
-            set.members
-                .set(member, data, None, version)
-                .map_err(|refusal| about("presence set", name, refusal))?;
-            self.cells.changed.insert((CellKind::Presence, name.clone()));
-        }
-        set.holders.entry(member.into()).or_default().insert(session);
-        self.cells.sessions.entry(session).or_default().insert((name.clone(), member.into()));
-        Ok(())
-    }
-
-    fn leave(&mut self, session: SessionId, name: &Name, member: &str) {
-        if let Some(joined) = self.cells.sessions.get_mut(&session) {
-            joined.remove(&(name.clone(), member.into()));
-            if joined.is_empty() {
-                self.cells.sessions.remove(&session);
-            }
-        }
-        let version = self.cells.next_version();
-        let Some(set) = self.cells.presence.get_mut(name) else { return };
-        let Some(holders) = set.holders.get_mut(member) else { return };
-        holders.remove(&session);
-        if holders.is_empty() {
-            set.holders.remove(member);
-            set.members.remove(member, version);
-            self.cells.mark(CellKind::Presence, name);
-        }
-    }
-
-    pub(super) fn session_ended(&mut self, session: SessionId) {
-        for (name, member) in self.cells.sessions.remove(&session).unwrap_or_default() {
-            self.leave(session, &name, &member);
         }
     }
 
@@ -421,21 +250,10 @@ impl Shard {
         topic.map_told = changes.0;
         changes
     }
-
-    fn presence_changes(&mut self, name: &Name) -> (u64, CellValue) {
-        let Some(set) = self.cells.presence.get_mut(name) else { return (0, CellValue::Absent) };
-        let version = set.members.version();
-        let changes = entries(&set.members, Some(set.told));
-        set.told = version;
-        if set.members.is_empty() {
-            self.cells.presence.remove(name);
-        }
-        (version, changes)
-    }
 }
 
 /// The entries that have changed since a version, or all that exist.
-fn entries(keyed: &Keyed, since: Option<u64>) -> CellValue {
+pub(super) fn entries(keyed: &Keyed, since: Option<u64>) -> CellValue {
     let changes = keyed.changes_since(since);
     CellValue::Entries { full: changes.is_full(), entries: changes.map(copied).collect() }
 }
@@ -464,12 +282,12 @@ fn encode<T: serde::Serialize>(value: &T) -> Bytes {
     out.into()
 }
 
-fn no_tally(name: &Name) -> Refusal {
+pub(super) fn no_tally(name: &Name) -> Refusal {
     let message = format!("there is no tally '{name}': create it with its options first");
     refuse(ErrorCode::NotFound, message)
 }
 
 /// Puts the cell's name before a refusal.
-fn about(what: &str, name: &Name, refusal: Refusal) -> Refusal {
+pub(super) fn about(what: &str, name: &Name, refusal: Refusal) -> Refusal {
     Refusal { message: format!("{what} '{name}': {}", refusal.message), ..refusal }
 }

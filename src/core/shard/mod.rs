@@ -7,6 +7,10 @@
 mod cells;
 mod interest;
 mod message;
+mod open_batch;
+mod polls;
+mod presence;
+mod retention;
 mod topics;
 
 pub use interest::Dispatchers;

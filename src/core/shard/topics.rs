@@ -4,13 +4,14 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tidewire_protocol::frame::{AckLevel, CellKind};
 use tidewire_protocol::options::TopicInfo;
 use tidewire_protocol::record::Records;
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use super::message::{DispatcherId, Event, Origin, Reply};
+use super::open_batch::OpenBatch;
 use super::{Dispatchers, Shard, Timer, refuse, tell};
 use crate::cell::Keyed;
 use crate::topic::{Batch, CommitLog, Policy, Ring, Slot, TopicId};
@@ -22,58 +23,26 @@ const MAP_TOMBSTONES_MAX: usize = 1024;
 /// All topics of a shard, and the order in which their batches were committed.
 #[derive(Debug)]
 pub(super) struct Topics {
-    by_id: slab::Slab<Topic>,
+    pub(super) by_id: slab::Slab<Topic>,
     ids: HashMap<Name, TopicId>,
-    log: CommitLog,
+    pub(super) log: CommitLog,
     /// Topics that have an open batch in this round.
     open: Vec<TopicId>,
-    bytes: u64,
-    batches: usize,
+    pub(super) bytes: u64,
+    pub(super) batches: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct Topic {
-    name: Name,
-    policy: Policy,
-    ring: Ring,
-    open: OpenBatch,
-    followers: Dispatchers,
-    map: Option<Keyed>,
+    pub(super) name: Name,
+    pub(super) policy: Policy,
+    pub(super) ring: Ring,
+    pub(super) open: OpenBatch,
+    pub(super) followers: Dispatchers,
+    pub(super) map: Option<Keyed>,
     pub(super) map_followers: Dispatchers,
     /// Version up to which the followers of the map have been told.
     pub(super) map_told: u64,
-}
-
-/// Publishes of this round that will be one batch.
-#[derive(Debug, Default)]
-struct OpenBatch {
-    /// The first publish, shared; further ones move it to `joined`.
-    first: Option<Bytes>,
-    joined: BytesMut,
-    count: u64,
-}
-
-impl OpenBatch {
-    fn len(&self) -> usize {
-        self.first.as_ref().map_or(self.joined.len(), Bytes::len)
-    }
-
-    fn push(&mut self, body: &Bytes, count: u64) {
-        if self.count == 0 {
-            self.first = Some(body.clone());
-        } else {
-            if let Some(first) = self.first.take() {
-                self.joined.extend_from_slice(&first);
-            }
-            self.joined.extend_from_slice(body);
-        }
-        self.count += count;
-    }
-
-    fn take(&mut self) -> (Bytes, u64) {
-        let body = self.first.take().unwrap_or_else(|| self.joined.split().freeze());
-        (body, core::mem::take(&mut self.count))
-    }
 }
 
 impl Topics {
@@ -110,7 +79,7 @@ impl Topics {
     }
 
     /// Takes one batch out of a topic's ring and the commit log; returns its sequence.
-    fn evict(
+    pub(super) fn evict(
         &mut self,
         id: TopicId,
         must: impl FnOnce(&mut Ring) -> Option<Arc<Batch>>,
@@ -310,59 +279,6 @@ impl Shard {
             Event::Appended { batch: Arc::clone(&batch), first: topic.ring.first(), evicted };
         tell(&mut self.round.events, to, &event);
         self.round.batches.push(batch);
-    }
-
-    /// Removes what the topic's policy does not keep; returns the sequences.
-    fn evict_by_policy(&mut self, id: TopicId) -> Vec<u64> {
-        let Some(policy) = self.topics.by_id.get(id as usize).map(|topic| topic.policy.clone())
-        else {
-            return Vec::new();
-        };
-        let now_ms = self.now_ms;
-        core::iter::from_fn(|| self.topics.evict(id, |ring| ring.evict(&policy, now_ms))).collect()
-    }
-
-    pub(super) fn expire_batches(&mut self, id: TopicId) {
-        let evicted = self.evict_by_policy(id);
-        let Some(topic) = self.topics.by_id.get(id as usize) else { return };
-        let next_ms = topic.ring.next_expiry_ms(&topic.policy);
-        self.tell_trimmed(id, evicted);
-        self.schedule(next_ms, Timer::Retention(id));
-    }
-
-    /// Removes the oldest batches of the whole shard while it holds more than it may.
-    fn enforce_shard_limits(&mut self) {
-        let limits = &self.config.limits;
-        let (batches_max, bytes_max) = (limits.batches_max, limits.bytes_max);
-        while self.topics.log.len() > batches_max || self.topics.bytes > bytes_max {
-            let Some(id) = self.topics.log.oldest().map(|batch| batch.topic_id) else { return };
-            let Some(sequence) = self.topics.evict(id, Ring::pop) else { return };
-            self.tell_trimmed(id, Vec::from([sequence]));
-        }
-    }
-
-    fn tell_trimmed(&mut self, id: TopicId, evicted: Vec<u64>) {
-        let Some(topic) = self.topics.by_id.get(id as usize) else { return };
-        if evicted.is_empty() {
-            return;
-        }
-        let to = topic.followers.union(self.log_followers);
-        let (shard, first) = (self.config.shard, topic.ring.first());
-        let event = Event::Trimmed { shard, topic_id: id, first, evicted };
-        tell(&mut self.round.events, to, &event);
-    }
-
-    pub(super) fn expire_map_entries(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.by_id.get_mut(id as usize) else { return };
-        let Some(map) = &mut topic.map else { return };
-        while let Some(key) = map.expired(self.now_ms) {
-            map.remove(&key, self.cells.next_version());
-        }
-        if map.version() > topic.map_told {
-            self.cells.mark(CellKind::Map, &topic.name);
-        }
-        let next_ms = map.next_expiry_ms();
-        self.schedule(next_ms, Timer::MapEntry(id));
     }
 
     pub(super) fn follow_topic(&mut self, dispatcher: DispatcherId, name: &Name) -> Event {

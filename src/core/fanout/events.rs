@@ -1,0 +1,232 @@
+//! Events of shards, which keep a dispatcher's copies equal to them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use tidewire_protocol::frame::CellKind;
+use tidewire_protocol::{Name, Refusal};
+
+use super::view::{TOMBSTONES_MAX, ViewValue};
+use super::{CursorId, Dispatcher, Target};
+use crate::cell::Keyed;
+use crate::shard::{CellValue, Event, KeyedEntry};
+use crate::topic::{Batch, CommitLog, Ring, TopicId};
+
+impl Dispatcher {
+    /// Takes in what a shard says. Events of one shard must come in the order of its rounds.
+    pub fn apply(&mut self, event: Event, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        match event {
+            Event::Reply { session, stream, req, reply } => {
+                self.answer(session, stream, req, reply);
+            }
+            Event::TopicSnapshot { name, topic_id, epoch, next, batches } => {
+                self.topic_snapshot(&name, topic_id, epoch, next, batches);
+            }
+            Event::Appended { batch, first, evicted } => self.appended(&batch, first, &evicted),
+            Event::Trimmed { shard, topic_id, first, evicted } => {
+                self.trimmed(shard, topic_id, first, &evicted);
+            }
+            Event::LogSnapshot { shard, epoch, base, slots } => {
+                self.log_snapshot(shard, epoch, CommitLog::of(base, slots));
+                self.start_waiting_patterns();
+            }
+            Event::Cell { kind, name, version, epoch, value, snapshot } => {
+                self.cell_event(kind, &name, version, epoch, value, snapshot);
+            }
+        }
+    }
+
+    pub(super) fn topic_snapshot(
+        &mut self,
+        name: &Name,
+        topic_id: TopicId,
+        epoch: u64,
+        next: u64,
+        batches: Vec<Arc<Batch>>,
+    ) {
+        if let Some(due) = self.snapshots_due.get_mut(name) {
+            *due -= 1;
+            if *due == 0 {
+                self.snapshots_due.remove(name);
+            }
+        }
+        let Some(index) = self.topic_names.get(name).copied() else { return };
+        let Some(view) = self.topics.get_mut(index) else { return };
+        let base = batches.first().map_or(next, |batch| batch.base);
+        view.ring = Ring::starting_at(base);
+        for batch in batches {
+            let appended = view.ring.append(batch);
+            debug_assert!(appended, "a snapshot has no holes");
+        }
+        view.id = topic_id;
+        view.epoch = epoch;
+        view.ready = true;
+        view.answered += 1;
+        self.topic_ids.insert((view.shard, topic_id), index);
+        for cursor in view.followers.clone() {
+            self.start_cursor(cursor);
+            // It may not be the first snapshot: interest that ended and began again while one was
+            // under way makes two, and only the last one holds what came in between.
+            self.wake(cursor);
+        }
+    }
+
+    pub(super) fn log_snapshot(&mut self, shard: u16, epoch: u64, log: CommitLog) {
+        let Some(view) = self.shards.get_mut(usize::from(shard)) else { return };
+        let known_to = view.log.next();
+        view.epoch = epoch;
+        view.log = log;
+        view.ready = true;
+        // As with topics it may be the second one: whoever had caught up goes on from there.
+        let followers: Vec<CursorId> = view.by_pattern.values().flatten().copied().collect();
+        for id in followers {
+            if let Some(Target::Pattern(cursor)) = self.cursors.get_mut(id).map(|c| &mut c.target)
+                && cursor.started
+            {
+                cursor.position.get_or_insert(known_to);
+                self.wake(id);
+            }
+        }
+    }
+
+    pub(super) fn appended(&mut self, batch: &Arc<Batch>, first: u64, evicted: &[u64]) {
+        let key = (batch.shard, batch.topic_id);
+        if let Some(index) = self.topic_ids.get(&key).copied()
+            && let Some(view) = self.topics.get_mut(index)
+            && view.ring.append(Arc::clone(batch))
+        {
+            view.ring.trim(first);
+            let followers = core::mem::take(&mut view.followers);
+            for cursor in &followers {
+                self.wake(*cursor);
+            }
+            if let Some(view) = self.topics.get_mut(index) {
+                view.followers = followers;
+            }
+        }
+        self.appended_to_log(batch, evicted);
+    }
+
+    pub(super) fn appended_to_log(&mut self, batch: &Arc<Batch>, evicted: &[u64]) {
+        let Some(view) = self.shards.get_mut(usize::from(batch.shard)) else { return };
+        if !view.ready || !view.log.append(Arc::clone(batch)) {
+            return;
+        }
+        for sequence in evicted {
+            view.log.remove(*sequence);
+        }
+        let matching = self.matching(batch.shard, &batch.topic, batch.topic_id);
+        for pattern in matching.iter() {
+            let followers = self
+                .shards
+                .get(usize::from(batch.shard))
+                .and_then(|view| view.by_pattern.get(pattern))
+                .cloned()
+                .unwrap_or_default();
+            for id in followers {
+                if let Some(Target::Pattern(cursor)) =
+                    self.cursors.get_mut(id).map(|cursor| &mut cursor.target)
+                {
+                    if !cursor.started {
+                        continue;
+                    }
+                    // Whoever had caught up has seen everything that matches before this batch.
+                    cursor.position.get_or_insert(batch.sequence);
+                }
+                self.wake(id);
+            }
+        }
+    }
+
+    pub(super) fn trimmed(&mut self, shard: u16, topic_id: TopicId, first: u64, evicted: &[u64]) {
+        if let Some(view) =
+            self.topic_ids.get(&(shard, topic_id)).and_then(|index| self.topics.get_mut(*index))
+        {
+            view.ring.trim(first);
+        }
+        if let Some(view) = self.shards.get_mut(usize::from(shard)).filter(|view| view.ready) {
+            for sequence in evicted {
+                view.log.remove(*sequence);
+            }
+        }
+    }
+
+    pub(super) fn cell_event(
+        &mut self,
+        kind: CellKind,
+        name: &Name,
+        version: u64,
+        epoch: u64,
+        value: CellValue,
+        snapshot: bool,
+    ) {
+        let Some(index) = self.cell_names.get(&(kind, name.clone())).copied() else { return };
+        let Some(view) = self.cells.get_mut(index) else { return };
+        if !view.ready && !snapshot {
+            return;
+        }
+        if let CellValue::Refused(refusal) = &value {
+            return self.refuse_watchers(index, refusal);
+        }
+        view.encoded = None;
+        view.epoch = epoch;
+        view.version = version;
+        match value {
+            CellValue::Refused(_) => {}
+            CellValue::Absent => {
+                view.value = ViewValue::Absent;
+                view.info = None;
+            }
+            CellValue::Whole { value, info } => {
+                view.value = ViewValue::Whole(value);
+                if info.is_some() {
+                    view.info = info;
+                }
+            }
+            CellValue::Entries { full, entries } => merge(&mut view.value, entries, version, full),
+        }
+        view.ready = true;
+        let followers = core::mem::take(&mut view.followers);
+        for cursor in &followers {
+            if snapshot {
+                self.start_watch(*cursor);
+            }
+            self.wake(*cursor);
+        }
+        if let Some(view) = self.cells.get_mut(index) {
+            view.followers = followers;
+        }
+    }
+
+    pub(super) fn refuse_watchers(&mut self, index: usize, refusal: &Refusal) {
+        let Some(view) = self.cells.get_mut(index) else { return };
+        for cursor in view.followers.clone() {
+            let waiting = self.cursors.get(cursor).and_then(|cursor| match &cursor.target {
+                Target::Watch(target) if !target.started => Some((cursor.session, cursor.sub)),
+                Target::Watch(_) | Target::Topic(_) | Target::Pattern(_) => None,
+            });
+            let Some((slot, sub)) = waiting else { continue };
+            if let Some(session) = self.sessions.get_mut(slot)
+                && let Some(origin) = session.subs.get(&sub).map(|sub| sub.origin)
+            {
+                self.stats.refusals += 1;
+                session.refuse(origin, refusal.clone());
+            }
+            self.end_sub(slot, sub);
+            self.mark_ready(slot);
+        }
+    }
+}
+
+/// Brings a copy of a map or presence set up to date.
+fn merge(value: &mut ViewValue, entries: Vec<KeyedEntry>, version: u64, full: bool) {
+    if full || !matches!(value, ViewValue::Keyed(_)) {
+        *value = ViewValue::Keyed(Keyed::replica(TOMBSTONES_MAX, version));
+    }
+    let ViewValue::Keyed(keyed) = value else { return };
+    for entry in entries {
+        keyed.apply(&entry.key, entry.version, entry.value);
+    }
+    keyed.advance(version);
+}

@@ -1,0 +1,106 @@
+//! Presence sets of a shard: who joins, who leaves, whose connection ends.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+
+use bytes::Bytes;
+use tidewire_protocol::frame::{CellKind, PresenceOp};
+use tidewire_protocol::{Name, Refusal};
+
+use super::Shard;
+use super::cells::{about, entries};
+use super::message::{CellValue, Reply, SessionId};
+use crate::cell::Keyed;
+
+/// Tombstones that a presence set keeps for watchers that lag a little.
+const PRESENCE_TOMBSTONES_MAX: usize = 1024;
+
+/// Who is there: members, each held by one or more connections.
+#[derive(Debug)]
+pub(super) struct Presence {
+    pub(super) members: Keyed,
+    holders: BTreeMap<String, BTreeSet<SessionId>>,
+    told: u64,
+}
+
+impl Shard {
+    pub(super) fn change_presence(
+        &mut self,
+        session: SessionId,
+        name: &Name,
+        op: PresenceOp,
+        member: &str,
+        data: Bytes,
+    ) -> Result<Reply, Refusal> {
+        match op {
+            PresenceOp::Join => self.join(session, name, member, data)?,
+            PresenceOp::Leave => self.leave(session, name, member),
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn join(
+        &mut self,
+        session: SessionId,
+        name: &Name,
+        member: &str,
+        data: Bytes,
+    ) -> Result<(), Refusal> {
+        let members_max = self.config.limits.members_max;
+        let created = !self.cells.presence.contains_key(name);
+        if created {
+            self.check_room("presence set", name)?;
+        }
+        let version = self.cells.next_version();
+        let set = self.cells.presence.entry(name.clone()).or_insert_with(|| Presence {
+            members: Keyed::new(members_max, PRESENCE_TOMBSTONES_MAX),
+            holders: BTreeMap::new(),
+            told: version - 1,
+        });
+        let unchanged = set.members.get(member).is_some_and(|entry| *entry.value == data);
+        if !unchanged {
+            set.members
+                .set(member, data, None, version)
+                .map_err(|refusal| about("presence set", name, refusal))?;
+            self.cells.changed.insert((CellKind::Presence, name.clone()));
+        }
+        set.holders.entry(member.into()).or_default().insert(session);
+        self.cells.sessions.entry(session).or_default().insert((name.clone(), member.into()));
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self, session: SessionId, name: &Name, member: &str) {
+        if let Some(joined) = self.cells.sessions.get_mut(&session) {
+            joined.remove(&(name.clone(), member.into()));
+            if joined.is_empty() {
+                self.cells.sessions.remove(&session);
+            }
+        }
+        let version = self.cells.next_version();
+        let Some(set) = self.cells.presence.get_mut(name) else { return };
+        let Some(holders) = set.holders.get_mut(member) else { return };
+        holders.remove(&session);
+        if holders.is_empty() {
+            set.holders.remove(member);
+            set.members.remove(member, version);
+            self.cells.mark(CellKind::Presence, name);
+        }
+    }
+
+    pub(super) fn session_ended(&mut self, session: SessionId) {
+        for (name, member) in self.cells.sessions.remove(&session).unwrap_or_default() {
+            self.leave(session, &name, &member);
+        }
+    }
+
+    pub(super) fn presence_changes(&mut self, name: &Name) -> (u64, CellValue) {
+        let Some(set) = self.cells.presence.get_mut(name) else { return (0, CellValue::Absent) };
+        let version = set.members.version();
+        let changes = entries(&set.members, Some(set.told));
+        set.told = version;
+        if set.members.is_empty() {
+            self.cells.presence.remove(name);
+        }
+        (version, changes)
+    }
+}
