@@ -27,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) spare: RefCell<Vec<OutBuf>>,
     pub(crate) head: RefCell<Vec<u8>>,
     pub(crate) handshakes: Cell<usize>,
+    /// Somebody waits until the dispatcher's commands have been passed on.
+    pub(crate) held: Cell<bool>,
 }
 
 /// Connections that wait for the dispatcher loop, and its bell. Wakers may ring it from anywhere.
@@ -122,6 +124,7 @@ pub(super) fn run(
         spare: RefCell::default(),
         head: RefCell::default(),
         handshakes: Cell::new(0),
+        held: Cell::new(false),
         number,
         shared: Arc::clone(&shared),
     });
@@ -146,7 +149,12 @@ async fn forward(core: Rc<Core>) {
         let next = core.dispatcher.borrow_mut().outgoing();
         match next {
             Some((shard, command)) => core.send(shard, command).await,
-            None => core.forward.notified().await,
+            None => {
+                if core.held.replace(false) {
+                    core.connections.borrow().values().for_each(|held| held.open_gate());
+                }
+                core.forward.notified().await;
+            }
         }
     }
 }

@@ -83,8 +83,14 @@ impl Connection {
     pub(super) async fn may_read(&self, core: &Core) {
         while self.blocked.get() && self.backlogged() || !core.dispatcher.borrow().may_read(self.id)
         {
+            core.held.set(true);
             self.gate.notified().await;
         }
+    }
+
+    /// Lets the reader look again whether it may go on.
+    pub(crate) fn open_gate(&self) {
+        self.gate.notify_one();
     }
 
     fn backlogged(&self) -> bool {

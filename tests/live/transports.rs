@@ -128,3 +128,29 @@ async fn a_terminated_daemon_says_goodbye_and_ends_with_success() {
     daemon.signal("-TERM");
     assert!(daemon.wait().success());
 }
+
+#[tokio::test]
+async fn subscribing_and_leaving_in_a_tight_loop_holds_up_nobody() {
+    let daemon = Daemon::start("");
+    let (restless, other) = (daemon.connect(Via::Ws).await, daemon.connect(Via::Quic).await);
+    let before = daemon.resident_bytes();
+    for round in 0..5_000_u32 {
+        let sub = round + 1;
+        let pattern = Pattern::parse(&format!("churn.{round}")).unwrap();
+        let (start, options) = (Start::Latest, SubscribeOptions::default());
+        let subscribe = restless.request(|req| tidewire_client::ClientFrame::Subscribe {
+            req,
+            sub,
+            pattern,
+            start,
+            options,
+        });
+        drop(subscribe.await.unwrap());
+        let leave = restless.request(|req| tidewire_client::ClientFrame::Unsubscribe { req, sub });
+        drop(leave.await.unwrap());
+    }
+    restless.ping().await.unwrap();
+    other.ping().await.unwrap();
+    let grown = daemon.resident_bytes().saturating_sub(before);
+    assert!(grown < 64_000_000, "the daemon has grown by {grown} bytes");
+}

@@ -46,6 +46,9 @@ use view::{CellView, ShardView, TopicView};
 
 pub(crate) type CursorId = usize;
 
+/// Commands for shards that may wait before requests are no longer read.
+const OUTGOING_MAX: usize = 1024;
+
 /// The bounds of a dispatcher's connections.
 #[derive(Clone, Debug)]
 pub struct FanoutLimits {
@@ -228,9 +231,13 @@ impl Dispatcher {
         self.mark_ready(slot);
     }
 
-    /// Whether the connection's next request may be read: replies are not piling up.
+    /// Whether the connection's next request may be read: neither its replies nor the commands for
+    /// shards are piling up.
     #[must_use]
     pub fn may_read(&self, id: SessionId) -> bool {
+        if self.outgoing.len() >= OUTGOING_MAX {
+            return false;
+        }
         self.slot(id).and_then(|slot| self.sessions.get(slot)).is_none_or(|session| {
             session.in_flight < self.limits.in_flight_max
                 && session.outbox_len() < self.limits.outbox_bytes_max
@@ -259,8 +266,8 @@ impl Dispatcher {
         }
     }
 
-    /// Commands for shards, in order. Bounded by the number of subscriptions: each thing that is
-    /// followed has at most one command under way.
+    /// Commands for shards, in order. While many wait no requests are read, so what comes on top is
+    /// bounded by the subscriptions that end with their connections.
     pub fn outgoing(&mut self) -> Option<(u16, Command)> {
         self.outgoing.pop_front()
     }

@@ -159,11 +159,15 @@ fn result_of(
     let beyond = if wanted < 0 { min } else { max };
     let value = i64::try_from(wanted).map_or(beyond, |wanted| wanted.clamp(min, max));
     if options.strict == Some(true) && i128::from(value) != wanted {
+        let rule = match (wanted < i128::from(min), options.min, options.max) {
+            (true, Some(min), _) => format!("below the minimum {min}"),
+            (false, _, Some(max)) => format!("above the maximum {max}"),
+            (_, None, _) | (_, _, None) => "beyond 64 bits".into(),
+        };
         return Err(Refusal::new(
             ErrorCode::OutOfRange,
             format!(
-                "the result {wanted} is not within {min} and {max}, and the operation is strict: \
-                 the value stays {before}"
+                "the result {wanted} is {rule}, and the operation is strict: the value stays {before}"
             ),
         ));
     }
