@@ -1,7 +1,6 @@
 //! One core: a thread with a single-threaded runtime, its shards, its dispatcher, its connections.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
@@ -11,14 +10,17 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
 use super::{CoreFigures, Shared, Stage, dispatch, shard_task};
-use crate::transport::{Arrival, Connection, OutBuf};
+use crate::transport::{Arrival, Connections, OutBuf};
+
+/// Most bytes of one read: what has come meanwhile is read at once, and published as one batch.
+const INBOUND_BYTES: usize = 256 * 1024;
 
 /// What lives on one core and is touched by its thread only.
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) number: u8,
     pub(crate) dispatcher: RefCell<Dispatcher>,
-    pub(crate) connections: RefCell<HashMap<SessionId, Rc<Connection>>>,
+    pub(crate) connections: RefCell<Connections>,
     /// Connections whose sockets have become writable.
     pub(crate) woken: Arc<Woken>,
     /// Commands of the dispatcher for shards, which a task of its own passes on.
@@ -26,6 +28,8 @@ pub(crate) struct Core {
     /// Output memory that no connection needs at the moment.
     pub(crate) spare: RefCell<Vec<OutBuf>>,
     pub(crate) head: RefCell<Vec<u8>>,
+    /// What sockets are read into: by all connections in turn, so that idle ones need none.
+    pub(crate) inbound: RefCell<Vec<u8>>,
     pub(crate) handshakes: Cell<usize>,
     /// Somebody waits until the dispatcher's commands have been passed on.
     pub(crate) held: Cell<bool>,
@@ -79,7 +83,7 @@ impl Core {
 
     /// Forgets a connection.
     pub(crate) fn close(&self, id: SessionId) {
-        self.connections.borrow_mut().remove(&id);
+        self.connections.borrow_mut().remove(id);
         self.dispatcher.borrow_mut().close(id);
         self.forward.notify_one();
         self.woken.ring();
@@ -90,6 +94,19 @@ impl Core {
         if let Some(queue) = self.shared.shards.get(usize::from(shard)) {
             // Fails only when the server is stopping.
             drop(queue.send(command).await);
+        }
+    }
+
+    /// Sends commands to a shard, in order; waits while its queue is full.
+    pub(crate) async fn send_all(&self, shard: u16, commands: &mut Vec<Command>) {
+        let Some(queue) = self.shared.shards.get(usize::from(shard)) else { return };
+        while !commands.is_empty() {
+            let count = commands.len().min(queue.max_capacity());
+            // Fails only when the server is stopping.
+            let Ok(places) = queue.reserve_many(count).await else { return commands.clear() };
+            for (place, command) in places.zip(commands.drain(..count)) {
+                place.send(command);
+            }
         }
     }
 
@@ -123,6 +140,7 @@ pub(super) fn run(
         forward: Notify::new(),
         spare: RefCell::default(),
         head: RefCell::default(),
+        inbound: RefCell::new(vec![0; INBOUND_BYTES]),
         handshakes: Cell::new(0),
         held: Cell::new(false),
         number,
@@ -151,7 +169,7 @@ async fn forward(core: Rc<Core>) {
             Some((shard, command)) => core.send(shard, command).await,
             None => {
                 if core.held.replace(false) {
-                    core.connections.borrow().values().for_each(|held| held.open_gate());
+                    core.connections.borrow().iter().for_each(|held| held.open_gate());
                 }
                 core.forward.notified().await;
             }

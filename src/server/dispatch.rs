@@ -46,7 +46,7 @@ fn apply(core: &Core, groups: &mut Vec<Vec<Event>>) {
     }
     dispatcher.handle_timeout(now_ms);
     for (id, refusal) in dispatcher.take_closing() {
-        if let Some(connection) = core.connections.borrow().get(&id) {
+        if let Some(connection) = core.connections.borrow().get(id) {
             connection.end(refusal);
         }
     }

@@ -7,7 +7,7 @@ use super::{Clock, Shared};
 use crate::journal::{Journal, Memory};
 
 /// Commands of one round at most, so that no round keeps replies waiting for long.
-const ROUND_COMMANDS_MAX: usize = 512;
+const ROUND_COMMANDS_MAX: usize = 2048;
 
 pub(super) async fn run(
     shared: std::sync::Arc<Shared>,

@@ -29,6 +29,48 @@ pub(crate) struct Connection {
     blocked: Cell<bool>,
 }
 
+/// The connections of a core, by the slots of their sessions.
+#[derive(Default)]
+pub(crate) struct Connections {
+    slots: Vec<Option<Rc<Connection>>>,
+    count: usize,
+}
+
+impl Connections {
+    fn insert(&mut self, connection: Rc<Connection>) {
+        let slot = connection.id.slot as usize;
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, None);
+        }
+        if let Some(place) = self.slots.get_mut(slot) {
+            self.count += usize::from(place.is_none());
+            *place = Some(connection);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: SessionId) {
+        if let Some(place) = self.slots.get_mut(id.slot as usize)
+            && place.as_ref().is_some_and(|connection| connection.id == id)
+        {
+            *place = None;
+            self.count -= 1;
+        }
+    }
+
+    pub(crate) fn get(&self, id: SessionId) -> Option<Rc<Connection>> {
+        let connection = self.slots.get(id.slot as usize)?.as_ref()?;
+        (connection.id == id).then(|| Rc::clone(connection))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Connection>> {
+        self.slots.iter().flatten()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
 /// The outbound side of a transport.
 pub(super) enum Outlet {
     Web(websocket::Outlet),
@@ -59,7 +101,7 @@ impl Connection {
             waker,
             blocked: Cell::new(false),
         });
-        core.connections.borrow_mut().insert(id, Rc::clone(&connection));
+        core.connections.borrow_mut().insert(Rc::clone(&connection));
         connection
     }
 
@@ -79,10 +121,18 @@ impl Connection {
         }
     }
 
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Whether the connection's next request may be read now.
+    pub(super) fn reads(&self, core: &Core) -> bool {
+        !(self.blocked.get() && self.backlogged()) && core.dispatcher.borrow().may_read(self.id)
+    }
+
     /// Waits until the connection's next request may be read.
     pub(super) async fn may_read(&self, core: &Core) {
-        while self.blocked.get() && self.backlogged() || !core.dispatcher.borrow().may_read(self.id)
-        {
+        while !self.reads(core) {
             core.held.set(true);
             self.gate.notified().await;
         }
@@ -103,8 +153,7 @@ impl Connection {
 
 /// Lets a connection take what its session has for it, and writes it.
 pub(crate) fn pump(core: &Rc<Core>, id: SessionId) {
-    let connection = core.connections.borrow().get(&id).cloned();
-    let Some(connection) = connection else { return };
+    let Some(connection) = core.connections.borrow().get(id) else { return };
     let mut cx = Context::from_waker(&connection.waker);
     let outcome = match &mut *connection.outlet.borrow_mut() {
         Outlet::Web(outlet) => outlet.pump(core, id, &mut cx),
@@ -136,7 +185,7 @@ pub(crate) fn say_goodbye(core: &Rc<Core>) {
 
 /// Ends every connection of the core and waits, for a bounded time, until they are closed.
 pub(crate) async fn close_all(core: &Rc<Core>) {
-    let connections: Vec<Rc<Connection>> = core.connections.borrow().values().cloned().collect();
+    let connections: Vec<Rc<Connection>> = core.connections.borrow().iter().cloned().collect();
     for connection in &connections {
         connection.end(Refusal::new(ErrorCode::ShuttingDown, "the server is stopping"));
     }

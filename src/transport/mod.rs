@@ -10,11 +10,12 @@ pub(crate) mod listener;
 mod outbuf;
 mod pages;
 mod quic;
+mod requests;
 mod stream;
 mod tls;
 mod websocket;
 
-pub(crate) use connection::{Connection, close_all, pump, say_goodbye};
+pub(crate) use connection::{Connections, close_all, pump, say_goodbye};
 pub(crate) use outbuf::OutBuf;
 pub(crate) use tls::{Tls, TlsError};
 

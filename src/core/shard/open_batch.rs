@@ -1,25 +1,36 @@
 //! The batch that a topic is collecting in this round.
 
-use bytes::{Bytes, BytesMut};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+/// A lone publish from this size on is shared; a smaller one is copied, because what it was read
+/// with may be much larger and would be kept as long as the batch.
+const SHARED_BYTES_MIN: usize = 16 * 1024;
 
 /// Publishes of this round that will be one batch.
 #[derive(Debug, Default)]
 pub(super) struct OpenBatch {
-    /// The first publish, shared; further ones move it to `joined`.
+    /// The first publish, if it is large.
     first: Option<Bytes>,
-    joined: BytesMut,
+    joined: Vec<u8>,
+    /// Length of the last one: the next is likely to be about as long.
+    last_len: usize,
     pub(super) count: u64,
 }
 
 impl OpenBatch {
     pub(super) fn len(&self) -> usize {
-        self.first.as_ref().map_or(self.joined.len(), Bytes::len)
+        self.first.as_ref().map_or_else(|| self.joined.len(), Bytes::len)
     }
 
     pub(super) fn push(&mut self, body: &Bytes, count: u64) {
-        if self.count == 0 {
+        if self.count == 0 && body.len() >= SHARED_BYTES_MIN {
             self.first = Some(body.clone());
         } else {
+            if self.joined.capacity() == 0 {
+                self.joined.reserve(self.last_len.max(body.len()));
+            }
             if let Some(first) = self.first.take() {
                 self.joined.extend_from_slice(&first);
             }
@@ -29,7 +40,10 @@ impl OpenBatch {
     }
 
     pub(super) fn take(&mut self) -> (Bytes, u64) {
-        let body = self.first.take().unwrap_or_else(|| self.joined.split().freeze());
+        // Without spare room: a batch is kept for as long as its topic keeps it.
+        let joined = || core::mem::take(&mut self.joined).into_boxed_slice().into();
+        let body: Bytes = self.first.take().unwrap_or_else(joined);
+        self.last_len = body.len();
         (body, core::mem::take(&mut self.count))
     }
 }

@@ -19,7 +19,8 @@ use tokio::task::JoinSet;
 use super::Arrival;
 use super::connection::{self, CLOSE_TIMEOUT, Connection};
 use super::hello::hello;
-use super::websocket::{last_frame, take_frame};
+use super::requests::Requests;
+use super::websocket::last_frame;
 use crate::config::Config;
 use crate::server::Core;
 
@@ -227,11 +228,13 @@ async fn read(
     mut recv: RecvStream,
 ) -> (u16, Option<Refusal>) {
     let max = core.shared.config.limits.max_frame_bytes;
+    let mut requests = Requests::default();
     loop {
         match read_frame(&mut recv, max).await {
             Ok(Some(frame)) => {
-                core.dispatcher.borrow_mut().heard(connection.id, core.now_ms());
-                take_frame(&core, &connection, stream, &frame).await;
+                core.dispatcher.borrow_mut().heard(connection.id(), core.now_ms());
+                requests.take(&core, &connection, stream, &frame).await;
+                requests.pass_on(&core).await;
             }
             Ok(None) => return (stream, None),
             Err(refusal) => return (stream, Some(refusal)),

@@ -1,75 +1,49 @@
 //! WebSocket: inbound messages, and the life of a connection.
 
 mod outlet;
+mod unframe;
 
 pub(super) use outlet::Outlet;
 
-use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use tidewire_core::fanout::{Framing, SessionOptions};
-use tidewire_protocol::frame::split_first;
+use tidewire_protocol::wire::Broken;
 use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame};
-use tokio_websockets::{Limits, Message, ServerBuilder, WebSocketStream};
 
 use super::connection::{self, CLOSE_TIMEOUT, Connection};
-use super::stream::{Halves, Inbound, Stream};
+use super::hello::{Welcome, hello};
+use super::requests::Requests;
+use super::stream::{Halves, Stream};
 use crate::server::Core;
-use crate::transport::hello::hello;
-
-/// Close status for text, as RFC 6455 section 7.4.1 has it.
-const STATUS_UNSUPPORTED_DATA: u16 = 1003;
-/// Close status for a message over the limit.
-const STATUS_TOO_BIG: u16 = 1009;
-/// Close status for a broken WebSocket frame.
-const STATUS_PROTOCOL: u16 = 1002;
+use unframe::{Ended, Received, Unframer};
 
 /// Serves a connection after its HTTP upgrade. `first` is what HTTP had read already.
 pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes) {
     let halves = Halves::new(stream);
-    let replies = Rc::new(RefCell::new(Vec::new()));
-    let place = Rc::new(RefCell::new(None));
-    let wake = {
-        let (woken, place) = (Arc::clone(&core.woken), Rc::clone(&place));
-        Box::new(move || {
-            if let Some(id) = *place.borrow() {
-                woken.push(id);
-            }
-        })
+    let mut inbound = Inbound {
+        halves: halves.clone(),
+        unframer: Unframer::new(core.shared.config.limits.max_frame_bytes),
+        first,
     };
-    let inbound = Inbound { first, halves: halves.clone(), replies: Rc::clone(&replies), wake };
-    let max = core.shared.config.limits.max_frame_bytes;
-    let mut messages =
-        ServerBuilder::new().limits(Limits::default().max_payload_len(Some(max))).serve(inbound);
-    let mut outlet = Outlet::new(halves, replies);
+    let mut outlet = Outlet::new(halves);
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
-    let greeting = tokio::time::timeout(wait, first_message(&mut messages)).await;
-    let first = match greeting {
-        Ok(Ok(first)) => first,
+    let greeting = tokio::time::timeout(wait, greet(&core, &mut inbound, &mut outlet)).await;
+    let (welcome, rest) = match greeting {
+        Ok(Ok(greeted)) => greeted,
         Ok(Err(end)) => return finish(&mut outlet, end).await,
         Err(_elapsed) => return,
     };
-    let mut rest = first;
-    let greeted = match split_first(&mut rest) {
-        Ok(frame) => hello(&core, &ClientFrame::decode(&frame), false),
-        Err(broken) => Err(Refusal::new(ErrorCode::Malformed, broken.to_string())),
-    };
-    let welcome = match greeted {
-        Ok(welcome) => welcome,
-        Err(refusal) => return finish(&mut outlet, End::Refused(refusal)).await,
-    };
     let options = SessionOptions { framing: Framing::Bare, datagrams: false };
     let id = core.open(options);
-    *place.borrow_mut() = Some(id);
     let connection = Connection::new(&core, id, connection::Outlet::Web(outlet));
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
     core.changed();
     let end = tokio::select! {
-        end = read(&core, &connection, &mut messages, rest) => end,
+        end = read(&core, &connection, &mut inbound, rest) => end,
         refusal = connection.ended() => End::Refused(refusal),
     };
     // The session is over; the connection counts until its last words are written, so that a server
@@ -81,7 +55,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes) {
     }
     let written = std::future::poll_fn(|cx| match &mut *connection.outlet.borrow_mut() {
         connection::Outlet::Web(outlet) => outlet.poll_finish(cx),
-        connection::Outlet::Quic(_) => std::task::Poll::Ready(Ok(())),
+        connection::Outlet::Quic(_) => Poll::Ready(Ok(())),
     });
     drop(tokio::time::timeout(CLOSE_TIMEOUT, written).await);
     core.close(id);
@@ -91,7 +65,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes) {
 pub(super) enum End {
     /// The client is gone.
     Gone,
-    /// The client closed; the library has answered.
+    /// The client closed; the answer stands in the output.
     Closed,
     /// The server ends it.
     Refused(Refusal),
@@ -99,84 +73,115 @@ pub(super) enum End {
     Status(u16, &'static str),
 }
 
-async fn first_message(messages: &mut WebSocketStream<Inbound>) -> Result<Bytes, End> {
+/// The inbound side of a connection.
+struct Inbound {
+    halves: Halves,
+    unframer: Unframer,
+    /// What HTTP had read already.
+    first: Bytes,
+}
+
+impl Inbound {
+    /// Reads once, and takes apart what came.
+    async fn receive(&mut self, core: &Core, replies: &mut Vec<u8>) -> Result<Received, End> {
+        if !self.first.is_empty() {
+            return Ok(self.unframer.take(&std::mem::take(&mut self.first), replies));
+        }
+        std::future::poll_fn(|cx| {
+            let mut buffer = core.inbound.borrow_mut();
+            let received = match ready!(self.halves.poll_read(cx, &mut buffer)) {
+                Ok(0) | Err(_) => Err(End::Gone),
+                Ok(count) => {
+                    Ok(self.unframer.take(buffer.get(..count).unwrap_or_default(), replies))
+                }
+            };
+            Poll::Ready(received)
+        })
+        .await
+    }
+}
+
+/// Waits for HELLO; returns what came with it.
+async fn greet(
+    core: &Rc<Core>,
+    inbound: &mut Inbound,
+    outlet: &mut Outlet,
+) -> Result<(Welcome, Received), End> {
     loop {
-        match take(messages.next().await)? {
-            Some(payload) if payload.is_empty() => {}
-            Some(payload) => return Ok(payload),
-            None => {}
+        let mut replies = Vec::new();
+        let mut received = inbound.receive(core, &mut replies).await?;
+        outlet.reply(&replies);
+        match (received.next_frame(), received.end) {
+            (Some(frame), _) => {
+                let frame = frame.map_err(malformed)?;
+                let welcome =
+                    hello(core, &ClientFrame::decode(&frame), false).map_err(End::Refused)?;
+                return Ok((welcome, received));
+            }
+            (None, Some(end)) => return Err(end.into()),
+            (None, None) => {}
         }
     }
 }
 
-/// The payload of a binary message; `None` for what needs no attention.
-fn take(next: Option<Result<Message, tokio_websockets::Error>>) -> Result<Option<Bytes>, End> {
-    let message = match next {
-        None => return Err(End::Gone),
-        Some(Err(tokio_websockets::Error::PayloadTooLong { .. })) => {
-            return Err(End::Status(STATUS_TOO_BIG, "a message is at most max_frame_bytes"));
-        }
-        Some(Err(tokio_websockets::Error::Protocol(_))) => {
-            return Err(End::Status(STATUS_PROTOCOL, "broken WebSocket frame"));
-        }
-        Some(Err(_)) => return Err(End::Gone),
-        Some(Ok(message)) => message,
-    };
-    if message.is_text() {
-        return Err(End::Status(STATUS_UNSUPPORTED_DATA, "frames travel in binary messages"));
-    }
-    if message.is_close() {
-        return Err(End::Closed);
-    }
-    Ok(message.is_binary().then(|| message.into_payload().into()))
-}
-
+/// Takes a connection's requests until it ends.
 async fn read(
     core: &Rc<Core>,
     connection: &Connection,
-    messages: &mut WebSocketStream<Inbound>,
-    mut rest: Bytes,
+    inbound: &mut Inbound,
+    mut received: Received,
 ) -> End {
     loop {
-        while !rest.is_empty() {
-            let frame = match split_first(&mut rest) {
-                Ok(frame) => frame,
+        core.dispatcher.borrow_mut().heard(connection.id(), core.now_ms());
+        let mut requests = Requests::default();
+        while let Some(frame) = received.next_frame() {
+            match frame {
+                Ok(frame) => requests.take(core, connection, 0, &frame).await,
                 Err(broken) => {
-                    return End::Refused(Refusal::new(ErrorCode::Malformed, broken.to_string()));
+                    requests.pass_on(core).await;
+                    return malformed(broken);
                 }
-            };
-            take_frame(core, connection, 0, &frame).await;
-        }
-        rest = loop {
-            match take(messages.next().await) {
-                Ok(Some(payload)) => break payload,
-                Ok(None) => core.dispatcher.borrow_mut().heard(connection.id, core.now_ms()),
-                Err(end) => return end,
             }
+        }
+        requests.pass_on(core).await;
+        if let Some(end) = received.end {
+            return end.into();
+        }
+        let mut replies = Vec::new();
+        received = match inbound.receive(core, &mut replies).await {
+            Ok(received) => received,
+            Err(end) => return end,
         };
-        core.dispatcher.borrow_mut().heard(connection.id, core.now_ms());
+        if !replies.is_empty()
+            && let Err(end) = answer(core, connection, &replies)
+        {
+            return end;
+        }
     }
 }
 
-/// Takes one frame of a connection: waits until it may, and passes on what a shard has to do.
-pub(super) async fn take_frame(
-    core: &Rc<Core>,
-    connection: &Connection,
-    stream: u16,
-    frame: &Bytes,
-) {
-    connection.may_read(core).await;
-    let command = {
-        let hash_voter = |tally: &_, voter: &str| core.shared.hash_voter(tally, voter);
-        let decoded = ClientFrame::decode(frame);
-        core.dispatcher.borrow_mut().request(connection.id, stream, decoded, &hash_voter)
-    };
-    if let Some(figures) = core.figures() {
-        figures.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+/// Puts pongs and the answer to a close into the connection's output.
+fn answer(core: &Core, connection: &Connection, replies: &[u8]) -> Result<(), End> {
+    if let connection::Outlet::Web(outlet) = &mut *connection.outlet.borrow_mut()
+        && !outlet.reply(replies)
+    {
+        let rule = "pings are not answered as fast as they come";
+        return Err(End::Refused(Refusal::new(ErrorCode::LimitExceeded, rule)));
     }
-    match command {
-        Some((shard, command)) => core.send(shard, command).await,
-        None => core.changed(),
+    core.woken.push(connection.id());
+    Ok(())
+}
+
+fn malformed(broken: Broken) -> End {
+    End::Refused(Refusal::new(ErrorCode::Malformed, broken.to_string()))
+}
+
+impl From<Ended> for End {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Closed => Self::Closed,
+            Ended::Broken(status, rule) => Self::Status(status, rule),
+        }
     }
 }
 

@@ -1,8 +1,6 @@
 //! The outbound side of a WebSocket: frames packed into messages, messages into vectored writes.
 
-use std::cell::RefCell;
 use std::io;
-use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
@@ -23,6 +21,8 @@ const SLICE_BYTES: usize = 256 * 1024;
 const MESSAGE_BYTES: usize = 64 * 1024;
 /// Longest head of a message: two bytes and a 64-bit length (RFC 6455, section 5.2).
 const HEAD_BYTES_MAX: usize = 10;
+/// Control frames that may wait to be written, in bytes.
+const REPLIES_BYTES_MAX: usize = 64 * 1024;
 /// First byte of a whole binary message.
 const BINARY: u8 = 0x82;
 /// First byte of a close frame.
@@ -32,8 +32,8 @@ const REASON_BYTES_MAX: usize = 120;
 
 pub(in crate::transport) struct Outlet {
     halves: Halves,
-    /// What the WebSocket library wants to say: pongs, the answer to a close.
-    replies: Rc<RefCell<Vec<u8>>>,
+    /// Whole control frames that wait to be written: pongs, the answer to a close.
+    replies: Vec<u8>,
     /// Output that the socket has not taken yet.
     pending: Option<OutBuf>,
     /// Encrypted output that the socket has not taken yet.
@@ -41,8 +41,14 @@ pub(in crate::transport) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(halves: Halves, replies: Rc<RefCell<Vec<u8>>>) -> Self {
-        Self { halves, replies, pending: None, unflushed: false }
+    pub(super) fn new(halves: Halves) -> Self {
+        Self { halves, replies: Vec::new(), pending: None, unflushed: false }
+    }
+
+    /// Queues control frames; `false` if too many wait already.
+    pub(super) fn reply(&mut self, frames: &[u8]) -> bool {
+        self.replies.extend_from_slice(frames);
+        self.replies.len() <= REPLIES_BYTES_MAX
     }
 
     /// Lets the session fill the socket, up to a slice.
@@ -54,7 +60,7 @@ impl Outlet {
     ) -> Poll<io::Result<()>> {
         ready!(self.flush(core, cx))?;
         let mut out = core.spare.borrow_mut().pop().unwrap_or_default();
-        out.copy(&std::mem::take(&mut *self.replies.borrow_mut()));
+        out.copy(&std::mem::take(&mut self.replies));
         let mut messages = Messages { out: &mut out, open: None };
         let mut head = core.head.borrow_mut();
         core.dispatcher.borrow_mut().pull(id, SLICE_BYTES, core.now_ms(), &mut head, &mut messages);
@@ -98,7 +104,7 @@ impl Outlet {
     /// Puts the last words behind what is still on its way.
     pub(super) fn say(&mut self, end: &End) {
         let out = self.pending.get_or_insert_default();
-        out.copy(&std::mem::take(&mut *self.replies.borrow_mut()));
+        out.copy(&std::mem::take(&mut self.replies));
         match end {
             End::Gone | End::Closed => {}
             End::Refused(Refusal { code, message, .. }) => {
