@@ -1,6 +1,7 @@
 //! The dispatcher's loop: take events in, then let each connection that has something take it.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use tidewire_core::shard::Event;
 use tokio::sync::mpsc;
@@ -10,8 +11,8 @@ use crate::transport;
 
 /// Groups of events taken in before connections get their turn.
 const GROUPS_MAX: usize = 64;
-/// Connections served before the loop looks for new events and lets readers run.
-const CONNECTIONS_PER_SLICE: usize = 64;
+/// Time for which connections are served before new events are taken in and readers run.
+const SLICE: Duration = Duration::from_micros(200);
 
 pub(super) async fn run(core: Rc<Core>, mut events: mpsc::Receiver<Vec<Event>>) {
     let mut groups = Vec::new();
@@ -62,15 +63,15 @@ async fn serve(
     for id in core.woken.take() {
         transport::pump(core, id);
     }
-    let mut served = 0;
+    let mut began = Instant::now();
     loop {
         let next = core.dispatcher.borrow_mut().next_ready();
         let Some(id) = next else { return };
         transport::pump(core, id);
-        served += 1;
-        if served % CONNECTIONS_PER_SLICE == 0 {
-            // Time-limited slices: new events and readers do not wait for the whole round.
+        if began.elapsed() >= SLICE {
+            // New events and readers do not wait until every follower has been served.
             tokio::task::yield_now().await;
+            began = Instant::now();
             while groups.len() < GROUPS_MAX
                 && let Ok(group) = events.try_recv()
             {

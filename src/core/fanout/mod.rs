@@ -15,6 +15,7 @@ mod latest;
 mod pattern;
 mod pattern_start;
 mod pull;
+mod ready;
 mod reply;
 mod request;
 mod selection;
@@ -40,6 +41,7 @@ use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 use crate::shard::{Command, DispatcherId, SessionId};
 use crate::topic::{PatternIndex, TopicId};
 use crate::{HashMap, SHARDS, hash_map};
+use ready::Turns;
 use selection::Selections;
 use session::Session;
 use view::{CellView, ShardView, TopicView};
@@ -117,7 +119,7 @@ pub struct Dispatcher {
     timers: BTreeSet<(u64, CursorId)>,
     /// Subscriptions on patterns that wait for the snapshots of the shards.
     waiting: Vec<(SessionId, u32, tidewire_protocol::frame::Start)>,
-    ready: VecDeque<usize>,
+    turns: Turns,
     outgoing: VecDeque<(u16, Command)>,
     closing: Vec<(SessionId, Refusal)>,
     next_tick_ms: u64,
@@ -186,7 +188,7 @@ impl Dispatcher {
             selections: Selections::new(seed),
             timers: BTreeSet::new(),
             waiting: Vec::new(),
-            ready: VecDeque::new(),
+            turns: Turns::default(),
             outgoing: VecDeque::new(),
             closing: Vec::new(),
             next_tick_ms: 0,
@@ -228,7 +230,7 @@ impl Dispatcher {
         if let Some(session) = self.sessions.get_mut(slot) {
             session.push(stream, frame);
         }
-        self.mark_ready(slot);
+        self.mark_replied(slot);
     }
 
     /// Whether the connection's next request may be read: neither its replies nor the commands for
@@ -250,19 +252,6 @@ impl Dispatcher {
         if let Some(session) = self.slot(id).and_then(|slot| self.sessions.get_mut(slot)) {
             session.received_ms = self.now_ms;
             session.pinged = false;
-        }
-    }
-
-    /// The next connection that has something to send.
-    pub fn next_ready(&mut self) -> Option<SessionId> {
-        loop {
-            let slot = self.ready.pop_front()?;
-            if let Some(session) = self.sessions.get_mut(slot)
-                && session.queued
-            {
-                session.queued = false;
-                return Some(session.id);
-            }
         }
     }
 
@@ -303,15 +292,6 @@ impl Dispatcher {
     fn slot(&self, id: SessionId) -> Option<usize> {
         let slot = id.slot as usize;
         self.sessions.get(slot).filter(|session| session.id == id).map(|_| slot)
-    }
-
-    fn mark_ready(&mut self, slot: usize) {
-        if let Some(session) = self.sessions.get_mut(slot)
-            && !session.queued
-        {
-            session.queued = true;
-            self.ready.push_back(slot);
-        }
     }
 
     /// Puts a cursor into its session's queue, or sets its timer if it is not due yet.

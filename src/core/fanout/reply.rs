@@ -24,7 +24,7 @@ impl Dispatcher {
         {
             session.push(stream, &fitting(frame, self.limits.max_frame_bytes));
         }
-        self.mark_ready(slot);
+        self.mark_replied(slot);
     }
 }
 

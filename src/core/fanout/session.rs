@@ -10,6 +10,7 @@ use tidewire_protocol::options::Filter;
 use tidewire_protocol::{Refusal, ServerFrame};
 
 use super::CursorId;
+use super::ready::Waiting;
 use crate::HashMap;
 use crate::shard::{Origin, SessionId};
 
@@ -46,8 +47,8 @@ pub(super) struct Session {
     pub(super) progress: Vec<(u32, ServerFrame)>,
     /// Cursors that have something to send, in turn.
     pub(super) queue: VecDeque<CursorId>,
-    /// Whether the session stands in the dispatcher's ready list.
-    pub(super) queued: bool,
+    /// Its place among the dispatcher's turns.
+    pub(super) waiting: Waiting,
     /// Requests that a shard has not answered yet.
     pub(super) in_flight: usize,
     /// Shards where the connection is present somewhere.
@@ -104,7 +105,7 @@ impl Session {
             ended: Vec::new(),
             progress: Vec::new(),
             queue: VecDeque::new(),
-            queued: false,
+            waiting: Waiting::default(),
             in_flight: 0,
             present: BTreeSet::new(),
             received_ms: now_ms,

@@ -68,6 +68,16 @@ impl Ring {
     /// The batch that holds this offset.
     #[must_use]
     pub fn find(&self, offset: u64) -> Option<&Arc<Batch>> {
+        if offset >= self.next {
+            return None;
+        }
+        // Followers that keep up are near the end; there a search would touch half the ring.
+        if let Some(at) = self.batches.len().checked_sub(1)
+            && let Some(newest) = self.batches.get(at)
+            && newest.base <= offset
+        {
+            return Some(newest);
+        }
         let behind = self.batches.partition_point(|batch| batch.next() <= offset);
         self.batches.get(behind).filter(|batch| batch.base <= offset)
     }

@@ -1,0 +1,85 @@
+//! Which connection has its turn next: who waits for a reply goes before who follows something,
+//! but not always, so that neither waits for ever.
+
+use alloc::collections::VecDeque;
+
+use super::Dispatcher;
+use crate::shard::SessionId;
+
+/// Turns of connections with replies for each turn of one without.
+const REPLIES_PER_TURN: u32 = 3;
+
+/// The turns of a dispatcher's sessions. A session stands at most once in each queue.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    replies: VecDeque<usize>,
+    followers: VecDeque<usize>,
+    /// Turns given to replies since a follower had one.
+    in_a_row: u32,
+}
+
+/// What a session waits for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Waiting {
+    /// It has something to send.
+    wanted: bool,
+    in_replies: bool,
+    in_followers: bool,
+}
+
+impl Turns {
+    /// The next slot in line, and whether it comes from the queue for replies.
+    fn pop(&mut self) -> Option<(usize, bool)> {
+        let follower_waits = !self.followers.is_empty();
+        if (!follower_waits || self.in_a_row < REPLIES_PER_TURN)
+            && let Some(slot) = self.replies.pop_front()
+        {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            return Some((slot, true));
+        }
+        self.in_a_row = 0;
+        self.followers.pop_front().map(|slot| (slot, false))
+    }
+}
+
+impl Dispatcher {
+    /// The next connection that has something to send.
+    pub fn next_ready(&mut self) -> Option<SessionId> {
+        loop {
+            let (slot, from_replies) = self.turns.pop()?;
+            let Some(session) = self.sessions.get_mut(slot) else { continue };
+            let waiting = &mut session.waiting;
+            if from_replies {
+                waiting.in_replies = false;
+            } else {
+                waiting.in_followers = false;
+            }
+            // It may have had its turn from the other queue.
+            if core::mem::take(&mut waiting.wanted) {
+                return Some(session.id);
+            }
+        }
+    }
+
+    /// The connection has something to send that nobody waits for by name.
+    pub(super) fn mark_ready(&mut self, slot: usize) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let waiting = &mut session.waiting;
+        waiting.wanted = true;
+        if !waiting.in_followers && !waiting.in_replies {
+            waiting.in_followers = true;
+            self.turns.followers.push_back(slot);
+        }
+    }
+
+    /// The connection has a reply to send.
+    pub(super) fn mark_replied(&mut self, slot: usize) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let waiting = &mut session.waiting;
+        waiting.wanted = true;
+        if !waiting.in_replies {
+            waiting.in_replies = true;
+            self.turns.replies.push_back(slot);
+        }
+    }
+}
