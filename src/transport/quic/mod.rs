@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Endpoint, EndpointConfig, Incoming, RecvStream, TransportConfig, VarInt};
+use quinn::{
+    AckFrequencyConfig, Endpoint, EndpointConfig, Incoming, MtuDiscoveryConfig, RecvStream,
+    TransportConfig, VarInt,
+};
 use tidewire_core::fanout::{Framing, SessionOptions};
 use tidewire_protocol::wire::value_len;
 use tidewire_protocol::{ClientFrame, ErrorCode, Refusal};
@@ -32,6 +35,12 @@ const UNPROVEN_HANDSHAKES_MAX: usize = 64;
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024 + 64 * 1024;
 /// Bytes that a connection may have under way, each direction.
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// After full buffers were taken for a way that lost its large packets, those are tried again.
+const MTU_RETRY: Duration = Duration::from_secs(5);
+/// Memory of the UDP socket, as far as the system allows it: a burst that does not fit is lost.
+const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Packets of data that a client may acknowledge together.
+const PACKETS_PER_ACK: u32 = 16;
 
 /// Serves the UDP socket and hands connections to the cores in turn.
 pub(super) async fn accept(
@@ -41,7 +50,11 @@ pub(super) async fn accept(
 ) {
     let runtime = Arc::new(quinn::TokioRuntime);
     let config = server_config(&core.shared.config, core.shared.tls.quic());
-    let endpoint = match Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime) {
+    let endpoint = EndpointConfig::default();
+    let buffers = socket2::SockRef::from(&socket);
+    drop(buffers.set_recv_buffer_size(UDP_BUFFER_BYTES));
+    drop(buffers.set_send_buffer_size(UDP_BUFFER_BYTES));
+    let endpoint = match Endpoint::new(endpoint, Some(config), socket, runtime) {
         Ok(endpoint) => endpoint,
         Err(error) => {
             tracing::error!(%error, "QUIC is not served");
@@ -72,7 +85,13 @@ fn server_config(
     crypto: Arc<quinn::crypto::rustls::QuicServerConfig>,
 ) -> quinn::ServerConfig {
     let mut transport = TransportConfig::default();
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.black_hole_cooldown(MTU_RETRY);
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(PACKETS_PER_ACK.into());
     transport
+        .mtu_discovery_config(Some(mtu))
+        .ack_frequency_config(Some(acks))
         .max_concurrent_bidi_streams(REQUEST_STREAMS_MAX.into())
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(STREAM_WINDOW_BYTES.into())
@@ -111,6 +130,16 @@ pub(super) async fn serve(core: Rc<Core>, incoming: Incoming) {
     core.dispatcher.borrow_mut().close(id);
     core.changed();
     end(&core, &connection, &quic, refusal).await;
+    let path = quic.stats().path;
+    tracing::debug!(
+        mtu_bytes = path.current_mtu,
+        rtt_us = u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX),
+        window_bytes = path.cwnd,
+        packets = path.sent_packets,
+        lost_packets = path.lost_packets,
+        black_holes = path.black_holes_detected,
+        "a QUIC connection ended"
+    );
     // Lets the connection's driver send the close.
     tokio::task::yield_now().await;
     core.close(id);

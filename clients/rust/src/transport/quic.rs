@@ -1,6 +1,6 @@
 //! Frames on QUIC streams, each preceded by its length.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
+use quinn::{
+    ClientConfig, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream,
+    TransportConfig,
+};
 use tidewire_protocol::frame::length_prefix;
 use tidewire_protocol::{ALPN, ErrorCode};
 
@@ -29,6 +32,9 @@ const RECEIVE_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// How long a close waits for the server to have everything.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Memory of the UDP socket.
+const UDP_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
 /// Time for the endpoint's own task to send the last packet.
 const CLOSE_SENT: Duration = Duration::from_millis(20);
@@ -84,7 +90,13 @@ impl Connection {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let endpoint = Endpoint::client(local).map_err(|error| failed(&error))?;
+        let socket = UdpSocket::bind(local).map_err(|error| failed(&error))?;
+        // As far as the system allows it: a burst that does not fit is lost.
+        drop(socket2::SockRef::from(&socket).set_recv_buffer_size(UDP_BUFFER_BYTES));
+        let (config_of_endpoint, runtime) =
+            (EndpointConfig::default(), Arc::new(quinn::TokioRuntime));
+        let endpoint = Endpoint::new(config_of_endpoint, None, socket, runtime)
+            .map_err(|error| failed(&error))?;
         let connection = endpoint
             .connect_with(config, address, &target.host)
             .map_err(|error| failed(&error))?
