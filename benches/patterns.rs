@@ -1,0 +1,118 @@
+//! Patterns: which of many match a topic, and a subscription on `>` among many topics.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidewire_core::SHARDS;
+use tidewire_core::shard::Event;
+use tidewire_core::topic::{Batch, PatternIndex, Policy, Slot};
+use tidewire_protocol::{Name, Pattern};
+
+use crate::one_core::{EPOCH, NOW_MS, OneCore, SEED};
+use crate::records::{body, name};
+use crate::{Operation, Step};
+
+/// Patterns in the index.
+pub const PATTERNS: usize = 10_000;
+/// Names that are looked up in turn.
+const NAMES: usize = 500;
+/// Topics in the commit logs.
+pub const TOPICS: usize = 100_000;
+/// Topics, and kept batches, of one shard.
+const TOPICS_PER_SHARD: usize = TOPICS / SHARDS as usize;
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "patterns/lookup_among_10000",
+        elements: 1,
+        warm_up: 10,
+        counted: 2 * NAMES as u32,
+        prepare: lookup,
+    },
+    Operation {
+        name: "patterns/everything_of_100000_topics",
+        elements: 1,
+        warm_up: 100,
+        counted: 1_000,
+        prepare: everything,
+    },
+];
+
+fn lookup() -> Step {
+    let index = index();
+    let names: Vec<Name> = (0..NAMES).map(topic_looked_up).collect();
+    let mut turn = 0;
+    Box::new(move |_sink| {
+        if let Some(name) = names.get(turn) {
+            black_box(index.lookup(black_box(name)));
+        }
+        turn = (turn + 1) % names.len();
+    })
+}
+
+/// An index of four kinds of patterns: with `*` at the end, at the front, in the middle, with `>`.
+fn index() -> PatternIndex {
+    let mut index = PatternIndex::new(SEED);
+    for number in 0..PATTERNS {
+        let raw = match number % 4 {
+            0 => format!("site.{number}.room.*"),
+            1 => format!("*.{number}.room.temperature"),
+            2 => format!("site.*.floor.{number}"),
+            _ => format!("site.{number}.>"),
+        };
+        index.add(&Pattern::parse(&raw).expect("a valid pattern"));
+    }
+    index
+}
+
+fn topic_looked_up(turn: usize) -> Name {
+    name(&format!("site.{}.room.temperature", turn * (PATTERNS / NAMES) + turn % 4))
+}
+
+/// One step: the newest batch of one of many topics reaches a dispatcher, whose only subscriber
+/// follows them all; the shard's oldest batch leaves.
+fn everything() -> Step {
+    let mut core = OneCore::new(Policy::default());
+    core.subscriber(">");
+    let body = body(1);
+    let mut newest: Vec<Vec<Batch>> = (0..SHARDS).map(|shard| topics_of(shard, &body)).collect();
+    for (shard, batches) in (0..SHARDS).zip(&newest) {
+        let slots = batches.iter().map(|batch| Slot::Live(Arc::new(batch.clone()))).collect();
+        let event = Event::LogSnapshot { shard, epoch: EPOCH, base: 0, slots };
+        core.dispatcher.apply(event, NOW_MS);
+    }
+    core.serve(&mut crate::sink::ByteCount::default());
+    let mut turn = 0;
+    Box::new(move |sink| {
+        let shard = turn % newest.len();
+        let topic = turn / newest.len() % TOPICS_PER_SHARD;
+        turn += 1;
+        let Some(batch) = newest.get_mut(shard).and_then(|topics| topics.get_mut(topic)) else {
+            return;
+        };
+        let evicted = Vec::from([batch.sequence]);
+        batch.base = batch.next();
+        batch.sequence += TOPICS_PER_SHARD as u64;
+        let (first, batch) = (batch.base, Arc::new(batch.clone()));
+        core.dispatcher.apply(Event::Appended { batch, first, evicted }, NOW_MS);
+        core.serve(sink);
+    })
+}
+
+/// A batch of one record for each topic of a shard, in the order of its commits.
+fn topics_of(shard: u16, body: &Bytes) -> Vec<Batch> {
+    (0..TOPICS_PER_SHARD)
+        .map(|topic| Batch {
+            topic: name(&format!("site.{topic}.shard.{shard}")),
+            topic_id: u32::try_from(topic).unwrap_or(u32::MAX),
+            shard,
+            epoch: EPOCH,
+            base: 0,
+            count: 1,
+            time_ms: NOW_MS,
+            sequence: topic as u64,
+            body: body.clone(),
+        })
+        .collect()
+}
