@@ -62,10 +62,8 @@ fn tally_vote() -> Step {
     let mut core = OneCore::new(Policy::default());
     let client = core.connect();
     let options = (0..OPTIONS).map(|option| format!("candidate {option}")).collect();
-    let rules = TallyRules {
-        choices_max: Some(RANKS),
-        ..TallyRules::new(TallyKind::Ranked, options)
-    };
+    let rules =
+        TallyRules { choices_max: Some(RANKS), ..TallyRules::new(TallyKind::Ranked, options) };
     let create = ClientFrame::Tally {
         req: 1,
         op: TallyOp::Create,

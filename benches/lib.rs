@@ -25,6 +25,10 @@ pub mod sink;
 
 use tidewire_core::fanout::Sink;
 
+/// The allocator that ships, so that what is measured here is what the server pays.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What is timed and counted. The output goes to the sink.
 pub type Step = Box<dyn FnMut(&mut dyn Sink)>;
 

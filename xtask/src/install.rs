@@ -6,15 +6,19 @@ use super::steps::{root, run};
 
 /// Makes sure that a program of a Debian package is there.
 pub(crate) fn debian(program: &str, package: &str) -> Result<(), String> {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).exists()));
-    if found {
+    if find(program).is_some() {
         return Ok(());
     }
     run(root(), "apt-get", &["update", "-qq"], &[])?;
     let install = ["install", "-y", "-qq", "--no-install-recommends", package];
     run(root(), "apt-get", &install, &[("DEBIAN_FRONTEND", "noninteractive")])
         .map_err(|reason| format!("{program} is needed ({package} of Debian): {reason}"))
+}
+
+/// Where in `PATH` a program is.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.exists())
 }
 
 /// A Python environment with the packages of a requirements file; returns its interpreter.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::install;
+use super::{guard, install};
 
 type Step = fn() -> Result<(), String>;
 
@@ -14,6 +14,7 @@ pub(crate) const STEPS: &[(&str, Step)] = &[
     ("unit", unit),
     ("document", document),
     ("release", release),
+    ("guard", guard::check),
     ("demo", demo),
     ("stranger", stranger),
     ("page", page),
