@@ -31,6 +31,11 @@ impl Dispatchers {
 
     /// The members, in ascending order.
     pub fn iter(self) -> impl Iterator<Item = DispatcherId> {
-        (0..64).filter(move |dispatcher| self.0 >> dispatcher & 1 == 1)
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let lowest = u8::try_from(left.trailing_zeros()).ok().filter(|lowest| *lowest < 64)?;
+            left &= left - 1;
+            Some(lowest)
+        })
     }
 }
