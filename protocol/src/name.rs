@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::error::{ErrorCode, Refusal};
 
 /// Longest name or pattern in bytes.
@@ -133,6 +135,34 @@ impl fmt::Debug for Pattern {
     }
 }
 
+/// As text; read back through the same check as any other.
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = String::deserialize(deserializer)?;
+        Self::parse(&raw).map_err(|refusal| serde::de::Error::custom(refusal.message))
+    }
+}
+
+/// As text; read back through the same check as any other.
+impl Serialize for Pattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = String::deserialize(deserializer)?;
+        Self::parse(&raw).map_err(|refusal| serde::de::Error::custom(refusal.message))
+    }
+}
+
 fn broken_rule(raw: &str) -> Option<&'static str> {
     if raw.is_empty() {
         return Some("it is empty");
@@ -171,6 +201,16 @@ mod tests {
         for bad in ["", ".", "a..b", "a.", ".a", "a b", "a\u{7}", "a.*", ">", &"x".repeat(257)] {
             assert_eq!(Name::parse(bad).unwrap_err().code, ErrorCode::InvalidName, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_stored_is_checked_when_it_is_read() {
+        let stored = rmp_serde::to_vec(&(name("a.b"), Pattern::parse("a.>").unwrap())).unwrap();
+        let (read, pattern): (Name, Pattern) = rmp_serde::from_slice(&stored).unwrap();
+        assert_eq!((read.as_str(), pattern.as_str()), ("a.b", "a.>"));
+        let broken = rmp_serde::to_vec("a..b").unwrap();
+        assert!(rmp_serde::from_slice::<Name>(&broken).is_err());
+        assert!(rmp_serde::from_slice::<Pattern>(&broken).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::{AckLevel, CellKind, Start};
 use crate::name::{Name, Pattern};
@@ -32,7 +33,8 @@ pub enum ClientFrame {
 macro_rules! numbered {
     ($(#[$doc:meta])* $name:ident { $($(#[$item:meta])* $variant:ident = $number:literal),+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "lowercase")]
         #[repr(u8)]
         pub enum $name { $($(#[$item])* $variant = $number),+ }
 

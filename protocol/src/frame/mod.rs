@@ -67,7 +67,8 @@ fn head(out: &mut Vec<u8>, kind: u64, fields: usize) {
 }
 
 /// Acknowledgement levels, from the weakest to the strongest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum AckLevel {
     /// No acknowledgement.
@@ -106,7 +107,8 @@ impl AckLevel {
 }
 
 /// Kinds of values that GET reads and WATCH follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum CellKind {
     /// A number.
