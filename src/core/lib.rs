@@ -8,6 +8,7 @@
 //! * [`cell`]: counters, tallies, maps and presence sets.
 //! * [`shard`]: the single writer of a share of all names: commands in, a round of events out.
 //! * [`fanout`]: the dispatcher of one core: cursors and watches, and what each connection gets.
+//! * [`state_hash`]: one number for everything that a shard holds.
 #![no_std]
 
 extern crate alloc;
@@ -17,6 +18,7 @@ extern crate std;
 pub mod cell;
 pub mod fanout;
 pub mod shard;
+pub mod state_hash;
 pub mod topic;
 
 /// Number of shards that names are spread over. Fixed for the life of a data directory.

@@ -1,6 +1,7 @@
 //! A set of dispatchers, as a bit set.
 
 use super::DispatcherId;
+use crate::state_hash::StateHasher;
 
 /// The dispatchers that follow something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,11 @@ impl Dispatchers {
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    pub(crate) fn hash_into(self, hasher: &mut StateHasher) {
+        let Self(members) = self;
+        hasher.number(members);
     }
 
     /// The members, in ascending order.

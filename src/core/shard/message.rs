@@ -12,6 +12,7 @@ use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyInfo, TallyReply,
 use tidewire_protocol::{Name, Refusal};
 
 use crate::cell::{Counted, Voted, VoterId};
+use crate::state_hash::StateHasher;
 use crate::topic::{Batch, Slot, TopicId};
 
 /// A dispatcher's number.
@@ -29,6 +30,15 @@ pub struct SessionId {
     pub slot: u32,
     /// How often the slot has been used.
     pub generation: u32,
+}
+
+impl SessionId {
+    pub(super) fn hash_into(self, hasher: &mut StateHasher) {
+        let Self { dispatcher, slot, generation } = self;
+        hasher.number(dispatcher);
+        hasher.number(slot);
+        hasher.number(generation);
+    }
 }
 
 /// Who asked, and where the reply goes.

@@ -11,6 +11,7 @@ mod open_batch;
 mod polls;
 mod presence;
 mod retention;
+mod state;
 mod topics;
 
 pub use interest::Dispatchers;

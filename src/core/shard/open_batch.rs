@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::state_hash::StateHasher;
+
 /// A lone publish from this size on is shared; a smaller one is copied, because what it was read
 /// with may be much larger and would be kept as long as the batch.
 const SHARED_BYTES_MIN: usize = 16 * 1024;
@@ -22,6 +24,14 @@ pub(super) struct OpenBatch {
 impl OpenBatch {
     pub(super) fn len(&self) -> usize {
         self.first.as_ref().map_or_else(|| self.joined.len(), Bytes::len)
+    }
+
+    pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
+        // The last length decides about spare room only.
+        let Self { first, joined, last_len: _, count } = self;
+        hasher.option(first.as_ref(), |hasher, first| hasher.bytes(first));
+        hasher.bytes(joined);
+        hasher.number(*count);
     }
 
     pub(super) fn push(&mut self, body: &Bytes, count: u64) {

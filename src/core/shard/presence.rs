@@ -11,6 +11,7 @@ use super::Shard;
 use super::cells::{about, entries};
 use super::message::{CellValue, Reply, SessionId};
 use crate::cell::Keyed;
+use crate::state_hash::StateHasher;
 
 /// Tombstones that a presence set keeps for watchers that lag a little.
 const PRESENCE_TOMBSTONES_MAX: usize = 1024;
@@ -21,6 +22,18 @@ pub(super) struct Presence {
     pub(super) members: Keyed,
     holders: BTreeMap<String, BTreeSet<SessionId>>,
     told: u64,
+}
+
+impl Presence {
+    pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { members, holders, told } = self;
+        members.hash_into(hasher);
+        hasher.ordered(holders, |hasher, (member, sessions)| {
+            hasher.text(member);
+            hasher.ordered(sessions, |hasher, session| session.hash_into(hasher));
+        });
+        hasher.number(*told);
+    }
 }
 
 impl Shard {

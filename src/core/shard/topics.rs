@@ -1,5 +1,7 @@
 //! A shard's topics: append, retention, maps, followers.
 
+mod state;
+
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

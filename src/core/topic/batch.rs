@@ -4,6 +4,8 @@ use bytes::Bytes;
 use tidewire_protocol::Name;
 use tidewire_protocol::record::Records;
 
+use crate::state_hash::StateHasher;
+
 /// A topic's number within its shard.
 pub type TopicId = u32;
 
@@ -46,5 +48,16 @@ impl Batch {
         let skipped: usize =
             Records::of(&self.body).take(skip).map(|record| record.encoded.len()).sum();
         self.body.slice(skipped..)
+    }
+
+    pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { topic, topic_id, shard, epoch, base, count, time_ms, sequence, body } = self;
+        hasher.text(topic.as_str());
+        hasher.number(*topic_id);
+        hasher.number(*shard);
+        for number in [epoch, base, count, time_ms, sequence] {
+            hasher.number(*number);
+        }
+        hasher.bytes(body);
     }
 }

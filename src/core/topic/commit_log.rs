@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use tidewire_protocol::Name;
 
 use super::{Batch, TopicId};
+use crate::state_hash::StateHasher;
 
 /// A place in the commit order.
 #[derive(Clone, Debug)]
@@ -34,6 +35,25 @@ impl Slot {
         match self {
             Self::Live(batch) => (&batch.topic, batch.topic_id),
             Self::Gone { topic, topic_id, .. } => (topic, *topic_id),
+        }
+    }
+
+    fn hash_into(&self, hasher: &mut StateHasher) {
+        match self {
+            Self::Live(batch) => {
+                hasher.number(1_u8);
+                // The topic's ring holds the same batch, and hashes the rest of it.
+                hasher.number(batch.topic_id);
+                hasher.number(batch.base);
+            }
+            Self::Gone { topic, topic_id, epoch, from, next } => {
+                hasher.number(2_u8);
+                hasher.text(topic.as_str());
+                hasher.number(*topic_id);
+                for number in [epoch, from, next] {
+                    hasher.number(*number);
+                }
+            }
         }
     }
 }
@@ -144,5 +164,11 @@ impl CommitLog {
         self.iter()
             .find(|(_, slot)| matches!(slot, Slot::Live(batch) if batch.time_ms >= time_ms))
             .map_or(self.next(), |(sequence, _)| sequence)
+    }
+
+    pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { slots, base } = self;
+        hasher.ordered(slots, |hasher, slot| slot.hash_into(hasher));
+        hasher.number(*base);
     }
 }

@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::{Name, Pattern};
 
+use crate::state_hash::StateHasher;
+
 /// What applies to a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -32,6 +34,17 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { retention_records, retention_bytes, retention_ms, map_keys_max, ack_max } = self;
+        hasher.number(*retention_records);
+        hasher.number(*retention_bytes);
+        hasher.option_number(*retention_ms);
+        hasher.size(*map_keys_max);
+        hasher.number(*ack_max as u8);
+    }
+}
+
 /// Policies by pattern; the first that matches applies.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyTable {
@@ -53,5 +66,14 @@ impl PolicyTable {
             .iter()
             .find(|(pattern, _)| pattern.matches(name))
             .map_or((None, &self.fallback), |(pattern, policy)| (Some(pattern), policy))
+    }
+
+    pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { rules, fallback } = self;
+        hasher.ordered(rules, |hasher, (pattern, policy)| {
+            hasher.text(pattern.as_str());
+            policy.hash_into(hasher);
+        });
+        fallback.hash_into(hasher);
     }
 }

@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use super::{Batch, Policy};
+use crate::state_hash::StateHasher;
 
 /// The newest batches of a topic, oldest first, without holes.
 ///
@@ -128,6 +129,13 @@ impl Ring {
     pub fn next_expiry_ms(&self, policy: &Policy) -> Option<u64> {
         let kept_ms = policy.retention_ms?;
         self.batches.front().map(|batch| batch.time_ms.saturating_add(kept_ms))
+    }
+
+    pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { batches, next, bytes } = self;
+        hasher.ordered(batches, |hasher, batch| batch.hash_into(hasher));
+        hasher.number(*next);
+        hasher.number(*bytes);
     }
 }
 

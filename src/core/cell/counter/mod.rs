@@ -1,5 +1,6 @@
 //! Counters: one number, its time to live, and the operations that a retry may repeat.
 
+mod state;
 #[cfg(test)]
 mod tests;
 

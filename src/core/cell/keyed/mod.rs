@@ -4,6 +4,7 @@
 //! replica, fed with the shard's changes, and takes from it what each watcher lacks.
 
 mod changes;
+mod state;
 #[cfg(test)]
 mod tests;
 

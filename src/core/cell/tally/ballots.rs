@@ -11,6 +11,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::VoterId;
+use crate::state_hash::StateHasher;
 use crate::{HashMap, hash_map};
 
 /// Most voters that the numbers of ballots suffice for.
@@ -73,6 +74,23 @@ impl Ballots {
         }
     }
 
+    /// By content: the numbers of ballots mean nothing, so they do not count, nor does the table
+    /// that finds them beyond its size.
+    pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { voters, distinct, by_marks, hasher: _ } = self;
+        hasher.unordered(voters, |hasher, (voter, cast)| {
+            hasher.bytes(&voter.0);
+            hash_marks(self.marks(*cast), hasher);
+            hasher.number(cast.revision);
+        });
+        hasher.unordered(distinct, |hasher, (_, ballot)| {
+            let Ballot { marks, voters } = ballot;
+            hash_marks(marks, hasher);
+            hasher.number(*voters);
+        });
+        hasher.size(by_marks.len());
+    }
+
     fn acquire(&mut self, marks: &[u16]) -> u32 {
         let hash = self.hasher.hash_one(marks);
         let distinct = &mut self.distinct;
@@ -105,6 +123,11 @@ impl Ballots {
         }
         self.distinct.remove(id as usize);
     }
+}
+
+fn hash_marks(marks: &[u16], hasher: &mut StateHasher) {
+    hasher.size(marks.len());
+    marks.iter().for_each(|mark| hasher.number(*mark));
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use tidewire_protocol::tally::{Standings, TallyKind, TallyRules};
 
 use super::marks::{OVER, SKIPPED};
+use crate::state_hash::StateHasher;
 
 #[derive(Debug)]
 pub(super) struct Counts {
@@ -47,6 +48,15 @@ impl Counts {
                     }
                 }
             }
+        }
+    }
+
+    pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { marks_counted, options, ballots, blank, overvotes } = self;
+        hasher.size(*marks_counted);
+        hasher.ordered(options, |hasher, count| hasher.number(*count));
+        for number in [ballots, blank, overvotes] {
+            hasher.number(*number);
         }
     }
 

@@ -15,6 +15,7 @@ use tidewire_protocol::tally::{Choice, TallyKind, TallyRules};
 use tidewire_protocol::{ErrorCode, Refusal};
 
 use super::invalid;
+use crate::state_hash::StateHasher;
 use crate::{HashMap, hash_map};
 
 /// Nothing at this rank.
@@ -40,6 +41,14 @@ impl OptionNames {
         let mut names = hash_map(hash_seed);
         names.extend(rules.options.iter().map(|name| Box::<str>::from(name.as_str())).zip(0_u16..));
         Self(names)
+    }
+
+    pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self(names) = self;
+        hasher.unordered(names, |hasher, (name, mark)| {
+            hasher.text(name);
+            hasher.number(*mark);
+        });
     }
 
     /// The marks of a ballot with these choices.

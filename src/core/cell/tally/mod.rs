@@ -5,6 +5,7 @@ mod counts;
 mod marks;
 mod runoff;
 mod schedule;
+mod state;
 #[cfg(test)]
 mod tests;
 

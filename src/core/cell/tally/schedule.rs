@@ -5,6 +5,8 @@ use alloc::format;
 use tidewire_protocol::tally::{TallyRules, TallyState};
 use tidewire_protocol::{ErrorCode, Refusal};
 
+use crate::state_hash::StateHasher;
+
 /// The part of the schedule that still applies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
@@ -55,6 +57,13 @@ impl Schedule {
         }
         self.is_closed = true;
         true
+    }
+
+    pub(super) fn hash_into(self, hasher: &mut StateHasher) {
+        let Self { opens_at_ms, closes_at_ms, is_closed } = self;
+        hasher.option_number(opens_at_ms);
+        hasher.option_number(closes_at_ms);
+        hasher.number(u8::from(is_closed));
     }
 
     /// Refuses a ballot at a time when none is accepted.

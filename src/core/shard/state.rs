@@ -1,0 +1,118 @@
+//! A shard's whole state: its hash.
+
+use super::cells::Cells;
+use super::message::Round;
+use super::{Shard, ShardConfig, ShardLimits, Timer};
+use crate::state_hash::{StateHash, StateHasher};
+
+impl Shard {
+    /// The hash of everything that decides what this shard will do. Costs a walk over the whole
+    /// state, the bytes of records included.
+    #[must_use]
+    pub fn state_hash(&self) -> StateHash {
+        let mut hasher = StateHasher::new();
+        self.hash_into(&mut hasher);
+        hasher.finish()
+    }
+
+    fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { config, now_ms, topics, cells, timers, log_followers, round } = self;
+        config.hash_into(hasher);
+        hasher.number(*now_ms);
+        topics.hash_into(hasher);
+        cells.hash_into(hasher);
+        hasher.ordered(timers, |hasher, (at_ms, timer)| {
+            hasher.number(*at_ms);
+            timer.hash_into(hasher);
+        });
+        log_followers.hash_into(hasher);
+        // What an open round will tell follows from the state and does not change it.
+        let Round { number, events, batches } = round;
+        hasher.number(*number);
+        hasher.size(events.len());
+        hasher.size(batches.len());
+    }
+}
+
+impl ShardConfig {
+    fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { shard, epoch, seed, policies, limits } = self;
+        hasher.number(*shard);
+        hasher.number(*epoch);
+        hasher.number(*seed);
+        policies.hash_into(hasher);
+        limits.hash_into(hasher);
+    }
+}
+
+impl ShardLimits {
+    fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { names_max, batches_max, bytes_max, batch_bytes_max, voters_max, members_max } =
+            self;
+        hasher.number(*bytes_max);
+        for size in [names_max, batches_max, batch_bytes_max, voters_max, members_max] {
+            hasher.size(*size);
+        }
+    }
+}
+
+impl Timer {
+    fn hash_into(&self, hasher: &mut StateHasher) {
+        match self {
+            Self::Retention(topic) => {
+                hasher.number(1_u8);
+                hasher.number(*topic);
+            }
+            Self::MapEntry(topic) => {
+                hasher.number(2_u8);
+                hasher.number(*topic);
+            }
+            Self::Counter(name) => {
+                hasher.number(3_u8);
+                hasher.text(name.as_str());
+            }
+            Self::Tally(name) => {
+                hasher.number(4_u8);
+                hasher.text(name.as_str());
+            }
+        }
+    }
+}
+
+impl Cells {
+    fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { counters, tallies, presence, followers, changed, sessions, version } = self;
+        hasher.unordered(counters, |hasher, (name, counter)| {
+            hasher.text(name.as_str());
+            counter.hash_into(hasher);
+        });
+        hasher.unordered(tallies, |hasher, (name, tally)| {
+            hasher.text(name.as_str());
+            tally.hash_into(hasher);
+        });
+        hasher.unordered(presence, |hasher, (name, set)| {
+            hasher.text(name.as_str());
+            set.hash_into(hasher);
+        });
+        hasher.unordered(followers, |hasher, ((kind, name), followers)| {
+            hasher.number(*kind as u8);
+            hasher.text(name.as_str());
+            followers.hash_into(hasher);
+        });
+        hasher.ordered(changed, |hasher, (kind, name)| {
+            hasher.number(*kind as u8);
+            hasher.text(name.as_str());
+        });
+        hasher.ordered(sessions, |hasher, (session, joined)| {
+            session.hash_into(hasher);
+            hasher.ordered(joined, |hasher, (name, member)| {
+                hasher.text(name.as_str());
+                hasher.text(member);
+            });
+        });
+        hasher.number(*version);
+    }
+}
+
+#[cfg(test)]
+mod tests;

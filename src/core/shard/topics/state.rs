@@ -1,0 +1,38 @@
+//! The state of a shard's topics: its hash.
+
+use super::{Topic, Topics};
+use crate::state_hash::StateHasher;
+
+impl Topics {
+    pub(in crate::shard) fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { by_id, ids, log, open, bytes, batches } = self;
+        hasher.ordered(by_id, |hasher, (id, topic)| {
+            hasher.size(id);
+            topic.hash_into(hasher);
+        });
+        // Which number the next topic gets.
+        hasher.size(by_id.vacant_key());
+        hasher.unordered(ids, |hasher, (name, id)| {
+            hasher.text(name.as_str());
+            hasher.number(*id);
+        });
+        log.hash_into(hasher);
+        hasher.ordered(open, |hasher, id| hasher.number(*id));
+        hasher.number(*bytes);
+        hasher.size(*batches);
+    }
+}
+
+impl Topic {
+    fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { name, policy, ring, open, followers, map, map_followers, map_told } = self;
+        hasher.text(name.as_str());
+        policy.hash_into(hasher);
+        ring.hash_into(hasher);
+        open.hash_into(hasher);
+        followers.hash_into(hasher);
+        hasher.option(map.as_ref(), |hasher, map| map.hash_into(hasher));
+        map_followers.hash_into(hasher);
+        hasher.number(*map_told);
+    }
+}
