@@ -8,6 +8,7 @@
 //! * [`cell`]: counters, tallies, maps and presence sets.
 //! * [`shard`]: the single writer of a share of all names: commands in, a round of events out.
 //! * [`fanout`]: the dispatcher of one core: cursors and watches, and what each connection gets.
+//! * [`snapshot`]: how a saved state is refused; the saved forms stand beside their types.
 //! * [`state_hash`]: one number for everything that a shard holds.
 #![no_std]
 
@@ -18,6 +19,7 @@ extern crate std;
 pub mod cell;
 pub mod fanout;
 pub mod shard;
+pub mod snapshot;
 pub mod state_hash;
 pub mod topic;
 

@@ -11,6 +11,6 @@ mod counter;
 mod keyed;
 mod tally;
 
-pub use counter::{Counted, Counter};
-pub use keyed::{Change, Changes, Encoded, Entry, Keyed};
-pub use tally::{Tally, VoteStatus, Voted, VoterId};
+pub use counter::{Counted, Counter, SavedCounter};
+pub use keyed::{Change, Changes, Encoded, Entry, Keyed, SavedKeyed};
+pub use tally::{SavedTally, Tally, VoteStatus, Voted, VoterId};

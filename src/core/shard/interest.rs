@@ -1,10 +1,12 @@
 //! A set of dispatchers, as a bit set.
 
+use serde::{Deserialize, Serialize};
+
 use super::DispatcherId;
 use crate::state_hash::StateHasher;
 
 /// The dispatchers that follow something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dispatchers(u64);
 
 impl Dispatchers {

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, PresenceOp, TallyOp};
 use tidewire_protocol::options::{CounterOptions, TopicInfo};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyInfo, TallyReply, TallyRules};
@@ -22,7 +23,8 @@ pub const DISPATCHERS_MAX: usize = 64;
 
 /// A connection, as its dispatcher knows it. The generation makes late replies to an earlier
 /// connection in the same slot harmless.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(DispatcherId, u32, u32)", into = "(DispatcherId, u32, u32)")]
 pub struct SessionId {
     /// The dispatcher that owns the connection.
     pub dispatcher: DispatcherId,
@@ -30,6 +32,18 @@ pub struct SessionId {
     pub slot: u32,
     /// How often the slot has been used.
     pub generation: u32,
+}
+
+impl From<SessionId> for (DispatcherId, u32, u32) {
+    fn from(SessionId { dispatcher, slot, generation }: SessionId) -> Self {
+        (dispatcher, slot, generation)
+    }
+}
+
+impl From<(DispatcherId, u32, u32)> for SessionId {
+    fn from((dispatcher, slot, generation): (DispatcherId, u32, u32)) -> Self {
+        Self { dispatcher, slot, generation }
+    }
 }
 
 impl SessionId {
@@ -42,7 +56,7 @@ impl SessionId {
 }
 
 /// Who asked, and where the reply goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The connection.
     pub session: SessionId,
@@ -53,7 +67,7 @@ pub struct Origin {
 }
 
 /// What a shard is told to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
     /// Somebody's request.
     Request(Origin, Request),
@@ -66,7 +80,7 @@ pub enum Command {
 }
 
 /// A request that needs the shard's state. The body of a publish has been validated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of the frames in PROTOCOL.md")]
 pub enum Request {
     Publish { topic: Name, ack: AckLevel, body: Bytes, count: u64, ttl_ms: Option<u64> },
@@ -78,7 +92,7 @@ pub enum Request {
 }
 
 /// What a dispatcher can follow.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Interest {
     /// One topic.
     Topic(Name),

@@ -6,16 +6,21 @@
 
 mod cells;
 mod interest;
+mod inventory;
 mod message;
 mod open_batch;
 mod polls;
 mod presence;
 mod retention;
+mod snapshot;
 mod state;
 mod topics;
 
 pub use interest::Dispatchers;
+pub use inventory::{CounterEntry, Inventory, PresenceEntry, TallyEntry, TopicEntry};
 pub use message::*;
+pub use snapshot::{SNAPSHOT_VERSION, ShardSnapshot};
+pub use state::Progress;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -23,6 +28,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use crate::topic::{PolicyTable, TopicId};
@@ -30,7 +36,7 @@ use cells::Cells;
 use topics::Topics;
 
 /// What a shard is made with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ShardConfig {
     /// The shard's number.
     pub shard: u16,
@@ -45,7 +51,7 @@ pub struct ShardConfig {
 }
 
 /// The bounds of one shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ShardLimits {
     /// Topics and cells.
     pub names_max: usize,
@@ -87,7 +93,7 @@ pub struct Shard {
 }
 
 /// What a timer is for. Timers are hints: the state decides when one fires.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Timer {
     Retention(TopicId),
     MapEntry(TopicId),

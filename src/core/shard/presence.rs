@@ -2,15 +2,18 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::frame::{CellKind, PresenceOp};
 use tidewire_protocol::{Name, Refusal};
 
 use super::Shard;
 use super::cells::{about, entries};
 use super::message::{CellValue, Reply, SessionId};
-use crate::cell::Keyed;
+use crate::cell::{Keyed, SavedKeyed};
+use crate::snapshot::BadSnapshot;
 use crate::state_hash::StateHasher;
 
 /// Tombstones that a presence set keeps for watchers that lag a little.
@@ -24,7 +27,27 @@ pub(super) struct Presence {
     told: u64,
 }
 
+/// A saved [`Presence`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedPresence {
+    members: SavedKeyed,
+    holders: Vec<(String, BTreeSet<SessionId>)>,
+    told: u64,
+}
+
 impl Presence {
+    pub(super) fn save(&self) -> SavedPresence {
+        let Self { members, holders, told } = self;
+        let holders = holders.iter().map(|(member, held)| (member.clone(), held.clone()));
+        SavedPresence { members: members.save(), holders: holders.collect(), told: *told }
+    }
+
+    pub(super) fn restore(saved: SavedPresence) -> Result<Self, BadSnapshot> {
+        let SavedPresence { members, holders, told } = saved;
+        let holders = holders.into_iter().collect();
+        Ok(Self { members: Keyed::restore(members)?, holders, told })
+    }
+
     pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
         let Self { members, holders, told } = self;
         members.hash_into(hasher);

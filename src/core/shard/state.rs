@@ -1,11 +1,55 @@
-//! A shard's whole state: its hash.
+//! A shard's whole state: its hash, and how far it has come.
 
 use super::cells::Cells;
 use super::message::Round;
 use super::{Shard, ShardConfig, ShardLimits, Timer};
 use crate::state_hash::{StateHash, StateHasher};
 
+/// How far a shard has come: figures that are there at no cost. Two shards that have done the
+/// same have the same ones; the other way round it is likely only, which is what the
+/// [state hash](Shard::state_hash) is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Number of the next round.
+    pub round: u64,
+    /// The newest version of a cell.
+    pub version: u64,
+    /// Sequence of the next batch.
+    pub sequence: u64,
+    /// Topics and cells.
+    pub names: u64,
+    /// Bytes of records kept.
+    pub topic_bytes: u64,
+}
+
+impl Progress {
+    /// The figures in the order of the fields, to be stored.
+    #[must_use]
+    pub fn to_array(self) -> [u64; 5] {
+        let Self { round, version, sequence, names, topic_bytes } = self;
+        [round, version, sequence, names, topic_bytes]
+    }
+
+    /// What [`Self::to_array`] gave.
+    #[must_use]
+    pub fn from_array([round, version, sequence, names, topic_bytes]: [u64; 5]) -> Self {
+        Self { round, version, sequence, names, topic_bytes }
+    }
+}
+
 impl Shard {
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            round: self.round.number,
+            version: self.cells.version,
+            sequence: self.topics.log.next(),
+            names: (self.topics.len() + self.cells.len()) as u64,
+            topic_bytes: self.topics.bytes(),
+        }
+    }
+
     /// The hash of everything that decides what this shard will do. Costs a walk over the whole
     /// state, the bytes of records included.
     #[must_use]

@@ -1,6 +1,9 @@
 //! A shard's topics: append, retention, maps, followers.
 
+mod saved;
 mod state;
+
+pub(super) use saved::SavedTopics;
 
 use alloc::format;
 use alloc::sync::Arc;
@@ -12,6 +15,7 @@ use tidewire_protocol::options::TopicInfo;
 use tidewire_protocol::record::Records;
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
+use super::inventory::TopicEntry;
 use super::message::{DispatcherId, Event, Origin, Reply};
 use super::open_batch::OpenBatch;
 use super::{Dispatchers, Shard, Timer, refuse, tell};
@@ -98,6 +102,17 @@ impl Topics {
 impl Topic {
     pub(super) fn map(&self) -> Option<&Keyed> {
         self.map.as_ref()
+    }
+
+    pub(super) fn entry(&self) -> TopicEntry {
+        TopicEntry {
+            name: self.name.clone(),
+            first: self.ring.first(),
+            next: self.ring.next() + self.open.count,
+            bytes: self.ring.bytes() + self.open.len() as u64,
+            batches: self.ring.batches() as u64,
+            map_keys: self.map.as_ref().map(Keyed::len),
+        }
     }
 
     fn is_unused(&self) -> bool {

@@ -21,7 +21,10 @@ use bytes::Bytes;
 use tidewire_core::SHARDS;
 use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink};
-use tidewire_core::shard::{Event, SessionId, Shard, ShardConfig, ShardLimits};
+use tidewire_core::shard::{
+    Command, Event, Round, SessionId, Shard, ShardConfig, ShardLimits, ShardSnapshot, ShardStats,
+};
+use tidewire_core::state_hash::StateHash;
 use tidewire_core::topic::{Policy, PolicyTable};
 use tidewire_protocol::frame::{AckLevel, Start, split_first};
 use tidewire_protocol::options::{PublishOptions, SubscribeOptions};
@@ -87,10 +90,77 @@ impl Sink for Received {
     fn finish(&mut self, _sub: u32) {}
 }
 
+/// A shard, and from some time on what goes into it.
+struct Recorded {
+    shard: Shard,
+    start: Option<(Vec<u8>, StateHash)>,
+    inputs: Vec<Input>,
+}
+
+#[derive(Clone)]
+enum Input {
+    Command(Command, u64),
+    Timeout(u64),
+    Seal,
+}
+
+impl Recorded {
+    fn new(shard: Shard) -> Self {
+        Self { shard, start: None, inputs: Vec::new() }
+    }
+
+    fn record(&mut self) {
+        let snapshot = self.shard.snapshot().expect("no round is open");
+        let stored = rmp_serde::to_vec_named(&snapshot).unwrap();
+        self.start = Some((stored, self.shard.state_hash()));
+    }
+
+    fn note(&mut self, input: &Input) {
+        if self.start.is_some() {
+            self.inputs.push(input.clone());
+        }
+    }
+
+    fn handle(&mut self, command: Command, now_ms: u64) {
+        self.note(&Input::Command(command.clone(), now_ms));
+        self.shard.handle(command, now_ms);
+    }
+
+    fn handle_timeout(&mut self, now_ms: u64) {
+        self.note(&Input::Timeout(now_ms));
+        self.shard.handle_timeout(now_ms);
+    }
+
+    fn seal(&mut self) -> Option<Round> {
+        self.note(&Input::Seal);
+        self.shard.seal()
+    }
+
+    fn stats(&self) -> ShardStats {
+        self.shard.stats()
+    }
+
+    /// Does again what was recorded, from the stored snapshot alone.
+    fn replay(&self) -> StateHash {
+        let (stored, hash) = self.start.as_ref().unwrap();
+        let snapshot: ShardSnapshot = rmp_serde::from_slice(stored).unwrap();
+        let mut shard = Shard::restore(snapshot).unwrap();
+        assert_eq!(shard.state_hash(), *hash, "restored");
+        for input in self.inputs.clone() {
+            match input {
+                Input::Command(command, now_ms) => shard.handle(command, now_ms),
+                Input::Timeout(now_ms) => shard.handle_timeout(now_ms),
+                Input::Seal => drop(shard.seal()),
+            }
+        }
+        shard.state_hash()
+    }
+}
+
 struct World {
     chance: Chance,
     now_ms: u64,
-    shards: Vec<Shard>,
+    shards: Vec<Recorded>,
     dispatchers: Vec<Dispatcher>,
     /// Events under way, per (shard, dispatcher).
     wires: HashMap<(usize, u8), VecDeque<Event>>,
@@ -112,13 +182,13 @@ impl World {
         let policies = Arc::new(PolicyTable::new(Vec::new(), policy));
         let shards = (0..SHARDS)
             .map(|shard| {
-                Shard::new(ShardConfig {
+                Recorded::new(Shard::new(ShardConfig {
                     shard,
                     epoch: EPOCH,
                     seed,
                     policies: Arc::clone(&policies),
                     limits: ShardLimits { batch_bytes_max: 2000, ..ShardLimits::default() },
-                })
+                }))
             })
             .collect();
         let mut dispatchers: Vec<Dispatcher> =
@@ -386,6 +456,39 @@ fn thousands_of_clients_get_through_as_well() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     assert_eq!(run(99, 60, 150), run(99, 60, 150));
+}
+
+#[test]
+fn what_was_recorded_from_the_middle_on_replays_to_the_same_state() {
+    for seed in 1..=10 {
+        let mut world = World::new(seed, 60);
+        (0..100).for_each(|_| world.step());
+        world.seal();
+        world.shards.iter_mut().for_each(Recorded::record);
+        (0..100).for_each(|_| world.step());
+        let mut inputs = 0;
+        for recorded in &world.shards {
+            let hash = recorded.replay();
+            assert_eq!(hash, recorded.shard.state_hash(), "seed {seed}");
+            inputs += recorded.inputs.len();
+        }
+        assert!(inputs > 1_000, "{inputs}");
+    }
+}
+
+#[test]
+fn a_replay_that_misses_one_command_ends_in_another_state() {
+    let mut world = World::new(3, 60);
+    (0..50).for_each(|_| world.step());
+    world.seal();
+    world.shards.iter_mut().for_each(Recorded::record);
+    (0..50).for_each(|_| world.step());
+    for mut recorded in world.shards {
+        let is_command = |input: &Input| matches!(input, Input::Command(..));
+        let Some(missed) = recorded.inputs.iter().rposition(is_command) else { continue };
+        recorded.inputs.remove(missed);
+        assert_ne!(recorded.replay(), recorded.shard.state_hash());
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@ mod commit_log;
 mod pattern_index;
 mod policy;
 mod ring;
+mod saved;
 
 pub use batch::{Batch, TopicId};
 pub use commit_log::{CommitLog, Slot};
 pub use pattern_index::{PatternId, PatternIndex};
 pub use policy::{Policy, PolicyTable};
 pub use ring::Ring;
+pub(crate) use saved::{SavedLog, SavedRing};

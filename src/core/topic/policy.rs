@@ -2,13 +2,14 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::{Name, Pattern};
 
 use crate::state_hash::StateHasher;
 
 /// What applies to a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Records kept at least (whole batches leave, so a little more may be there).
     pub retention_records: u64,
@@ -46,7 +47,7 @@ impl Policy {
 }
 
 /// Policies by pattern; the first that matches applies.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PolicyTable {
     rules: Vec<(Pattern, Policy)>,
     fallback: Policy,

@@ -4,6 +4,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use state::SavedCounter;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;

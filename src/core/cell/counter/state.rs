@@ -1,9 +1,60 @@
-//! A counter's state: its hash.
+//! A counter's state: its hash and its saved form.
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Counted, Counter, Remembered};
+use crate::snapshot::BadSnapshot;
 use crate::state_hash::StateHasher;
 
+/// A saved [`Counter`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SavedCounter {
+    value: i64,
+    version: u64,
+    expires_at_ms: Option<u64>,
+    /// The oldest first.
+    remembered: Vec<SavedReply>,
+}
+
+/// Id, time, version, value, applied.
+type SavedReply = (Arc<str>, u64, u64, i64, i64);
+
 impl Counter {
+    /// A copy to be stored.
+    #[must_use]
+    pub fn save(&self) -> SavedCounter {
+        let Self { value, version, expires_at_ms, remembered } = self;
+        SavedCounter {
+            value: *value,
+            version: *version,
+            expires_at_ms: *expires_at_ms,
+            remembered: remembered.as_deref().map(Remembered::save).unwrap_or_default(),
+        }
+    }
+
+    /// The counter that was saved.
+    ///
+    /// # Errors
+    /// When an id is remembered twice.
+    pub fn restore(saved: SavedCounter) -> Result<Self, BadSnapshot> {
+        let SavedCounter { value, version, expires_at_ms, remembered } = saved;
+        let mut replies = Remembered::default();
+        for (id, at_ms, version, value, applied) in remembered {
+            let counted = Counted { version, value, applied, duplicate: false };
+            if replies.by_id.insert(Arc::clone(&id), (at_ms, counted)).is_some() {
+                let what = format!("a counter remembers the id '{}' twice", id.escape_default());
+                return Err(BadSnapshot::new(what));
+            }
+            replies.oldest_first.push_back((at_ms, id));
+        }
+        let remembered = (!replies.by_id.is_empty()).then(|| replies.into());
+        Ok(Self { value, version, expires_at_ms, remembered })
+    }
+
     pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
         let Self { value, version, expires_at_ms, remembered } = self;
         hasher.number(*value);
@@ -14,6 +65,15 @@ impl Counter {
 }
 
 impl Remembered {
+    fn save(&self) -> Vec<SavedReply> {
+        let Self { by_id, oldest_first } = self;
+        let replies = oldest_first.iter().filter_map(|(at_ms, id)| {
+            let (_, Counted { version, value, applied, duplicate: _ }) = by_id.get(id)?;
+            Some((Arc::clone(id), *at_ms, *version, *value, *applied))
+        });
+        replies.collect()
+    }
+
     fn hash_into(&self, hasher: &mut StateHasher) {
         let Self { by_id, oldest_first } = self;
         hasher.ordered(by_id, |hasher, (id, (at_ms, counted))| {

@@ -9,6 +9,7 @@ mod state;
 mod tests;
 
 pub use changes::{Change, Changes, Encoded};
+pub use state::SavedKeyed;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;

@@ -1,9 +1,79 @@
-//! The state of a keyed cell: its hash.
+//! The state of a keyed cell: its hash and its saved form.
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::{Keyed, Place, Slot};
+use crate::snapshot::BadSnapshot;
 use crate::state_hash::StateHasher;
 
+/// A saved [`Keyed`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SavedKeyed {
+    keys_max: usize,
+    tombstones_max: usize,
+    version: u64,
+    horizon: u64,
+    entries: Vec<SavedEntry>,
+}
+
+/// Key, version, expiry, value (none: a tombstone).
+type SavedEntry = (Arc<str>, u64, Option<u64>, Option<Bytes>);
+
 impl Keyed {
+    /// A copy to be stored; values are shared with it.
+    #[must_use]
+    pub fn save(&self) -> SavedKeyed {
+        let Self {
+            keys_max,
+            tombstones_max,
+            version,
+            horizon,
+            slots,
+            log,
+            tombstones: _,
+            expiries: _,
+        } = self;
+        let entries = slots.iter().map(|(key, slot)| {
+            let value = log.get(&(slot.version, Arc::clone(key))).cloned().flatten();
+            (Arc::clone(key), slot.version, slot.expires_at_ms, value)
+        });
+        SavedKeyed {
+            keys_max: *keys_max,
+            tombstones_max: *tombstones_max,
+            version: *version,
+            horizon: *horizon,
+            entries: entries.collect(),
+        }
+    }
+
+    /// The cell that was saved.
+    ///
+    /// # Errors
+    /// When a key stands in it twice or is newer than the cell.
+    pub fn restore(saved: SavedKeyed) -> Result<Self, BadSnapshot> {
+        let SavedKeyed { keys_max, tombstones_max, version, horizon, entries } = saved;
+        let mut cell = Self { version, horizon, ..Self::new(keys_max, tombstones_max) };
+        for (key, version, expires_at_ms, value) in entries {
+            let slot = Slot { version, expires_at_ms };
+            if version > cell.version || cell.slots.insert(Arc::clone(&key), slot).is_some() {
+                let key = key.escape_default();
+                let what = format!("key '{key}' stands twice in a cell, or is newer than it");
+                return Err(BadSnapshot::new(what));
+            }
+            if value.is_none() {
+                cell.tombstones.insert((version, Arc::clone(&key)));
+            }
+            cell.expiries.extend(expires_at_ms.map(|at_ms| (at_ms, Arc::clone(&key))));
+            cell.log.insert((version, key), value);
+        }
+        Ok(cell)
+    }
+
     pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
         let Self { keys_max, tombstones_max, version, horizon, slots, log, tombstones, expiries } =
             self;

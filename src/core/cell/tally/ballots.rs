@@ -4,13 +4,16 @@
 //! ballot costs its marks once, however many cast it.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
 use slab::Slab;
 
 use super::VoterId;
+use crate::snapshot::BadSnapshot;
 use crate::state_hash::StateHasher;
 use crate::{HashMap, hash_map};
 
@@ -24,6 +27,15 @@ pub(super) struct Ballots {
     /// Numbers of the distinct ballots, found by their marks.
     by_marks: HashTable<u32>,
     hasher: FixedState,
+}
+
+/// Saved [`Ballots`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedBallots {
+    /// Marks of the distinct ballots.
+    distinct: Vec<Box<[u16]>>,
+    /// Voters, each with the place of the ballot in `distinct` and its revision.
+    voters: Vec<(VoterId, u32, u32)>,
 }
 
 /// What a voter has cast.
@@ -72,6 +84,34 @@ impl Ballots {
         if let Some(earlier) = self.voters.insert(voter, Cast { ballot, revision }) {
             self.release(earlier.ballot);
         }
+    }
+
+    pub(super) fn save(&self) -> SavedBallots {
+        let Self { voters, distinct, by_marks: _, hasher: _ } = self;
+        let mut places = hash_map(0);
+        let mut saved = Vec::with_capacity(distinct.len());
+        for ((id, ballot), place) in distinct.iter().zip(0_u32..) {
+            places.insert(id as u64, place);
+            saved.push(ballot.marks.clone());
+        }
+        let voters = voters.iter().filter_map(|(voter, Cast { ballot, revision })| {
+            Some((*voter, *places.get(&u64::from(*ballot))?, *revision))
+        });
+        SavedBallots { voters: voters.collect(), distinct: saved }
+    }
+
+    pub(super) fn restore(saved: SavedBallots, hash_seed: u64) -> Result<Self, BadSnapshot> {
+        let mut ballots = Self::new(hash_seed);
+        for (voter, place, revision) in saved.voters {
+            let Some(marks) = saved.distinct.get(place as usize) else {
+                return Err(BadSnapshot::new("a voter's ballot is not there"));
+            };
+            if ballots.voters.contains_key(&voter) {
+                return Err(BadSnapshot::new("a voter has two ballots"));
+            }
+            ballots.cast(voter, marks, revision);
+        }
+        Ok(ballots)
     }
 
     /// By content: the numbers of ballots mean nothing, so they do not count, nor does the table

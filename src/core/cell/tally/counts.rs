@@ -3,12 +3,13 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::tally::{Standings, TallyKind, TallyRules};
 
 use super::marks::{OVER, SKIPPED};
 use crate::state_hash::StateHasher;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Counts {
     /// Marks of a ballot that count: the first preference, or every chosen option.
     marks_counted: usize,
@@ -49,6 +50,11 @@ impl Counts {
                 }
             }
         }
+    }
+
+    /// Number of options that are counted.
+    pub(super) fn options(&self) -> usize {
+        self.options.len()
     }
 
     pub(super) fn hash_into(&self, hasher: &mut StateHasher) {

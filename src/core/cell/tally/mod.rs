@@ -9,9 +9,12 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use state::SavedTally;
+
 use alloc::format;
 use alloc::string::String;
 
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyKind, TallyRules, TallyState};
 use tidewire_protocol::{ErrorCode, Refusal};
 
@@ -22,8 +25,8 @@ use schedule::Schedule;
 
 /// A voter of a tally: a keyed hash of what the client named. The key is not known here, so the
 /// voter cannot be found out from it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct VoterId(pub [u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct VoterId(#[serde(with = "serde_bytes")] pub [u8; 16]);
 
 /// A poll with declared options and one ballot per voter.
 #[derive(Debug)]

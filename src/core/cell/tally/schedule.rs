@@ -2,13 +2,14 @@
 
 use alloc::format;
 
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::tally::{TallyRules, TallyState};
 use tidewire_protocol::{ErrorCode, Refusal};
 
 use crate::state_hash::StateHasher;
 
 /// The part of the schedule that still applies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Schedule {
     opens_at_ms: Option<u64>,
     closes_at_ms: Option<u64>,

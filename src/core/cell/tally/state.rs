@@ -1,11 +1,66 @@
-//! A tally's state: its hash.
+//! A tally's state: its hash and its saved form.
 
+use alloc::format;
+
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::tally::TallyRules;
 
-use super::Tally;
+use super::ballots::{Ballots, SavedBallots};
+use super::counts::Counts;
+use super::schedule::Schedule;
+use super::{OptionNames, Tally};
+use crate::snapshot::BadSnapshot;
 use crate::state_hash::StateHasher;
 
+/// A saved [`Tally`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SavedTally {
+    rules: TallyRules,
+    voters_max: usize,
+    version: u64,
+    schedule: Schedule,
+    ballots: SavedBallots,
+    counts: Counts,
+}
+
 impl Tally {
+    /// A copy to be stored.
+    #[must_use]
+    pub fn save(&self) -> SavedTally {
+        let Self { rules, voters_max, version, schedule, names: _, ballots, counts } = self;
+        SavedTally {
+            rules: rules.clone(),
+            voters_max: *voters_max,
+            version: *version,
+            schedule: *schedule,
+            ballots: ballots.save(),
+            counts: counts.clone(),
+        }
+    }
+
+    /// The tally that was saved; the seed may be another one.
+    ///
+    /// # Errors
+    /// When the rules contradict themselves, or the counts or ballots do not belong to them.
+    pub fn restore(saved: SavedTally, hash_seed: u64) -> Result<Self, BadSnapshot> {
+        let SavedTally { rules, voters_max, version, schedule, ballots, counts } = saved;
+        rules.validate().map_err(|refusal| BadSnapshot::new(refusal.message))?;
+        let (counted, declared) = (counts.options(), rules.options.len());
+        if counted != declared {
+            let what = format!("a tally of {declared} options has counts of {counted}");
+            return Err(BadSnapshot::new(what));
+        }
+        Ok(Self {
+            voters_max,
+            version,
+            schedule,
+            names: OptionNames::of(&rules, hash_seed),
+            ballots: Ballots::restore(ballots, hash_seed)?,
+            counts,
+            rules,
+        })
+    }
+
     pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
         let Self { rules, voters_max, version, schedule, names, ballots, counts } = self;
         hash_rules(rules, hasher);
@@ -88,7 +143,7 @@ mod tests {
                 |tally| tally.counts.add(&[1]),
                 |tally| tally.counts.remove(&[]),
                 |tally| {
-                    tally.names = super::super::OptionNames::of(
+                    tally.names = OptionNames::of(
                         &TallyRules::new(TallyKind::Single, std::vec!["A".to_string()]),
                         7,
                     )

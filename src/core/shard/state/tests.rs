@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, PresenceOp, TallyOp};
 use tidewire_protocol::options::CounterOptions;
 use tidewire_protocol::record::BodyBuilder;
-use tidewire_protocol::tally::{Choice, TallyKind, TallyRules};
+use tidewire_protocol::tally::{Choice, TallyKind, TallyRules, TallyState};
 use tidewire_protocol::{Name, Pattern};
 
 use super::super::message::{Command, Interest, Origin, Request, SessionId};
@@ -163,4 +163,35 @@ fn the_order_in_which_cells_were_made_does_not_count() {
     let forward: Vec<&str> = names.iter().map(|name| &**name).collect();
     let backward: Vec<&str> = forward.iter().rev().copied().collect();
     assert_eq!(hash(&forward), hash(&backward));
+}
+
+#[test]
+fn progress_moves_with_what_a_shard_does_and_is_stored_in_order() {
+    let mut shard = shard();
+    let before = shard.progress();
+    assert_eq!(Progress::from_array(before.to_array()), before);
+    shard.handle(publish("fresh", None, "x", None), 40);
+    shard.seal();
+    shard.handle(count("hits", None, None), 40);
+    shard.seal();
+    let after = shard.progress();
+    assert_eq!(after.round, before.round + 2);
+    assert_eq!(after.version, before.version + 1);
+    assert_eq!((after.sequence, after.names), (before.sequence + 1, before.names + 1));
+    assert!(after.topic_bytes > before.topic_bytes);
+}
+
+#[test]
+fn the_inventory_lists_everything_by_name() {
+    let inventory = shard().inventory();
+    let topics: Vec<_> = inventory.topics.iter().map(|topic| topic.name.as_str()).collect();
+    assert_eq!(topics, ["few", "followed", "gone", "map.a", "news"]);
+    let few = &inventory.topics[0];
+    assert_eq!((few.first, few.next, few.batches, few.map_keys), (1, 2, 1, None));
+    assert_eq!(inventory.topics[3].map_keys, Some(1));
+    assert_eq!(inventory.counters[0].value, 2);
+    let poll = &inventory.tallies[0];
+    assert_eq!((poll.ballots, poll.state), (2, TallyState::Open));
+    assert_eq!(poll.counts, [("soup".into(), 1), ("pie".into(), 1)]);
+    assert_eq!(inventory.presence[0].members, 1);
 }

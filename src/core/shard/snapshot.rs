@@ -1,0 +1,152 @@
+//! The saved form of a whole shard.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use tidewire_protocol::Name;
+use tidewire_protocol::frame::CellKind;
+
+use super::cells::Cells;
+use super::message::{Round, SessionId};
+use super::presence::{Presence, SavedPresence};
+use super::topics::{SavedTopics, Topics};
+use super::{Dispatchers, Shard, ShardConfig, Timer};
+use crate::cell::{Counter, SavedCounter, SavedTally, Tally};
+use crate::snapshot::BadSnapshot;
+
+/// What the fields of a snapshot mean. A snapshot with another number is not restored.
+pub const SNAPSHOT_VERSION: u32 = 1;
+
+/// Everything that a shard holds between two rounds, as plain data. Bodies of records and values
+/// of maps are shared with the shard, so that making one costs by the number of things, not by
+/// their bytes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ShardSnapshot {
+    version: u32,
+    config: ShardConfig,
+    now_ms: u64,
+    topics: SavedTopics,
+    cells: SavedCells,
+    timers: Vec<(u64, Timer)>,
+    log_followers: Dispatchers,
+    round: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedCells {
+    counters: Vec<(Name, SavedCounter)>,
+    tallies: Vec<(Name, SavedTally)>,
+    presence: Vec<(Name, SavedPresence)>,
+    followers: Vec<(CellKind, Name, Dispatchers)>,
+    sessions: Vec<(SessionId, BTreeSet<(Name, String)>)>,
+    version: u64,
+}
+
+impl ShardSnapshot {
+    /// Number of the shard.
+    #[must_use]
+    pub fn shard(&self) -> u16 {
+        self.config.shard
+    }
+
+    /// The shard's time, Unix milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+}
+
+impl Shard {
+    /// A copy of everything, to be stored; `None` while a round is open, which ends with
+    /// [`Self::seal`]. Nothing that can be seen changes, but the shard and one restored from the
+    /// copy give the same numbers to new topics from here on.
+    pub fn snapshot(&mut self) -> Option<ShardSnapshot> {
+        self.topics.tidy();
+        let Self { config, now_ms, topics, cells, timers, log_followers, round } = self;
+        let Round { number, events, batches } = round;
+        let is_open = !events.is_empty() || !batches.is_empty() || !cells.changed.is_empty();
+        if is_open || topics.are_open() {
+            return None;
+        }
+        Some(ShardSnapshot {
+            version: SNAPSHOT_VERSION,
+            config: config.clone(),
+            now_ms: *now_ms,
+            topics: topics.save(),
+            cells: cells.save(),
+            timers: timers.iter().cloned().collect(),
+            log_followers: *log_followers,
+            round: *number,
+        })
+    }
+
+    /// The shard that was saved: given the same commands it does what the original does.
+    ///
+    /// # Errors
+    /// When the snapshot is of another version, or contradicts itself.
+    pub fn restore(snapshot: ShardSnapshot) -> Result<Self, BadSnapshot> {
+        let ShardSnapshot { version, config, now_ms, topics, cells, timers, log_followers, round } =
+            snapshot;
+        if version != SNAPSHOT_VERSION {
+            let what = format!("its version is {version}, and {SNAPSHOT_VERSION} is known here");
+            return Err(BadSnapshot::new(what));
+        }
+        Ok(Self {
+            now_ms,
+            topics: Topics::restore(topics, &config)?,
+            cells: Cells::restore(cells, config.seed)?,
+            timers: timers.into_iter().collect(),
+            log_followers,
+            round: Round { number: round, ..Round::default() },
+            config,
+        })
+    }
+}
+
+impl Cells {
+    fn save(&self) -> SavedCells {
+        let Self { counters, tallies, presence, followers, changed: _, sessions, version } = self;
+        SavedCells {
+            counters: counters.iter().map(|(name, cell)| (name.clone(), cell.save())).collect(),
+            tallies: tallies.iter().map(|(name, cell)| (name.clone(), cell.save())).collect(),
+            presence: presence.iter().map(|(name, set)| (name.clone(), set.save())).collect(),
+            followers: followers
+                .iter()
+                .map(|((kind, name), followers)| (*kind, name.clone(), *followers))
+                .collect(),
+            sessions: sessions.iter().map(|(id, joined)| (*id, joined.clone())).collect(),
+            version: *version,
+        }
+    }
+
+    fn restore(saved: SavedCells, seed: u64) -> Result<Self, BadSnapshot> {
+        let SavedCells { counters, tallies, presence, followers, sessions, version } = saved;
+        let mut cells = Self { version, ..Self::new(seed) };
+        for (name, counter) in counters {
+            let earlier = cells.counters.insert(name.clone(), Counter::restore(counter)?);
+            once("counter", &name, earlier)?;
+        }
+        for (name, tally) in tallies {
+            let earlier = cells.tallies.insert(name.clone(), Tally::restore(tally, seed)?);
+            once("tally", &name, earlier)?;
+        }
+        for (name, set) in presence {
+            let earlier = cells.presence.insert(name.clone(), Presence::restore(set)?);
+            once("presence set", &name, earlier)?;
+        }
+        let followers = followers.into_iter().map(|(kind, name, set)| ((kind, name), set));
+        cells.followers.extend(followers);
+        cells.sessions.extend(sessions);
+        Ok(cells)
+    }
+}
+
+fn once<T>(what: &str, name: &Name, earlier: Option<T>) -> Result<(), BadSnapshot> {
+    match earlier {
+        None => Ok(()),
+        Some(_) => Err(BadSnapshot::new(format!("{what} '{name}' stands there twice"))),
+    }
+}

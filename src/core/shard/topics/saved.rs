@@ -1,0 +1,116 @@
+//! The saved form of a shard's topics.
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use tidewire_protocol::Name;
+
+use super::{Topic, Topics};
+use crate::cell::{Keyed, SavedKeyed};
+use crate::hash_map;
+use crate::shard::open_batch::OpenBatch;
+use crate::shard::{Dispatchers, ShardConfig};
+use crate::snapshot::BadSnapshot;
+use crate::topic::{Policy, SavedLog, SavedRing, TopicId};
+
+/// Saved [`Topics`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::shard) struct SavedTopics {
+    topics: Vec<SavedTopic>,
+    log: SavedLog,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedTopic {
+    id: TopicId,
+    name: Name,
+    policy: Policy,
+    ring: SavedRing,
+    followers: Dispatchers,
+    map: Option<SavedKeyed>,
+    map_followers: Dispatchers,
+    map_told: u64,
+}
+
+impl Topics {
+    /// Whether a topic has an open batch.
+    pub(in crate::shard) fn are_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Brings the numbers that are free into an order that follows from those that are taken, so
+    /// that what is restored from a copy gives out the same ones.
+    pub(in crate::shard) fn tidy(&mut self) {
+        self.by_id = core::mem::take(&mut self.by_id).into_iter().collect();
+    }
+
+    /// A copy to be stored, without what the open batches hold; bodies are shared with it.
+    pub(in crate::shard) fn save(&self) -> SavedTopics {
+        let Self { by_id, ids: _, log, open: _, bytes: _, batches: _ } = self;
+        let topics = by_id.iter().map(|(id, topic)| topic.save(id));
+        SavedTopics { topics: topics.collect(), log: SavedLog::of(log) }
+    }
+
+    pub(in crate::shard) fn restore(
+        saved: SavedTopics,
+        config: &ShardConfig,
+    ) -> Result<Self, BadSnapshot> {
+        let mut topics = Self::new(config.seed);
+        let mut batches = hash_map(config.seed);
+        let mut by_id = Vec::new();
+        for saved in saved.topics {
+            let (id, name) = (saved.id, saved.name.clone());
+            let topic = saved.restore(config.shard)?;
+            topics.bytes += topic.ring.bytes();
+            topics.batches += topic.ring.batches();
+            batches.extend(topic.ring.iter().map(|batch| (batch.sequence, Arc::clone(batch))));
+            let is_new = topics.ids.insert(name.clone(), id).is_none();
+            if !is_new || id as usize >= config.limits.names_max {
+                let what = format!("topic '{name}' stands there twice, or has number {id}");
+                return Err(BadSnapshot::new(what));
+            }
+            by_id.push((id as usize, topic));
+        }
+        let count = by_id.len();
+        topics.by_id = by_id.into_iter().collect();
+        if topics.by_id.len() != count {
+            return Err(BadSnapshot::new("two topics have the same number"));
+        }
+        topics.log = saved.log.restore(batches)?;
+        Ok(topics)
+    }
+}
+
+impl Topic {
+    fn save(&self, id: usize) -> SavedTopic {
+        let Self { name, policy, ring, open: _, followers, map, map_followers, map_told } = self;
+        SavedTopic {
+            id: TopicId::try_from(id).unwrap_or(TopicId::MAX),
+            name: name.clone(),
+            policy: policy.clone(),
+            ring: SavedRing::of(ring),
+            followers: *followers,
+            map: map.as_ref().map(Keyed::save),
+            map_followers: *map_followers,
+            map_told: *map_told,
+        }
+    }
+}
+
+impl SavedTopic {
+    fn restore(self, shard: u16) -> Result<Topic, BadSnapshot> {
+        let Self { id, name, policy, ring, followers, map, map_followers, map_told } = self;
+        Ok(Topic {
+            ring: ring.restore(shard, &name, id)?,
+            name,
+            policy,
+            open: OpenBatch::default(),
+            followers,
+            map: map.map(Keyed::restore).transpose()?,
+            map_followers,
+            map_told,
+        })
+    }
+}
