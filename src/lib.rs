@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod journal;
+mod recording;
 pub mod server;
 mod telemetry;
 mod transport;

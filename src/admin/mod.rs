@@ -1,4 +1,6 @@
-//! The admin listener: health, readiness, metrics, and what the server is doing.
+//! The admin listener: health, readiness, metrics, what the server is doing, and recordings of it.
+
+mod recording;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,6 +26,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/policy", get(policy))
+        .route(
+            "/v1/recording",
+            get(recording::status).post(recording::start).delete(recording::stop),
+        )
         .with_state(shared);
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!(%error, "the admin listener has stopped");
@@ -51,7 +57,7 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (content_type, telemetry::render(&shared.figures)).into_response()
+    (content_type, telemetry::render(&shared.figures, &shared.recorder)).into_response()
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {

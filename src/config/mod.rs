@@ -24,6 +24,8 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Where the made certificate is kept; none: in memory.
     pub data_dir: Option<PathBuf>,
+    /// Where recordings are written; none: `recordings` in the data directory.
+    pub recordings_dir: Option<PathBuf>,
     /// Name of the node, told to clients.
     pub node: String,
     /// Threads that serve connections; 0: one per processor.
@@ -58,6 +60,7 @@ impl Default for Config {
             listen: (Ipv4Addr::LOCALHOST, 7171).into(),
             admin_listen: (Ipv4Addr::LOCALHOST, 7173).into(),
             data_dir: None,
+            recordings_dir: None,
             node: "tidewire-1".to_owned(),
             cores: 0,
             heartbeat_ms: 25_000,
@@ -140,6 +143,13 @@ impl Config {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(64),
             cores => cores,
         }
+    }
+
+    /// Where recordings are written, if there is a place for them.
+    #[must_use]
+    pub fn recordings_dir(&self) -> Option<PathBuf> {
+        let in_data_dir = || self.data_dir.as_ref().map(|data_dir| data_dir.join("recordings"));
+        self.recordings_dir.clone().or_else(in_data_dir)
     }
 
     /// The policies in the core's form. Call it on a configuration that has been checked: a

@@ -30,6 +30,7 @@ pub(crate) use figures::CoreFigures;
 pub use figures::Figures;
 
 use crate::config::Config;
+use crate::recording::{Recorder, StopReason};
 use crate::transport::{Arrival, Tls, TlsError, listener};
 
 /// Commands that wait for a shard; readers of connections wait beyond it.
@@ -84,6 +85,7 @@ pub(crate) struct Shared {
     pub(crate) shards: Vec<mpsc::Sender<Command>>,
     pub(crate) dispatchers: Vec<mpsc::Sender<Vec<Event>>>,
     pub(crate) figures: Figures,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) draining: AtomicBool,
     pub(crate) stop: tokio::sync::watch::Sender<Stage>,
 }
@@ -133,6 +135,7 @@ impl Server {
             shards,
             dispatchers,
             figures: Figures::new(cores),
+            recorder: Arc::default(),
             draining: AtomicBool::new(false),
             stop: tokio::sync::watch::Sender::new(Stage::Running),
             config,
@@ -188,6 +191,8 @@ impl Server {
         while self.shared.figures.connections() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        // While the shards are still there to say their last word.
+        self.shared.recorder.stop(StopReason::ServerStopping).await;
         self.shared.stop.send_replace(Stage::Stopping);
         for task in self.tasks.drain(..) {
             task.abort();

@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 
 use super::{Clock, Shared};
 use crate::journal::{Journal, Memory};
+use crate::recording::Tap;
 
 /// Commands of one round at most, so that no round keeps replies waiting for long.
 const ROUND_COMMANDS_MAX: usize = 2048;
@@ -19,22 +20,33 @@ pub(super) async fn run(
     let mut journal = Memory;
     let mut commands = Vec::new();
     let mut committed = Vec::new();
+    let mut tap = Tap::new(number);
     loop {
         tokio::select! {
+            // A shard with commands looks at nothing else; timers have their turn with them.
+            biased;
             received = queue.recv_many(&mut commands, ROUND_COMMANDS_MAX) => {
                 if received == 0 {
                     return;
                 }
             }
             () = due(&shared.clock, shard.next_timeout_ms()) => {}
+            () = shared.recorder.rung(number) => {
+                tap.follow(&shared.recorder, &mut shard);
+                continue;
+            }
         }
         let now_ms = shared.clock.now_ms();
+        let recorded = tap.begin(&shared.recorder, &mut shard, &commands, now_ms);
         shard.handle_timeout(now_ms);
         for command in commands.drain(..) {
             shard.handle(command, now_ms);
         }
         if let Some(round) = shard.seal() {
             journal.append(round, &mut committed);
+        }
+        if let Some(turn) = recorded {
+            tap.end(&shared.recorder, turn, &shard);
         }
         for round in committed.drain(..) {
             tell(&shared, round).await;

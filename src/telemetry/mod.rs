@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
+use crate::recording::Recorder;
 use crate::server::{CoreFigures, Figures};
 
 type Figure = fn(&CoreFigures) -> &AtomicU64;
@@ -25,9 +26,9 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
 ];
 
 /// Renders the server's figures in Prometheus's text format.
-pub(crate) fn render(figures: &Figures) -> String {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    metrics::with_local_recorder(&recorder, || {
+pub(crate) fn render(figures: &Figures, recorder: &Recorder) -> String {
+    let prometheus = PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&prometheus, || {
         for (name, help, figure) in COUNTERS {
             describe_counter!(*name, *help);
             counter!(*name).absolute(figures.sum(*figure));
@@ -49,9 +50,39 @@ pub(crate) fn render(figures: &Figures) -> String {
             describe_gauge!(name, help);
             gauge!(name).set(as_gauge(value));
         }
+        recordings(recorder);
         process();
     });
-    recorder.handle().render()
+    prometheus.handle().render()
+}
+
+fn recordings(recorder: &Recorder) {
+    let status = recorder.status();
+    let under_way = status.as_ref().filter(|status| status.state != "finished");
+    let gauges = [
+        ("tidewire_recording", "Whether a recording is under way", u64::from(under_way.is_some())),
+        (
+            "tidewire_recording_inputs",
+            "Inputs of shards in the recording under way or the last one",
+            status.as_ref().map_or(0, |status| status.inputs),
+        ),
+        (
+            "tidewire_recording_bytes",
+            "Bytes of the recording under way or the last one",
+            status.as_ref().map_or(0, |status| status.bytes),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        describe_gauge!(name, help);
+        gauge!(name).set(as_gauge(value));
+    }
+    let (started, ended) = recorder.counts();
+    describe_counter!("tidewire_recordings_total", "Recordings started");
+    counter!("tidewire_recordings_total").absolute(started);
+    describe_counter!("tidewire_recordings_ended_total", "Recordings that are over, by reason");
+    for (reason, count) in ended {
+        counter!("tidewire_recordings_ended_total", "reason" => reason).absolute(count);
+    }
 }
 
 /// CPU time and memory of the process, as Prometheus's conventions name them.
