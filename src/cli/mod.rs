@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 refused by the server, 2 usage or configuration, 3 no connection,
 //! 4 interrupted or out of time.
 
+mod admin;
 mod config;
 mod connection;
 mod counter;
@@ -13,6 +14,7 @@ mod map;
 mod output;
 mod presence;
 mod publish;
+mod replay;
 mod serve;
 mod subscribe;
 mod tally;
@@ -54,6 +56,10 @@ enum Command {
     Bench(crate::bench::BenchArgs),
     /// Replay a real election and show it on a page
     Demo(crate::demo::DemoArgs),
+    /// Look after a running server
+    Admin(admin::AdminArgs),
+    /// Replay a recording of a server, and hold the outcome against it
+    Replay(replay::ReplayArgs),
     /// Check a configuration
     Config(config::ConfigArgs),
     /// Print a completion script for a shell
@@ -118,6 +124,8 @@ async fn run(command: Command, globals: &Globals) -> Result<(), CliError> {
         Command::Presence(args) => presence::run(args, globals).await,
         Command::Bench(args) => crate::bench::run(args, globals).await,
         Command::Demo(args) => crate::demo::run(args, globals).await,
+        Command::Admin(args) => admin::run(args, globals).await,
+        Command::Replay(args) => replay::run(&args, globals),
         Command::Config(args) => config::run(args, globals),
         Command::Completions { shell } => {
             let mut command = Cli::command();

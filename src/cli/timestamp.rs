@@ -10,6 +10,18 @@ pub(crate) fn parse_rfc3339(text: &str) -> Result<u64, String> {
     })
 }
 
+/// The same form, in UTC and to the millisecond.
+pub(crate) fn show_rfc3339(time_ms: u64) -> String {
+    let seconds = i64::try_from(time_ms / 1000).unwrap_or(i64::MAX);
+    let Ok(time) = time::OffsetDateTime::from_unix_timestamp(seconds) else {
+        return format!("{time_ms} ms");
+    };
+    let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
+    let (hour, minute, second) = time.to_hms();
+    let milli = time_ms % 1000;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
 fn read(text: &str) -> Option<u64> {
     let (date, rest) = text.split_at_checked(10)?;
     let rest = rest.strip_prefix(['T', 't', ' '])?;
@@ -100,6 +112,15 @@ mod tests {
         ] {
             assert_eq!(parse_rfc3339(text), Ok(time_ms), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_that_is_shown_reads_back() {
+        assert_eq!(show_rfc3339(951_827_415_123), "2000-02-29T12:30:15.123Z");
+        for time_ms in [0, 951_827_415_123, 1_795_521_600_007] {
+            assert_eq!(parse_rfc3339(&show_rfc3339(time_ms)), Ok(time_ms));
+        }
+        assert_eq!(show_rfc3339(u64::MAX), format!("{} ms", u64::MAX));
     }
 
     #[test]

@@ -1,0 +1,199 @@
+//! Inputs and what came of them, each in one line.
+
+use tidewire_core::cell::Counted;
+use tidewire_core::shard::{
+    CellValue, Command, Event, Interest, Origin, Reply, Request, SessionId, Value,
+};
+use tidewire_protocol::frame::{CounterOp, PresenceOp, TallyOp};
+use tidewire_protocol::record::Records;
+use tidewire_protocol::tally::Choice;
+
+/// Characters of a payload, member or value that are shown.
+const SHOWN_CHARS_MAX: usize = 40;
+/// Records of a publish, or choices of a ballot, that are shown.
+const SHOWN_MAX: usize = 8;
+
+/// What a shard was told.
+pub(super) fn command(command: Option<&Command>) -> String {
+    match command {
+        None => "time: what was due".to_owned(),
+        Some(Command::Request(origin, request)) => {
+            let Origin { session, stream: _, req } = origin;
+            format!("{} (request {req} of {})", self::request(request), connection(*session))
+        }
+        Some(Command::Follow(dispatcher, interest)) => {
+            format!("dispatcher {dispatcher} follows {}", self::interest(interest))
+        }
+        Some(Command::Unfollow(dispatcher, interest)) => {
+            format!("dispatcher {dispatcher} no longer follows {}", self::interest(interest))
+        }
+        Some(Command::SessionEnded(session)) => format!("{} has ended", connection(*session)),
+    }
+}
+
+fn connection(SessionId { dispatcher, slot, generation }: SessionId) -> String {
+    format!("connection {dispatcher}/{slot}/{generation}")
+}
+
+fn request(request: &Request) -> String {
+    match request {
+        Request::Publish { topic, ack, body, count, ttl_ms } => {
+            let records = Records::of(body).take(SHOWN_MAX).map(|record| {
+                let key = record.key.map(|key| format!("{}=", shown(key.as_bytes())));
+                let payload = record.payload.map_or_else(|| "nil".to_owned(), shown);
+                key.unwrap_or_default() + &payload
+            });
+            let mut listed: Vec<String> = records.collect();
+            if *count > SHOWN_MAX as u64 {
+                listed.push("...".to_owned());
+            }
+            let ttl = ttl_ms.map(|ttl_ms| format!(", ttl {ttl_ms} ms")).unwrap_or_default();
+            let (ack, listed) = (ack.as_str(), listed.join(", "));
+            format!("publish {topic}: {count} records, ack {ack}{ttl}: {listed}")
+        }
+        Request::Counter { name, op, operand, options } => {
+            let op = match op {
+                CounterOp::Add => "add",
+                CounterOp::Set => "set",
+                CounterOp::Reset => "reset",
+            };
+            let id = options.id.as_ref().map(|id| format!(", id {}", shown(id.as_bytes())));
+            let ttl = options.ttl_ms.map(|ttl_ms| format!(", ttl {ttl_ms} ms"));
+            let (id, ttl) = (id.unwrap_or_default(), ttl.unwrap_or_default());
+            format!("counter {name}: {op} {operand}{id}{ttl}")
+        }
+        Request::Vote { tally, voter, choices, revision } => {
+            let voter: String = voter.0.iter().map(|byte| format!("{byte:02x}")).collect();
+            let choices: Vec<String> = choices.iter().take(SHOWN_MAX).map(choice).collect();
+            let revision = revision.map(|revision| format!(", revision {revision}"));
+            let (choices, revision) = (choices.join(", "), revision.unwrap_or_default());
+            format!("tally {tally}: voter {voter} votes [{choices}]{revision}")
+        }
+        Request::Tally { name, op, rules } => {
+            let op = match op {
+                TallyOp::Create => "create",
+                TallyOp::Open => "open",
+                TallyOp::Close => "close",
+                TallyOp::Delete => "delete",
+            };
+            let options = rules.as_ref().map(|rules| format!(", {} options", rules.options.len()));
+            format!("tally {name}: {op}{}", options.unwrap_or_default())
+        }
+        Request::Get { kind, name, key } => {
+            let key = key.as_ref().map(|key| format!(", key {}", shown(key.as_bytes())));
+            format!("read {} {name}{}", kind.as_str(), key.unwrap_or_default())
+        }
+        Request::Presence { name, op, member, data } => {
+            let member = shown(member.as_bytes());
+            match op {
+                PresenceOp::Join => format!("presence {name}: {member} joins, {}", shown(data)),
+                PresenceOp::Leave => format!("presence {name}: {member} leaves"),
+            }
+        }
+    }
+}
+
+fn choice(choice: &Choice) -> String {
+    match choice {
+        Choice::Index(index) => index.to_string(),
+        Choice::Name(name) => shown(name.as_bytes()),
+        Choice::Skipped => "skipped".to_owned(),
+        Choice::Over => "over-vote".to_owned(),
+    }
+}
+
+fn interest(interest: &Interest) -> String {
+    match interest {
+        Interest::Topic(name) => format!("topic {name}"),
+        Interest::CommitLog => "all topics".to_owned(),
+        Interest::Cell(kind, name) => format!("{} {name}", kind.as_str()),
+    }
+}
+
+/// What a dispatcher was told.
+pub(super) fn event(event: &Event) -> String {
+    match event {
+        Event::Reply { session, stream: _, req, reply } => {
+            format!("{}, request {req}: {}", connection(*session), self::reply(reply))
+        }
+        Event::TopicSnapshot { name, topic_id: _, epoch: _, next, batches } => {
+            format!("topic {name} as it is: {} batches up to {next}", batches.len())
+        }
+        Event::Appended { batch, first, evicted } => {
+            let (topic, base, next) = (&batch.topic, batch.base, batch.next());
+            let gone = evicted.len();
+            format!("topic {topic}: {base}..{next} appended, {gone} batches gone, first {first}")
+        }
+        Event::Trimmed { shard: _, topic_id, first, evicted } => {
+            format!("topic number {topic_id}: {} batches gone, first {first}", evicted.len())
+        }
+        Event::LogSnapshot { shard: _, epoch: _, base, slots } => {
+            format!("all topics as they are: {} batches from {base} on", slots.len())
+        }
+        Event::Cell { kind, name, version, epoch: _, value, snapshot } => {
+            let how = if *snapshot { "as it is" } else { "changed" };
+            let value = match value {
+                CellValue::Absent => "absent".to_owned(),
+                CellValue::Whole { value, info: _ } => format!("{} bytes", value.len()),
+                CellValue::Entries { full, entries } => {
+                    format!("{} entries{}", entries.len(), if *full { ", all" } else { "" })
+                }
+                CellValue::Refused(refusal) => refused(&refusal.message),
+            };
+            format!("{} {name} {how}: version {version}, {value}", kind.as_str())
+        }
+    }
+}
+
+fn reply(reply: &Reply) -> String {
+    match reply {
+        Reply::Refused(refusal) => {
+            format!("{} ({})", refused(&refusal.message), refusal.code.name())
+        }
+        Reply::Published { epoch: _, offset } => format!("published at {offset}"),
+        Reply::Silent => "published, no acknowledgement wanted".to_owned(),
+        Reply::Counted { epoch: _, counted } => {
+            let Counted { version, value, applied, duplicate } = counted;
+            let again = if *duplicate { ", a repetition" } else { "" };
+            format!("counted to {value} (by {applied}), version {version}{again}")
+        }
+        Reply::Voted { epoch: _, voted } => {
+            format!("{:?}, revision {}, version {}", voted.status, voted.revision, voted.version)
+                .to_lowercase()
+        }
+        Reply::Tally(tally) => format!("{}, version {}", tally.state.as_str(), tally.version),
+        Reply::Done => "done".to_owned(),
+        Reply::Value { kind, epoch: _, version, value } => {
+            format!("{} at version {version}: {}", kind.as_str(), self::value(value))
+        }
+    }
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Absent => "absent".to_owned(),
+        Value::Counter(value) => value.to_string(),
+        Value::Standings(standings, _) => {
+            format!("{} ballots, counts {:?}", standings.ballots, standings.counts)
+        }
+        Value::Rounds(rounds) => format!("{} rounds", rounds.rounds.len()),
+        Value::Entries(entries) => format!("{} entries", entries.len()),
+        Value::Bytes(bytes) => shown(bytes),
+        Value::Topic(topic) => format!("{}..{}", topic.first, topic.next),
+    }
+}
+
+fn refused(message: &str) -> String {
+    format!("refused: {}", message.escape_debug())
+}
+
+/// The beginning of some bytes, in quotes, as it may stand on a terminal.
+fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut shown: String =
+        text.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        shown.push_str("...");
+    }
+    format!("\"{shown}\"")
+}
