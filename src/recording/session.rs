@@ -207,7 +207,8 @@ impl Session {
                 (false, None) => "recording",
             },
             name: self.name.clone(),
-            file: self.path.clone(),
+            // A path may be no text, and the admin listener speaks JSON.
+            file: self.path.display().to_string(),
             limits: self.limits,
             started_at_ms: self.started_at_ms,
             shards: self.shards.load(Relaxed),
@@ -226,7 +227,7 @@ impl Session {
 pub(crate) struct Status {
     pub(crate) state: &'static str,
     pub(crate) name: String,
-    pub(crate) file: PathBuf,
+    pub(crate) file: String,
     #[serde(flatten)]
     pub(crate) limits: Limits,
     pub(crate) started_at_ms: u64,

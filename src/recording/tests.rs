@@ -141,7 +141,7 @@ impl Rig {
             node: "test".to_owned(),
             now_ms: self.now_ms,
         };
-        self.recorder.start(request).unwrap().file
+        self.recorder.start(request).unwrap().file.into()
     }
 
     /// Goes on until something holds of the recording's status.
@@ -338,7 +338,7 @@ fn a_file_that_was_cut_anywhere_replays_as_far_as_it_goes() {
     let (_rig, file, _) = Rig::recorded("cut");
     let whole = std::fs::read(&file).unwrap();
     let mut torn = 0;
-    for len in (60..whole.len()).step_by(whole.len() / 300) {
+    for len in (60..whole.len()).step_by(whole.len() / 60) {
         let Ok(mut replay) = Replay::open(&whole[..len], None) else {
             assert!(len < 200, "{len}");
             continue;
@@ -347,7 +347,7 @@ fn a_file_that_was_cut_anywhere_replays_as_far_as_it_goes() {
         assert!(replay.end().is_none());
         torn += usize::from(replay.torn().is_some());
     }
-    assert!(torn > 200);
+    assert!(torn > 40);
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn a_file_with_one_wrong_byte_is_never_taken_for_whole() {
     let (_rig, file, _) = Rig::recorded("wrong");
     let whole = std::fs::read(&file).unwrap();
     let mut damaged = 0;
-    for at in (0..whole.len()).step_by(whole.len() / 300) {
+    for at in (0..whole.len()).step_by(whole.len() / 60) {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
         let Ok(mut replay) = Replay::open(&*bytes, None) else { continue };
@@ -365,7 +365,7 @@ fn a_file_with_one_wrong_byte_is_never_taken_for_whole() {
             Ok(Some(divergence)) => panic!("{at}: {divergence:?}"),
         }
     }
-    assert!(damaged > 200, "{damaged}");
+    assert!(damaged > 40, "{damaged}");
     assert!(matches!(Replay::open(&b"something else"[..], None), Err(ReadError::NotARecording)));
     let mut later = whole;
     later[16] = 9;

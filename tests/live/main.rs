@@ -12,6 +12,7 @@
 mod command_line;
 mod daemon;
 mod readme;
+mod recording;
 mod silent;
 mod slow;
 mod transports;

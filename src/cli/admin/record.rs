@@ -77,7 +77,12 @@ fn sentence(status: &Value) -> String {
     let number = |name: &str| status.get(name).and_then(Value::as_u64).unwrap_or_default();
     let file = text(status, "file").unwrap_or_default();
     let (inputs, bytes, shards) = (number("inputs"), number("bytes"), number("shards"));
-    let so_far = format!("{inputs} inputs of {shards} shards, {bytes} bytes");
+    let pause_us = number("longest_pause_us");
+    let (pause_ms, rest_us) = (pause_us / 1000, pause_us % 1000);
+    let so_far = format!(
+        "{inputs} inputs of {shards} shards, {bytes} bytes, no shard stood still for more than \
+         {pause_ms}.{rest_us:03} ms at the start"
+    );
     match text(status, "state").unwrap_or_default() {
         "recording" => format!(
             "recording to {file}: {so_far}; ends after {} seconds or {} bytes",
@@ -104,9 +109,10 @@ mod tests {
     #[test]
     fn a_status_is_said_in_one_line() {
         let mut status = json!({ "state": "finished", "file": "/r/a", "inputs": 3, "shards": 16,
-            "bytes": 99, "stop_reason": "the file has reached its bound" });
+            "bytes": 99, "longest_pause_us": 2_034, "stop_reason": "the file has reached its bound" });
         let said = sentence(&status);
         assert!(said.contains("/r/a") && said.contains("3 inputs") && said.contains("its bound"));
+        assert!(said.contains("2.034 ms"), "{said}");
         status["state"] = "recording".into();
         assert!(sentence(&status).starts_with("recording to /r/a"));
         assert_eq!(sentence(&json!({ "state": "idle" })), "nothing is being recorded");
