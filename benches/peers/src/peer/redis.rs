@@ -1,0 +1,29 @@
+//! Starting Redis: no persistence, and no cut-off of subscribers that are behind.
+
+use std::process::Command;
+
+use super::Running;
+use crate::connection::{Target, Transport};
+use crate::server::{Host, Preparation, Server, free_address};
+
+/// Descriptors that Redis keeps for itself.
+const RESERVED: usize = 64;
+
+pub(super) fn start(host: &Host, sockets: usize) -> Result<Running, String> {
+    let address = free_address()?;
+    let files = Preparation::new()?;
+    let port = address.port();
+    let clients = sockets + RESERVED;
+    let config = files.file(
+        "redis.conf",
+        &format!(
+            "bind 127.0.0.1\nport {port}\nmaxclients {clients}\nsave \"\"\nappendonly no\n\
+             client-output-buffer-limit pubsub 0 0 0\nclient-output-buffer-limit normal 0 0 0\n\
+             tcp-backlog 511\ndaemonize no\n"
+        ),
+    )?;
+    let mut command = Command::new(host.find("redis-server")?);
+    command.arg(config);
+    let server = Server::start(host, command, files, address)?;
+    Ok(Running { server, target: Target { address, transport: Transport::Tcp } })
+}
