@@ -79,10 +79,14 @@ fn sentence(status: &Value) -> String {
     let (inputs, bytes, shards) = (number("inputs"), number("bytes"), number("shards"));
     let pause_us = number("longest_pause_us");
     let (pause_ms, rest_us) = (pause_us / 1000, pause_us % 1000);
-    let so_far = format!(
-        "{inputs} inputs of {shards} shards, {bytes} bytes, no shard stood still for more than \
-         {pause_ms}.{rest_us:03} ms at the start"
-    );
+    let so_far = if shards == 0 {
+        "no shard has joined yet".to_owned()
+    } else {
+        format!(
+            "{inputs} inputs of {shards} shards, {bytes} bytes; to be copied at the start, no shard \
+             stood still for more than {pause_ms}.{rest_us:03} ms"
+        )
+    };
     match text(status, "state").unwrap_or_default() {
         "recording" => format!(
             "recording to {file}: {so_far}; ends after {} seconds or {} bytes",
