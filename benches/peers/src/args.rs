@@ -3,7 +3,7 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 use crate::peer::{PEERS, Peer};
 use crate::workload::{Settings, WORKLOADS, Workload};
@@ -100,10 +100,13 @@ fn peers(word: &str) -> Result<Chosen, String> {
     if word == TIDEWIRE {
         return Ok(Chosen::Tidewire);
     }
-    Peer::from_str(word, false).map(Chosen::One).map_err(|_unknown| {
-        let names: Vec<_> = PEERS.iter().map(|peer| peer.name()).collect();
-        format!("there is no peer '{word}': choose from {TIDEWIRE}, {}", names.join(", "))
-    })
+    match PEERS.into_iter().find(|peer| peer.name() == word) {
+        Some(peer) => Ok(Chosen::One(peer)),
+        None => {
+            let names = PEERS.map(Peer::name).join(", ");
+            Err(format!("there is no peer '{word}': choose from {TIDEWIRE}, {names}"))
+        }
+    }
 }
 
 impl Args {

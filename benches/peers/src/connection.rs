@@ -189,13 +189,10 @@ impl StreamConnection {
         };
         let arrived = buffer.get(..kept + len).unwrap_or_default();
         let outbox = &mut self.outbox;
-        let taken = self.session.feed(arrived, |item| match item {
-            Item::Answer(bytes) => outbox.extend_from_slice(&bytes),
-            item @ (Item::Message(_)
-            | Item::Reply { .. }
-            | Item::Update(_)
-            | Item::Ready
-            | Item::Nothing) => each(item),
+        let taken = self.session.feed(arrived, |item| {
+            if let Some(item) = item.unless_answer(outbox) {
+                each(item);
+            }
         })?;
         let rest = arrived.get(taken..).unwrap_or_default();
         if rest.len() > 2 * ELEMENT_BYTES_MAX {
@@ -221,7 +218,7 @@ impl StreamConnection {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                 Err(format!("writing: {error}"))
             }
-            Ok(()) | Err(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 }

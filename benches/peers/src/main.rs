@@ -64,6 +64,7 @@ fn run(args: &Args) -> Result<bool, String> {
     }
     let rows = runner::run(args, &host, tell)?;
     let form = if args.markdown { Form::Markdown } else { Form::Text };
+    print(&record::heading(args, &machine, &versions)?);
     print(&table::tables(&rows, form));
     if let Some(path) = &args.json {
         let record = record::record(args, &machine, &versions, &rows)?;

@@ -4,30 +4,24 @@
 //! QUIC costs the load more than TCP does, because what the kernel does for TCP is done here; what
 //! it costs the server is told apart by the server's own CPU time.
 
-use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use quinn_proto::{
     ClientConfig, ConnectionHandle, DatagramEvent, Dir, Endpoint, EndpointConfig, Event, ReadError,
     ReadableError, StreamEvent, StreamId, TransportConfig, WriteError,
 };
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::connection::ELEMENT_BYTES_MAX;
 use crate::link::OPEN_TIMEOUT;
 use crate::session::{AnySession, Item};
+use socket::{Datagram, Socket};
 
-/// Bytes of one read from the socket: the largest datagram, or what the kernel joins.
-const DATAGRAM_BYTES: usize = 64 * 1024;
-/// Reads from the socket in one system call.
-const DATAGRAMS: usize = 8;
-/// Datagrams sent in one system call.
-const SEGMENTS_MAX: usize = 10;
 /// Bytes taken from a stream at once.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// Bytes that may be on their way, and streams that the server may open, as Tidewire's client has.
@@ -65,8 +59,7 @@ struct Lane {
 
 /// One connection.
 pub(crate) struct QuicConnection {
-    socket: mio::net::UdpSocket,
-    state: UdpSocketState,
+    socket: Socket,
     endpoint: Endpoint,
     handle: ConnectionHandle,
     connection: quinn_proto::Connection,
@@ -76,9 +69,8 @@ pub(crate) struct QuicConnection {
     next_session: Option<AnySession>,
     outbox: Vec<u8>,
     written: usize,
-    /// A packet that the socket did not take.
-    unsent: Option<quinn_proto::Transmit>,
-    packet: Vec<u8>,
+    /// Where the endpoint writes what a client never has to send.
+    reply: Vec<u8>,
 }
 
 impl std::fmt::Debug for QuicConnection {
@@ -106,7 +98,7 @@ impl QuicConnection {
                 return Err(format!("the server did not answer within {OPEN_TIMEOUT:?}"));
             }
             opened.flush()?;
-            opened.wait()?;
+            opened.socket.wait(OPEN_STEP)?;
             opened.read(buffer, |item| ready |= matches!(item, Item::Ready))?;
             opened.tick(Instant::now())?;
             if opened.connected && opened.lanes.is_empty() {
@@ -126,18 +118,13 @@ impl QuicConnection {
         config: &ClientConfig,
         session: &impl Fn() -> AnySession,
     ) -> Result<Self, String> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
-        let socket = socket.map_err(|error| format!("a UDP socket: {error}"))?;
-        let state = UdpSocketState::new((&socket).into());
-        let state = state.map_err(|error| format!("a UDP socket: {error}"))?;
         let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);
         let name = address.ip().to_string();
         let (handle, connection) = endpoint
             .connect(Instant::now(), config.clone(), address, &name)
             .map_err(|error| format!("QUIC to {address}: {error}"))?;
         Ok(Self {
-            socket: mio::net::UdpSocket::from_std(socket),
-            state,
+            socket: Socket::bind()?,
             endpoint,
             handle,
             connection,
@@ -146,19 +133,8 @@ impl QuicConnection {
             next_session: Some(session()),
             outbox: Vec::new(),
             written: 0,
-            unsent: None,
-            packet: Vec::new(),
+            reply: Vec::new(),
         })
-    }
-
-    /// Waits a little for a datagram.
-    fn wait(&self) -> Result<(), String> {
-        let timeout = Timespec::try_from(OPEN_STEP).map_err(|error| error.to_string())?;
-        let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
-        match poll(&mut socket, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(format!("waiting for a datagram: {error}")),
-        }
     }
 
     /// Tells `registry` of this connection's socket.
@@ -166,7 +142,7 @@ impl QuicConnection {
     /// # Errors
     /// When the operating system refuses.
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(&mut self.socket, token, Interest::READABLE | Interest::WRITABLE)
+        self.socket.register(registry, token)
     }
 
     /// Reads all there is, and answers it.
@@ -178,41 +154,10 @@ impl QuicConnection {
         buffer: &mut [u8],
         mut each: impl FnMut(Item<'_>),
     ) -> Result<(), String> {
-        loop {
-            let mut metas = [RecvMeta::default(); DATAGRAMS];
-            let mut pieces = buffer.chunks_mut(DATAGRAM_BYTES);
-            let mut slices: [IoSliceMut<'_>; DATAGRAMS] =
-                std::array::from_fn(|_| IoSliceMut::new(pieces.next().unwrap_or_default()));
-            let received = match self.state.recv((&self.socket).into(), &mut slices, &mut metas) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(format!("reading: {error}")),
-            };
-            let now = Instant::now();
-            for (meta, slice) in metas.iter().zip(&slices).take(received) {
-                self.take(now, meta, slice.get(..meta.len).unwrap_or_default());
-            }
-        }
+        let Self { socket, endpoint, connection, reply, .. } = self;
+        socket.receive(buffer, |datagram| take(endpoint, connection, reply, datagram))?;
         self.events(&mut each)?;
         self.flush()
-    }
-
-    fn take(&mut self, now: Instant, meta: &RecvMeta, bytes: &[u8]) {
-        let ecn = meta.ecn.and_then(|ecn| quinn_proto::EcnCodepoint::from_bits(ecn as u8));
-        for datagram in bytes.chunks(meta.stride.max(1)) {
-            let data = BytesMut::from(datagram);
-            self.packet.clear();
-            let event =
-                self.endpoint.handle(now, meta.addr, meta.dst_ip, ecn, data, &mut self.packet);
-            match event {
-                Some(DatagramEvent::ConnectionEvent(_, event)) => {
-                    self.connection.handle_event(event);
-                }
-                // A client is not connected to, and what answers a stray packet may get lost.
-                Some(DatagramEvent::NewConnection(_) | DatagramEvent::Response(_)) | None => {}
-            }
-        }
     }
 
     fn events(&mut self, each: &mut impl FnMut(Item<'_>)) -> Result<(), String> {
@@ -261,13 +206,10 @@ impl QuicConnection {
             Err(error) => return Err(format!("a stream: {error}")),
         };
         let outbox = &mut self.outbox;
-        let mut hear = |item: Item<'_>| match item {
-            Item::Answer(bytes) => outbox.extend_from_slice(&bytes),
-            item @ (Item::Message(_)
-            | Item::Reply { .. }
-            | Item::Update(_)
-            | Item::Ready
-            | Item::Nothing) => each(item),
+        let mut hear = |item: Item<'_>| {
+            if let Some(item) = item.unless_answer(outbox) {
+                each(item);
+            }
         };
         let outcome = loop {
             match chunks.next(CHUNK_BYTES_MAX) {
@@ -304,38 +246,9 @@ impl QuicConnection {
                 self.written = 0;
             }
         }
-        self.transmit()
-    }
-
-    fn transmit(&mut self) -> Result<(), String> {
         let now = Instant::now();
-        let segments = self.state.max_gso_segments().min(SEGMENTS_MAX);
-        loop {
-            let next = match self.unsent.take() {
-                Some(unsent) => Some(unsent),
-                None => {
-                    self.packet.clear();
-                    self.connection.poll_transmit(now, segments, &mut self.packet)
-                }
-            };
-            let Some(transmit) = next else { return Ok(()) };
-            let ecn = transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8));
-            let packet = Transmit {
-                destination: transmit.destination,
-                ecn,
-                contents: self.packet.get(..transmit.size).unwrap_or_default(),
-                segment_size: transmit.segment_size,
-                src_ip: transmit.src_ip,
-            };
-            match self.state.try_send((&self.socket).into(), &packet) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.unsent = Some(transmit);
-                    return Ok(());
-                }
-                Err(error) => return Err(format!("writing: {error}")),
-            }
-        }
+        let connection = &mut self.connection;
+        self.socket.send(|segments, packet| connection.poll_transmit(now, segments, packet))
     }
 
     /// Where to append what is to be sent.
@@ -345,7 +258,7 @@ impl QuicConnection {
 
     /// Whether the control stream and the socket have taken everything.
     pub(crate) fn is_sent(&self) -> bool {
-        self.outbox.is_empty() && self.unsent.is_none()
+        self.outbox.is_empty() && self.socket.is_sent()
     }
 
     /// Does what is due by now.
@@ -362,6 +275,22 @@ impl QuicConnection {
             return Err("the server does not answer any more".to_owned());
         }
         self.flush()
+    }
+}
+
+/// Gives a datagram to the connection.
+fn take(
+    endpoint: &mut Endpoint,
+    connection: &mut quinn_proto::Connection,
+    reply: &mut Vec<u8>,
+    datagram: Datagram,
+) {
+    let Datagram { received, from, to, ecn, data } = datagram;
+    reply.clear();
+    match endpoint.handle(received, from, to, ecn, data, reply) {
+        Some(DatagramEvent::ConnectionEvent(_, event)) => connection.handle_event(event),
+        // A client is not connected to, and what answers a stray packet may get lost.
+        Some(DatagramEvent::NewConnection(_) | DatagramEvent::Response(_)) | None => {}
     }
 }
 

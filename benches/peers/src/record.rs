@@ -23,7 +23,48 @@ pub(crate) fn machine() -> Value {
     })
 }
 
+/// What the tables hold for: the machine, the versions, the settings.
+///
+/// # Errors
+/// When the arguments do not fit together.
+pub(crate) fn heading(
+    args: &Args,
+    machine: &Value,
+    versions: &[(Peer, String)],
+) -> Result<String, String> {
+    let settings = args.settings()?;
+    let text = |key: &str| machine.get(key).and_then(Value::as_str).unwrap_or("unknown");
+    let mut named: Vec<String> = versions
+        .iter()
+        .map(|(peer, version)| {
+            let title = peer.title().split([',', ' ']).next().unwrap_or_default();
+            format!("{title} {version}")
+        })
+        .collect();
+    named.dedup();
+    let placed = match args.processors()? {
+        Some((server, load)) => format!("server on processor {server}, load on {load}"),
+        None => "server and load wherever the kernel puts them".to_owned(),
+    };
+    Ok(format!(
+        "{}; Linux {}; {} processors ({}); {placed}.\nMedians of {} interleaved runs of {} s and \
+         half their range; {} messages per write, a window of {}, {} per PUBLISH frame of Tidewire.\n",
+        named.join(", "),
+        text("kernel"),
+        machine.get("processors").and_then(Value::as_u64).unwrap_or_default(),
+        text("model"),
+        args.rounds,
+        settings.seconds,
+        settings.records_per_write,
+        settings.window,
+        settings.records_per_frame,
+    ))
+}
+
 /// The record of a whole run.
+///
+/// # Errors
+/// When the arguments do not fit together.
 pub(crate) fn record(
     args: &Args,
     machine: &Value,
@@ -79,6 +120,19 @@ mod tests {
     use crate::stats::Metric;
     use crate::workload::Workload;
     use clap::Parser;
+
+    #[test]
+    fn the_heading_names_each_server_once() {
+        let args = Args::try_parse_from(["peers", "--rounds", "5"]).unwrap();
+        let versions = [
+            (Peer::TidewireWs, "1.2.3".to_owned()),
+            (Peer::TidewireQuic, "1.2.3".to_owned()),
+            (Peer::Redis, "7.0".to_owned()),
+        ];
+        let heading = heading(&args, &machine(), &versions).unwrap();
+        assert!(heading.starts_with("Tidewire 1.2.3, Redis 7.0; Linux "), "{heading}");
+        assert!(heading.contains("Medians of 5 interleaved runs of 10 s"), "{heading}");
+    }
 
     #[test]
     fn a_record_holds_every_run() {

@@ -77,7 +77,7 @@ pub(crate) fn limit(row: &Row) -> &'static str {
         (true, true) => "both",
         (true, false) => "server",
         (false, true) => "load",
-        (false, false) => "round trips",
+        (false, false) => "neither",
     }
 }
 

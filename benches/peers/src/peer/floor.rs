@@ -19,7 +19,7 @@ pub(super) fn start(host: &Host, sockets: usize, frames: usize) -> Result<Runnin
     command.args(["--write-loop", &format!("{sockets}x{frames}")]);
     let (server, line) = Server::start_announced(host, command, Preparation::new()?)?;
     let address: SocketAddr =
-        line.trim().parse().map_err(|_bad| format!("'{}' is no address", line.trim()))?;
+        line.trim().parse().map_err(|error| format!("'{}': {error}", line.trim()))?;
     Ok(Running { server, target: Target { address, transport: Transport::Tcp } })
 }
 

@@ -11,24 +11,19 @@ pub(crate) use floor::write_loop;
 
 use std::process::Command;
 
-use clap::ValueEnum;
-
 use crate::connection::Target;
 use crate::server::{Host, Server};
 use crate::session::tidewire::Envelope;
 use crate::session::{self, AnySession, Cell, Role};
 
 /// Tidewire over each of its transports, its peers, and the physical floor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// Tidewire over WebSocket.
-    #[value(name = "tidewire-ws")]
     TidewireWs,
     /// Tidewire over WebSocket and TLS.
-    #[value(name = "tidewire-wss")]
     TidewireWss,
     /// Tidewire over QUIC.
-    #[value(name = "tidewire-quic")]
     TidewireQuic,
     /// The NATS server.
     Nats,
@@ -39,10 +34,8 @@ pub(crate) enum Peer {
     /// Centrifugo.
     Centrifugo,
     /// A loop that writes large pieces to all sockets.
-    #[value(skip)]
     FloorLarge,
     /// A loop that writes one frame at a time to all sockets.
-    #[value(skip)]
     FloorSingle,
 }
 
@@ -117,7 +110,7 @@ impl Peer {
         }
     }
 
-    /// What the program says of its version: the first line.
+    /// The version that the program says it has.
     ///
     /// # Errors
     /// When it is not installed or does not run.
@@ -126,10 +119,7 @@ impl Peer {
         let path = host.find(program)?;
         let output = Command::new(&path).arg(argument).output();
         let output = output.map_err(|error| format!("{}: {error}", path.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let first = text.lines().find(|line| !line.trim().is_empty());
-        first
-            .map(|line| line.trim().to_owned())
+        version_in(&String::from_utf8_lossy(&output.stdout))
             .ok_or_else(|| format!("{} {argument} says nothing of its version", path.display()))
     }
 
@@ -214,6 +204,54 @@ impl Peer {
             | Self::Centrifugo
             | Self::FloorLarge
             | Self::FloorSingle => {}
+        }
+    }
+}
+
+/// The first word that is digits with a dot between them, behind `v` or `v=`.
+fn version_in(text: &str) -> Option<String> {
+    let words = text.split(|c: char| c.is_whitespace() || c == ',');
+    let mut bare = words.map(|word| word.trim_start_matches(['v', '=']));
+    let version =
+        bare.find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()));
+    version.map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        for (said, version) in [
+            ("tidewire 0.1.0\n", "0.1.0"),
+            ("nats-server: v2.15.1\n", "2.15.1"),
+            ("Redis server v=7.0.15 sha=00000000:0 bits=64\n", "7.0.15"),
+            ("mosquitto version 2.0.11\n\nmosquitto is an MQTT broker.\n", "2.0.11"),
+            ("Centrifugo v6.2.0 (Go version: go1.26.8)\n", "6.2.0"),
+        ] {
+            assert_eq!(version_in(said).as_deref(), Some(version));
+        }
+        assert_eq!(version_in("no version here."), None);
+    }
+
+    #[test]
+    fn every_peer_has_a_name_of_its_own() {
+        let mut names: Vec<_> = PEERS.iter().chain(&FLOORS).map(|peer| peer.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), PEERS.len() + FLOORS.len());
+    }
+
+    #[test]
+    fn publishing_writes_every_payload_for_every_peer() {
+        for peer in PEERS {
+            let len = |count: usize| {
+                let mut out = Vec::new();
+                peer.put_publish(&mut out, &vec![&[b'x'; 128][..]; count], 1);
+                out.len()
+            };
+            assert!(len(64) >= 64 * 128 && len(1) < 400, "{}: {}", peer.name(), len(1));
         }
     }
 }

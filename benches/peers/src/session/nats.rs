@@ -5,8 +5,10 @@ use crate::connection::ELEMENT_BYTES_MAX;
 
 /// Headers of an increment by one.
 const INCREMENT: &str = "NATS/1.0\r\nNats-Incr: 1\r\n\r\n";
-/// Where the stream passes on what it stored, with the new total, to the watchers.
+/// Where new totals are passed on to the watchers.
 const TOTALS: &str = "totals";
+/// The request that creates [`consumer`].
+const CONSUMER: &str = "CONSUMER.DURABLE.CREATE.PEERS.totals";
 
 /// One connection.
 #[derive(Debug)]
@@ -28,14 +30,14 @@ impl Nats {
         match self.role {
             Role::Publisher => {}
             Role::Subscriber => out.push_str(&format!("SUB {TOPIC} 1\r\n")),
-            Role::Watcher(_) => out.push_str(&format!("SUB {TOTALS}.{CELL} 1\r\n")),
+            Role::Watcher(_) => out.push_str(&format!("SUB {TOTALS} 1\r\n")),
             Role::Writer(_, writer) => {
-                let stream = stream();
-                let len = stream.len();
                 out.push_str(&format!("SUB _R{writer}.* 1\r\n"));
-                out.push_str(&format!(
-                    "PUB $JS.API.STREAM.CREATE.PEERS _R{writer}.s {len}\r\n{stream}\r\n"
-                ));
+                for (request, json) in [("STREAM.CREATE.PEERS", stream()), (CONSUMER, consumer())] {
+                    let len = json.len();
+                    let command = format!("PUB $JS.API.{request} _R{writer}.c {len}\r\n{json}\r\n");
+                    out.push_str(&command);
+                }
                 return out.into_bytes();
             }
         }
@@ -53,11 +55,11 @@ impl Nats {
                 let name = subject.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
                 match decimal(name) {
                     Some(id) => Ok(Item::Reply { id, version: total(payload)? }),
-                    None if contains(payload, b"\"error\"") => Err(format!(
-                        "NATS does not create the counter's stream: {}",
-                        quote(payload)
-                    )),
-                    None => Ok(Item::Ready),
+                    None if contains(payload, b"\"error\"") => {
+                        Err(format!("NATS does not create the counter: {}", quote(payload)))
+                    }
+                    None if contains(payload, b"consumer_create_response") => Ok(Item::Ready),
+                    None => Ok(Item::Nothing),
                 }
             }
         }
@@ -149,13 +151,22 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// The stream of the counter: in memory, only the newest total, passed on to the watchers.
+/// The stream of the counter: in memory, and only the newest total.
 fn stream() -> String {
     format!(
         "{{\"name\":\"PEERS\",\"subjects\":[\"{CELL}\"],\"storage\":\"memory\",\
          \"retention\":\"limits\",\"max_msgs_per_subject\":1,\"num_replicas\":1,\
-         \"allow_direct\":true,\"allow_msg_counter\":true,\
-         \"republish\":{{\"src\":\"{CELL}\",\"dest\":\"{TOTALS}.{CELL}\"}}}}"
+         \"allow_direct\":true,\"allow_msg_counter\":true}}"
+    )
+}
+
+/// The consumer that passes new totals on. One for all watchers: one each costs the server more,
+/// and so does `republish`, which adds five headers to every total.
+fn consumer() -> String {
+    format!(
+        "{{\"stream_name\":\"PEERS\",\"config\":{{\"durable_name\":\"totals\",\
+         \"deliver_subject\":\"{TOTALS}\",\"deliver_policy\":\"new\",\
+         \"ack_policy\":\"none\",\"replay_policy\":\"instant\",\"mem_storage\":true}}}}"
     )
 }
 
@@ -195,8 +206,9 @@ mod tests {
 
     #[test]
     fn a_writer_reads_totals_under_their_numbers() {
-        let stream = b"MSG _R.s 1 12\r\n{\"config\":0}\r\n\
-            MSG _R.15 1 34\r\n{\"stream\":\"C\",\"seq\":1,\"val\":\"123\"}\r\n";
+        let stream = b"MSG _R3.c 1 14\r\n{\"type\":\"...\"}\r\n\
+            MSG _R3.c 1 35\r\n{\"type\":\"consumer_create_response\"}\r\n\
+            MSG _R3.15 1 34\r\n{\"stream\":\"C\",\"seq\":1,\"val\":\"123\"}\r\n";
         let heard = hear_split(|| Nats::new(Role::Writer(Cell::Counter, 0)), stream);
         assert_eq!((heard.ready, heard.replies), (1, vec![(15, 123)]));
     }
@@ -221,7 +233,7 @@ mod tests {
             let refused = hear(&mut Nats::new(Role::Subscriber), bad, bad.len());
             assert!(refused.is_err(), "{}", quote(bad));
         }
-        let refused = b"MSG _R.s 1 14\r\n{\"error\":null}\r\n";
+        let refused = b"MSG _R3.c 1 14\r\n{\"error\":null}\r\n";
         let mut writer = Nats::new(Role::Writer(Cell::Counter, 0));
         assert!(hear(&mut writer, refused, refused.len()).is_err());
     }

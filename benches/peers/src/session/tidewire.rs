@@ -1,39 +1,24 @@
 //! Tidewire's frames, over WebSocket or on a stream of QUIC.
 
+mod requests;
+
+pub(crate) use requests::{Envelope, put_increments, put_publish};
+
 use bytes::Bytes;
-use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, Start, TallyOp};
-use tidewire_protocol::record::{BodyBuilder, Records};
-use tidewire_protocol::tally::{Choice, TallyKind, TallyRules};
+use tidewire_protocol::record::Records;
 use tidewire_protocol::wire::{Broken, value_len};
-use tidewire_protocol::{ClientFrame, Name, Pattern, ServerFrame};
-use tidewire_protocol::{VERSION, WEBSOCKET_PATH, WEBSOCKET_PROTOCOL};
+use tidewire_protocol::{ClientFrame, ServerFrame, WEBSOCKET_PATH, WEBSOCKET_PROTOCOL};
 
-use super::{CELL, Cell, Item, Role, Session, Step, TOPIC, websocket};
+use super::{Item, Role, Session, Step, websocket};
 use crate::connection::ELEMENT_BYTES_MAX;
+use requests::{INCREMENT_REQ, introduction, put_frames, request};
 use websocket::Front;
-
-/// The client's number for its one subscription or watch.
-const SUB: u32 = 1;
-/// Request of the opening; increments are numbered behind it.
-const OPENING_REQ: u64 = 1;
-const INCREMENT_REQ: u64 = 2;
-/// Options of the tally that is voted in.
-const OPTIONS: [&str; 4] = ["north", "east", "south", "west"];
 
 /// Numbers of the frames that are read without decoding them.
 const DELIVER: u64 = 14;
 const COUNTED: u64 = 21;
 const VOTED: u64 = 23;
 const UPDATE: u64 = 28;
-
-/// What frames travel in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Envelope {
-    /// Messages of a WebSocket.
-    WebSocket,
-    /// A length before each frame.
-    Length,
-}
 
 /// One connection, or one stream of it.
 #[derive(Debug)]
@@ -58,56 +43,6 @@ impl Tidewire {
             left: 0,
             body_left: 0,
             owed: 0,
-        }
-    }
-
-    fn put(&self, out: &mut Vec<u8>, frames: &[ClientFrame]) {
-        put_frames(out, self.envelope, frames);
-    }
-
-    fn introduction(&self) -> Vec<u8> {
-        let hello = ClientFrame::Hello {
-            version: VERSION,
-            capabilities: Vec::new(),
-            token: None,
-            client: Some("tidewire-peers".to_owned()),
-        };
-        let mut out = Vec::new();
-        self.put(&mut out, &[hello]);
-        self.put(&mut out, &self.request());
-        out
-    }
-
-    /// The request that makes the connection what its role says.
-    fn request(&self) -> Vec<ClientFrame> {
-        let (Ok(topic), Ok(cell)) = (Pattern::parse(TOPIC), Name::parse(CELL)) else {
-            return Vec::new();
-        };
-        let req = OPENING_REQ;
-        match &self.role {
-            Role::Publisher | Role::Writer(Cell::Counter, _) => Vec::new(),
-            Role::Subscriber => vec![ClientFrame::Subscribe {
-                req,
-                sub: SUB,
-                pattern: topic,
-                start: Start::Latest,
-                options: Default::default(),
-            }],
-            Role::Writer(Cell::Tally, _) => {
-                let options = OPTIONS.map(str::to_owned).to_vec();
-                let rules = Some(TallyRules::new(TallyKind::Single, options));
-                vec![ClientFrame::Tally { req, op: TallyOp::Create, tally: cell, rules }]
-            }
-            Role::Watcher(kind) => vec![ClientFrame::Watch {
-                req,
-                sub: SUB,
-                kind: match kind {
-                    Cell::Counter => CellKind::Counter,
-                    Cell::Tally => CellKind::Tally,
-                },
-                name: cell,
-                options: Default::default(),
-            }],
         }
     }
 
@@ -206,13 +141,13 @@ impl Tidewire {
         let decoded = ServerFrame::decode(&Bytes::copy_from_slice(frame));
         let decoded = decoded.map_err(|bad| format!("a frame: {}", bad.refusal.message))?;
         match decoded {
-            ServerFrame::Welcome { .. } if self.request().is_empty() => Ok(Item::Ready),
+            ServerFrame::Welcome { .. } if request(&self.role).is_empty() => Ok(Item::Ready),
             ServerFrame::Subscribed { .. }
             | ServerFrame::Watching { .. }
             | ServerFrame::Ok { .. } => Ok(Item::Ready),
             ServerFrame::Ping { nonce } => {
                 let mut pong = Vec::new();
-                self.put(&mut pong, &[ClientFrame::Pong { nonce }]);
+                put_frames(&mut pong, self.envelope, &[ClientFrame::Pong { nonce }]);
                 Ok(Item::Answer(pong))
             }
             ServerFrame::Welcome { .. } | ServerFrame::Pong { .. } | ServerFrame::PubAck { .. } => {
@@ -250,7 +185,7 @@ impl Session for Tidewire {
     fn opening(&self) -> Vec<u8> {
         match self.envelope {
             Envelope::WebSocket => websocket::request(WEBSOCKET_PATH, WEBSOCKET_PROTOCOL),
-            Envelope::Length => self.introduction(),
+            Envelope::Length => introduction(&self.role, self.envelope),
         }
     }
 
@@ -266,7 +201,7 @@ impl Session for Tidewire {
         } else {
             let Some(len) = websocket::accepted(bytes)? else { return Ok(None) };
             self.opened = true;
-            Ok(Some((len, Item::Answer(self.introduction()))))
+            Ok(Some((len, Item::Answer(introduction(&self.role, self.envelope)))))
         }
     }
 }
@@ -322,81 +257,6 @@ fn skip(rest: &mut &[u8], values: usize) -> Option<()> {
 fn upto(bytes: &[u8], limit: u64) -> &[u8] {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     bytes.get(..limit).unwrap_or(bytes)
-}
-
-fn put_frames(out: &mut Vec<u8>, envelope: Envelope, frames: &[ClientFrame]) {
-    if frames.is_empty() {
-        return;
-    }
-    let mut message = Vec::new();
-    for frame in frames {
-        match envelope {
-            Envelope::WebSocket => frame.encode(&mut message),
-            Envelope::Length => {
-                let mut encoded = Vec::new();
-                frame.encode(&mut encoded);
-                let prefix = tidewire_protocol::frame::length_prefix(encoded.len());
-                message.extend_from_slice(&prefix);
-                message.extend_from_slice(&encoded);
-            }
-        }
-    }
-    match envelope {
-        Envelope::WebSocket => websocket::put_message(out, &message),
-        Envelope::Length => out.extend_from_slice(&message),
-    }
-}
-
-/// Appends PUBLISH frames of `per_frame` records each, without acknowledgement; over WebSocket all
-/// in one message.
-pub(crate) fn put_publish(
-    out: &mut Vec<u8>,
-    envelope: Envelope,
-    payloads: &[&[u8]],
-    per_frame: usize,
-) {
-    let Ok(topic) = Name::parse(TOPIC) else { return };
-    let publish = |payloads: &[&[u8]]| {
-        let mut body = BodyBuilder::new();
-        for payload in payloads {
-            body.push(None, &[], Some(payload));
-        }
-        ClientFrame::Publish {
-            req: OPENING_REQ,
-            topic: topic.clone(),
-            ack: AckLevel::None,
-            body: body.finish(),
-            options: Default::default(),
-        }
-    };
-    let frames: Vec<_> = payloads.chunks(per_frame.max(1)).map(publish).collect();
-    put_frames(out, envelope, &frames);
-}
-
-/// Appends increments with these numbers. `writer` tells voters of different writers apart.
-pub(crate) fn put_increments(out: &mut Vec<u8>, cell: Cell, writer: usize, ids: &[u64]) {
-    let Ok(name) = Name::parse(CELL) else { return };
-    let increment = |id: &u64| {
-        let req = id + INCREMENT_REQ;
-        match cell {
-            Cell::Counter => ClientFrame::Incr {
-                req,
-                counter: name.clone(),
-                op: CounterOp::Add,
-                operand: 1,
-                options: Default::default(),
-            },
-            Cell::Tally => ClientFrame::Vote {
-                req,
-                tally: name.clone(),
-                voter: format!("voter-{writer}-{id}"),
-                choices: vec![Choice::Index(id % OPTIONS.len() as u64)],
-                revision: None,
-            },
-        }
-    };
-    let frames: Vec<_> = ids.iter().map(increment).collect();
-    put_frames(out, Envelope::WebSocket, &frames);
 }
 
 #[cfg(test)]

@@ -58,12 +58,15 @@ pub(super) fn quantile(metric: Metric, ns: &Histogram<u64>, quantile: f64) -> (M
     (metric, float(ns.value_at_quantile(quantile)) / 1e3)
 }
 
+/// Longest time that is told from longer ones.
+const LONGEST_NS: u64 = 60_000_000_000;
+
 /// An empty histogram of nanoseconds up to a minute, with three digits.
 ///
 /// # Errors
 /// Never with these arguments.
 pub(super) fn histogram() -> Result<Histogram<u64>, String> {
-    Histogram::new_with_max(60_000_000_000, 3).map_err(|error| error.to_string())
+    Histogram::new_with_max(LONGEST_NS, 3).map_err(|error| error.to_string())
 }
 
 struct Readers {
@@ -129,5 +132,21 @@ impl Load {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_told_in_microseconds() {
+        let mut ns = histogram().unwrap();
+        (1..=1000).for_each(|number| ns.saturating_record(number * 1_000_000));
+        let (metric, p99) = quantile(Metric::P99Us, &ns, 0.99);
+        assert_eq!(metric, Metric::P99Us);
+        assert!((989_000.0..=991_000.0).contains(&p99), "{p99}");
+        ns.saturating_record(u64::MAX);
+        assert!(quantile(Metric::P999Us, &ns, 1.0).1 >= 60e6);
     }
 }

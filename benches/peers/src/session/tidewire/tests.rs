@@ -1,7 +1,10 @@
 use super::super::testing::{hear, hear_split};
 use super::super::websocket::server_message;
 use super::*;
+use crate::session::{Cell, TOPIC};
+use tidewire_protocol::Name;
 use tidewire_protocol::options::ServerInfo;
+use tidewire_protocol::record::BodyBuilder;
 
 const ACCEPT: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
