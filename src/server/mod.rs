@@ -22,7 +22,7 @@ use tidewire_core::SHARDS;
 use tidewire_core::fanout::FanoutLimits;
 use tidewire_core::shard::{Command, Event, ShardConfig};
 use tidewire_core::topic::PolicyTable;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 pub(crate) use self::core::{Core, Woken};
 pub(crate) use clock::Clock;
@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) shards: Vec<mpsc::Sender<Command>>,
     pub(crate) dispatchers: Vec<mpsc::Sender<Vec<Event>>>,
     pub(crate) figures: Figures,
+    /// Places of connections that may still be taken: `connections_max` in all.
+    pub(crate) places: Arc<Semaphore>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) draining: AtomicBool,
     pub(crate) stop: tokio::sync::watch::Sender<Stage>,
@@ -135,6 +137,7 @@ impl Server {
             shards,
             dispatchers,
             figures: Figures::new(cores),
+            places: Arc::new(Semaphore::new(config.limits.connections_max)),
             recorder: Arc::default(),
             draining: AtomicBool::new(false),
             stop: tokio::sync::watch::Sender::new(Stage::Running),

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tidewire_protocol::{WEBSOCKET_PATH, WEBSOCKET_PROTOCOL};
 use tokio::net::TcpStream;
 
+use super::Place;
 use super::pages::{CONTENT_SECURITY_POLICY, page};
 use super::stream::Stream;
 use super::websocket;
@@ -31,12 +32,14 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 type Reply = Response<Full<Bytes>>;
 
 /// Serves an accepted TCP connection until it ends or becomes a WebSocket.
-pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream) {
+pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream, place: Place) {
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
     let Ok(Some(stream)) = tokio::time::timeout(wait, open(&core, stream)).await else { return };
+    // A WebSocket outlives what HTTP knows of its connection.
+    let place = Rc::new(place);
     let service = hyper::service::service_fn(|request| {
-        let core = Rc::clone(&core);
-        async move { Ok::<_, Infallible>(answer(&core, request)) }
+        let (core, place) = (Rc::clone(&core), Rc::clone(&place));
+        async move { Ok::<_, Infallible>(answer(&core, &place, request)) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -68,10 +71,10 @@ async fn open(core: &Core, stream: std::net::TcpStream) -> Option<Stream> {
     }
 }
 
-fn answer(core: &Rc<Core>, request: Request<Incoming>) -> Reply {
+fn answer(core: &Rc<Core>, place: &Rc<Place>, request: Request<Incoming>) -> Reply {
     let path = request.uri().path().to_owned();
     if path == WEBSOCKET_PATH {
-        return upgrade(core, request);
+        return upgrade(core, place, request);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
@@ -93,14 +96,15 @@ fn answer(core: &Rc<Core>, request: Request<Incoming>) -> Reply {
 }
 
 /// Answers the opening handshake of a WebSocket (RFC 6455, section 4.2).
-fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>) -> Reply {
+fn upgrade(core: &Rc<Core>, place: &Rc<Place>, mut request: Request<Incoming>) -> Reply {
     let key = match handshake_key(request.headers()) {
         Ok(key) => key,
         Err(rule) => return text(StatusCode::BAD_REQUEST, rule),
     };
     let upgraded = hyper::upgrade::on(&mut request);
-    let core = Rc::clone(core);
+    let (core, place) = (Rc::clone(core), Rc::clone(place));
     tokio::task::spawn_local(async move {
+        let _held = place;
         let Ok(upgraded) = upgraded.await else { return };
         if let Some((stream, first)) = take_back(upgraded) {
             websocket::serve(core, stream, first).await;

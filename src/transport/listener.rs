@@ -75,14 +75,14 @@ pub(crate) async fn accept_tcp(
                 }
             }
         };
-        let full = shared.figures.connections() >= shared.config.limits.connections_max as u64;
-        if full || shared.draining.load(Ordering::Relaxed) {
+        let place = Arc::clone(&shared.places).try_acquire_owned();
+        let (Ok(place), false) = (place, shared.draining.load(Ordering::Relaxed)) else {
             // Closing at once tells the client to try elsewhere or later.
             continue;
-        }
+        };
         drop(stream.set_nodelay(true));
         if let Ok(stream) = stream.into_std() {
-            drop(core.send(Arrival::Tcp(stream)).await);
+            drop(core.send(Arrival::Tcp(stream, place)).await);
         }
     }
 }

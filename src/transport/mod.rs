@@ -25,12 +25,16 @@ use tokio::sync::mpsc;
 
 use crate::server::Core;
 
+/// One of the `connections_max` places, taken before anything is read and given back when the
+/// connection has ended, handshake or not.
+pub(crate) type Place = tokio::sync::OwnedSemaphorePermit;
+
 /// What is handed to a core.
 pub(crate) enum Arrival {
     /// An accepted TCP connection.
-    Tcp(std::net::TcpStream),
+    Tcp(std::net::TcpStream, Place),
     /// An incoming QUIC connection that nobody has answered yet.
-    Quic(Box<quinn::Incoming>),
+    Quic(Box<quinn::Incoming>, Place),
     /// The UDP socket that this core is to serve, handing connections to all cores.
     Endpoint(std::net::UdpSocket, Vec<mpsc::Sender<Arrival>>),
 }
@@ -40,11 +44,11 @@ pub(crate) async fn receive(core: Rc<Core>, mut arrivals: mpsc::Receiver<Arrival
     while let Some(arrival) = arrivals.recv().await {
         let core = Rc::clone(&core);
         match arrival {
-            Arrival::Tcp(stream) => {
-                tokio::task::spawn_local(http::serve(core, stream));
+            Arrival::Tcp(stream, place) => {
+                tokio::task::spawn_local(http::serve(core, stream, place));
             }
-            Arrival::Quic(incoming) => {
-                tokio::task::spawn_local(quic::serve(core, *incoming));
+            Arrival::Quic(incoming, place) => {
+                tokio::task::spawn_local(quic::serve(core, *incoming, place));
             }
             Arrival::Endpoint(socket, cores) => {
                 tokio::task::spawn_local(quic::accept(core, socket, cores));

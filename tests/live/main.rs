@@ -10,6 +10,7 @@
 )]
 
 mod command_line;
+mod crowd;
 mod daemon;
 mod readme;
 mod recording;

@@ -19,11 +19,11 @@ use tidewire_protocol::{ClientFrame, ErrorCode, Refusal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::Arrival;
 use super::connection::{self, CLOSE_TIMEOUT, Connection};
 use super::hello::hello;
 use super::requests::Requests;
 use super::websocket::last_frame;
+use super::{Arrival, Place};
 use crate::config::Config;
 use crate::server::Core;
 
@@ -63,18 +63,17 @@ pub(super) async fn accept(
     };
     for target in cores.iter().cycle() {
         let Some(incoming) = endpoint.accept().await else { return };
-        let connections_max = core.shared.config.limits.connections_max as u64;
-        if core.shared.figures.connections() >= connections_max
-            || core.shared.draining.load(std::sync::atomic::Ordering::Relaxed)
-        {
+        let place = Arc::clone(&core.shared.places).try_acquire_owned();
+        let draining = core.shared.draining.load(std::sync::atomic::Ordering::Relaxed);
+        let (Ok(place), false) = (place, draining) else {
             incoming.refuse();
             continue;
-        }
+        };
         if core.handshakes.get() > UNPROVEN_HANDSHAKES_MAX && incoming.may_retry() {
             drop(incoming.retry());
             continue;
         }
-        if target.send(Arrival::Quic(Box::new(incoming))).await.is_err() {
+        if target.send(Arrival::Quic(Box::new(incoming), place)).await.is_err() {
             return;
         }
     }
@@ -108,7 +107,7 @@ fn server_config(
 }
 
 /// Serves one connection.
-pub(super) async fn serve(core: Rc<Core>, incoming: Incoming) {
+pub(super) async fn serve(core: Rc<Core>, incoming: Incoming, _place: Place) {
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
     core.handshakes.set(core.handshakes.get() + 1);
     let greeted = tokio::time::timeout(wait, greet(&core, incoming)).await;

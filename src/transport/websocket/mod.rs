@@ -111,7 +111,7 @@ async fn greet(
     loop {
         let mut replies = Vec::new();
         let mut received = inbound.receive(core, &mut replies).await?;
-        outlet.reply(&replies);
+        queue(outlet, &replies)?;
         match (received.next_frame(), received.end) {
             (Some(frame), _) => {
                 let frame = frame.map_err(malformed)?;
@@ -163,14 +163,20 @@ async fn read(
 
 /// Puts pongs and the answer to a close into the connection's output.
 fn answer(core: &Core, connection: &Connection, replies: &[u8]) -> Result<(), End> {
-    if let connection::Outlet::Web(outlet) = &mut *connection.outlet.borrow_mut()
-        && !outlet.reply(replies)
-    {
-        let rule = "pings are not answered as fast as they come";
-        return Err(End::Refused(Refusal::new(ErrorCode::LimitExceeded, rule)));
+    if let connection::Outlet::Web(outlet) = &mut *connection.outlet.borrow_mut() {
+        queue(outlet, replies)?;
     }
     core.woken.push(connection.id());
     Ok(())
+}
+
+/// Queues control frames, of which only so many may wait.
+fn queue(outlet: &mut Outlet, replies: &[u8]) -> Result<(), End> {
+    if outlet.reply(replies) {
+        return Ok(());
+    }
+    let rule = "pings are not answered as fast as they come";
+    Err(End::Refused(Refusal::new(ErrorCode::LimitExceeded, rule)))
 }
 
 fn malformed(broken: Broken) -> End {
