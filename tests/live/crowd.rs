@@ -22,8 +22,7 @@ async fn a_burst_gets_no_more_places_than_there_are() {
     }
     // Places are given back by those who leave, and a whole connection is one.
     drop(sockets);
-    let clients =
-        [connected(&daemon).await, connected(&daemon).await, connected(&daemon).await];
+    let clients = [connected(&daemon).await, connected(&daemon).await, connected(&daemon).await];
     assert!(is_closed(connect(&daemon).await).await);
     drop(clients);
     drop(connected(&daemon).await);
