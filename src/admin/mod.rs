@@ -99,6 +99,7 @@ async fn policy(State(shared): State<Arc<Shared>>, Query(query): Query<PolicyQue
         "retention_records": policy.retention_records,
         "retention_bytes": policy.retention_bytes,
         "retention_ms": policy.retention_ms,
+        "idle_timeout_ms": policy.idle_timeout_ms,
         "map_keys_max": policy.map_keys_max,
         "ack_max": policy.ack_max.as_str(),
     }))

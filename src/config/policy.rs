@@ -21,6 +21,9 @@ pub struct PolicyConfig {
     /// How long records are kept; absent: not limited by age.
     #[serde(default)]
     pub retention_ms: Option<u64>,
+    /// A topic that nobody has published to or followed by name for so long is removed; 0: never.
+    #[serde(default)]
+    pub idle_timeout_ms: u64,
     /// Keys whose newest value is kept as a map; 0: none.
     #[serde(default)]
     pub map_keys_max: usize,
@@ -46,6 +49,7 @@ impl PolicyConfig {
             retention_records: default_records(),
             retention_bytes: default_bytes(),
             retention_ms: None,
+            idle_timeout_ms: 0,
             map_keys_max: MAP_KEYS_MAX,
         }
     }
@@ -66,6 +70,7 @@ impl PolicyConfig {
             retention_records: self.retention_records,
             retention_bytes: self.retention_bytes,
             retention_ms: self.retention_ms,
+            idle_timeout_ms: Some(self.idle_timeout_ms).filter(|timeout_ms| *timeout_ms > 0),
             map_keys_max: self.map_keys_max,
             ..Policy::default()
         };

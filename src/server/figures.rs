@@ -36,6 +36,7 @@ struct ShardFigures {
     topic_bytes: AtomicU64,
     batches: AtomicU64,
     cells: AtomicU64,
+    topics_expired: AtomicU64,
 }
 
 impl Figures {
@@ -69,6 +70,7 @@ impl Figures {
         shard.topic_bytes.store(stats.topic_bytes, Relaxed);
         shard.batches.store(stats.batches, Relaxed);
         shard.cells.store(stats.cells, Relaxed);
+        shard.topics_expired.store(stats.topics_expired, Relaxed);
     }
 
     /// Connections open now.
@@ -91,6 +93,7 @@ impl Figures {
             sum.topic_bytes += shard.topic_bytes.load(Relaxed);
             sum.batches += shard.batches.load(Relaxed);
             sum.cells += shard.cells.load(Relaxed);
+            sum.topics_expired += shard.topics_expired.load(Relaxed);
         }
         sum
     }

@@ -50,6 +50,9 @@ pub(crate) fn render(figures: &Figures, recorder: &Recorder) -> String {
             describe_gauge!(name, help);
             gauge!(name).set(as_gauge(value));
         }
+        let expired = "tidewire_topics_expired_total";
+        describe_counter!(expired, "Topics removed because they were idle");
+        counter!(expired).absolute(shards.topics_expired);
         recordings(recorder);
         process();
     });

@@ -24,6 +24,10 @@ SMALL_TOPICS = """
 [[policy]]
 names = "small.>"
 retention_records = 100
+
+[[policy]]
+names = "brief.>"
+idle_timeout_ms = 300
 """
 
 
@@ -89,7 +93,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="session")
 def small_daemon(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A daemon whose topics under `small.` keep about 100 records."""
+    """A daemon whose topics under `small.` keep about 100 records, and those under `brief.` go."""
     yield from _run(tmp_path_factory.mktemp("small"), SMALL_TOPICS)
 
 

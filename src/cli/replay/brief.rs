@@ -119,6 +119,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::TopicSnapshot { name, topic_id: _, epoch: _, next, batches } => {
             format!("topic {name} as it is: {} batches up to {next}", batches.len())
         }
+        Event::TopicRefused { name, refusal } => format!("topic {name}: {}", refusal.message),
         Event::Appended { batch, first, evicted } => {
             let (topic, base, next) = (&batch.topic, batch.base, batch.next());
             let gone = evicted.len();

@@ -23,6 +23,7 @@ impl Dispatcher {
             Event::TopicSnapshot { name, topic_id, epoch, next, batches } => {
                 self.topic_snapshot(&name, topic_id, epoch, next, batches);
             }
+            Event::TopicRefused { name, refusal } => self.topic_refused(&name, &refusal),
             Event::Appended { batch, first, evicted } => self.appended(&batch, first, &evicted),
             Event::Trimmed { shard, topic_id, first, evicted } => {
                 self.trimmed(shard, topic_id, first, &evicted);
@@ -37,7 +38,23 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn topic_snapshot(
+    /// The view that a snapshot (or the refusal of one) is for. A view that was made while earlier
+    /// snapshots were still under way waits for its own: the topic may have been removed and made
+    /// anew since those.
+    fn answered_view(&mut self, name: &Name) -> Option<usize> {
+        if let Some(due) = self.snapshots_due.get_mut(name) {
+            *due -= 1;
+            if *due == 0 {
+                self.snapshots_due.remove(name);
+            }
+        }
+        let index = self.topic_names.get(name).copied()?;
+        let view = self.topics.get_mut(index)?;
+        view.answered += 1;
+        (view.ready || view.answered >= view.asked).then_some(index)
+    }
+
+    fn topic_snapshot(
         &mut self,
         name: &Name,
         topic_id: TopicId,
@@ -45,13 +62,7 @@ impl Dispatcher {
         next: u64,
         batches: Vec<Arc<Batch>>,
     ) {
-        if let Some(due) = self.snapshots_due.get_mut(name) {
-            *due -= 1;
-            if *due == 0 {
-                self.snapshots_due.remove(name);
-            }
-        }
-        let Some(index) = self.topic_names.get(name).copied() else { return };
+        let Some(index) = self.answered_view(name) else { return };
         let Some(view) = self.topics.get_mut(index) else { return };
         let base = batches.first().map_or(next, |batch| batch.base);
         view.ring = Ring::starting_at(base);
@@ -62,13 +73,22 @@ impl Dispatcher {
         view.id = topic_id;
         view.epoch = epoch;
         view.ready = true;
-        view.answered += 1;
         self.topic_ids.insert((view.shard, topic_id), index);
         for cursor in view.followers.clone() {
             self.start_cursor(cursor);
-            // It may not be the first snapshot: interest that ended and began again while one was
-            // under way makes two, and only the last one holds what came in between.
+            // A view that was asked for again may have more than before.
             self.wake(cursor);
+        }
+    }
+
+    fn topic_refused(&mut self, name: &Name, refusal: &Refusal) {
+        let Some(index) = self.answered_view(name) else { return };
+        let followers = self.topics.get(index).map(|view| view.followers.clone());
+        for cursor in followers.unwrap_or_default() {
+            let Some((slot, sub)) = self.cursors.get(cursor).map(|c| (c.session, c.sub)) else {
+                continue;
+            };
+            self.refuse_sub(slot, sub, refusal.clone());
         }
     }
 
@@ -116,7 +136,7 @@ impl Dispatcher {
         for sequence in evicted {
             view.log.remove(*sequence);
         }
-        let matching = self.matching(batch.shard, &batch.topic, batch.topic_id);
+        let matching = self.matching(batch.shard, &batch.topic, batch.key());
         for pattern in matching.iter() {
             let followers = self
                 .shards

@@ -10,7 +10,7 @@ use super::pull::Pull;
 use super::selection::{Selection, SelectionKey};
 use super::session::Mode;
 use super::{CursorId, Dispatcher, Target, Turn};
-use crate::topic::{Batch, Slot, TopicId};
+use crate::topic::{Batch, Slot, TopicKey};
 
 /// Bytes of batches that one selection may look at: it must fit a frame.
 const SOURCE_BYTES_MAX: usize = 1024 * 1024;
@@ -86,10 +86,10 @@ impl Dispatcher {
         if start < first {
             return self.pattern_gap(id, slot, sub, start, first, pull);
         }
-        let mut by_topic: BTreeMap<TopicId, Vec<Arc<Batch>>> = BTreeMap::new();
+        let mut by_topic: BTreeMap<TopicKey, Vec<Arc<Batch>>> = BTreeMap::new();
         let (mut end, mut bytes) = (start, 0);
         while let Some(Slot::Live(batch)) = self.next_slot(shard, &mut end, next) {
-            let matching = self.matching(shard, &batch.topic, batch.topic_id);
+            let matching = self.matching(shard, &batch.topic, batch.key());
             if matching.binary_search(&pattern).is_err() {
                 continue;
             }
@@ -98,7 +98,7 @@ impl Dispatcher {
                 end -= 1;
                 break;
             }
-            by_topic.entry(batch.topic_id).or_default().push(batch);
+            by_topic.entry(batch.key()).or_default().push(batch);
         }
         let last = by_topic.len();
         for (index, batches) in by_topic.values().enumerate() {
@@ -167,9 +167,10 @@ impl Dispatcher {
             .get(slot)
             .and_then(|session| session.subs.get(&sub))
             .and_then(|entry| entry.filter.clone());
+        let first = batches.first();
         let key = SelectionKey {
-            shard: batches.first().map_or(0, |batch| batch.shard),
-            topic_id: batches.first().map_or(0, |batch| batch.topic_id),
+            shard: first.map_or(0, |batch| batch.shard),
+            topic: first.map_or(TopicKey { id: 0, epoch: 0 }, |batch| batch.key()),
             from,
             next: batches.last().map_or(from, |batch| batch.next()),
             mode: Mode::Latest,

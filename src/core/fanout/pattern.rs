@@ -12,7 +12,7 @@ use super::selection::SelectionKey;
 use super::session::{Mode, OnGap};
 use super::{CursorId, Dispatcher, Target, Turn};
 use crate::HashMap;
-use crate::topic::{Batch, PatternId, Slot, TopicId};
+use crate::topic::{Batch, PatternId, Slot, TopicKey};
 
 /// Slots that one turn looks at, so that a rare pattern cannot hold up the core.
 const SLOTS_PER_TURN: u64 = 4096;
@@ -25,7 +25,7 @@ pub(super) struct PatternCursor {
     /// Sequence of the next batch to look at; `None`: caught up.
     pub(super) position: Option<u64>,
     /// First offset to deliver of some topics (`last n` starts).
-    pub(super) skip: HashMap<TopicId, u64>,
+    pub(super) skip: HashMap<TopicKey, u64>,
     /// Sequence that the client knows as its position.
     pub(super) reported: u64,
     /// Whether the start has been resolved; before that nothing is delivered.
@@ -59,8 +59,8 @@ impl Dispatcher {
             }
             looked_at += 1;
             let Some(found) = view.log.slot(position).cloned() else { return Turn::Done };
-            let (name, topic_id) = found.topic();
-            let matched = self.matching(shard, name, topic_id).binary_search(&pattern).is_ok();
+            let (name, key) = found.topic();
+            let matched = self.matching(shard, name, key).binary_search(&pattern).is_ok();
             if matched {
                 if !pull.has_room(self, slot, sub) {
                     return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
@@ -139,8 +139,10 @@ impl Dispatcher {
         let Some(Target::Pattern(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) else {
             return;
         };
-        let from = target.skip.get(&batch.topic_id).map_or(batch.base, |f| batch.base.max(*f));
-        let position = Position(u64::from(batch.shard), batch.epoch, batch.sequence + 1);
+        let from = target.skip.get(&batch.key()).map_or(batch.base, |f| batch.base.max(*f));
+        // The shard's epoch, not the topic's: it says in which history the sequence counts.
+        let epoch = self.shards.get(usize::from(batch.shard)).map_or(0, |view| view.epoch);
+        let position = Position(u64::from(batch.shard), epoch, batch.sequence + 1);
         if from >= batch.next() {
             return;
         }
@@ -155,7 +157,7 @@ impl Dispatcher {
             Some((filter_id, filter)) => {
                 let key = SelectionKey {
                     shard: batch.shard,
-                    topic_id: batch.topic_id,
+                    topic: batch.key(),
                     from,
                     next: batch.next(),
                     mode: Mode::Every,

@@ -13,7 +13,7 @@ use super::session::Sub;
 use super::subscribe::{STATUS_EPOCH, STATUS_FRESH, STATUS_GAP, STATUS_RESUMED};
 use super::{Dispatcher, Target, invalid};
 use crate::shard::{Command, Interest};
-use crate::topic::{Batch, PatternId, Slot, TopicId};
+use crate::topic::{Batch, PatternId, Slot, TopicKey};
 use crate::{HashMap, SHARDS, hash_map};
 
 /// Topics that a `last n` start of a pattern may match.
@@ -184,7 +184,7 @@ impl Dispatcher {
         shard: u16,
         pattern: PatternId,
         count: u64,
-        skip: &mut HashMap<TopicId, u64>,
+        skip: &mut HashMap<TopicKey, u64>,
     ) -> u64 {
         let Some(view) = self.shards.get(usize::from(shard)) else { return 0 };
         let (next, mut start) = (view.log.next(), view.log.next());
@@ -198,12 +198,12 @@ impl Dispatcher {
             })
             .collect();
         for (sequence, batch) in slots {
-            if self.matching(shard, &batch.topic, batch.topic_id).binary_search(&pattern).is_err() {
+            if self.matching(shard, &batch.topic, batch.key()).binary_search(&pattern).is_err() {
                 continue;
             }
             // Walking backwards, the first batch of a topic that is met is its newest.
             let first =
-                *skip.entry(batch.topic_id).or_insert_with(|| batch.next().saturating_sub(count));
+                *skip.entry(batch.key()).or_insert_with(|| batch.next().saturating_sub(count));
             if batch.next() > first {
                 start = sequence;
             }

@@ -223,7 +223,7 @@ impl Dispatcher {
         };
         let key = SelectionKey {
             shard: batch.shard,
-            topic_id: batch.topic_id,
+            topic: batch.key(),
             from,
             next: batch.next(),
             mode: Mode::Every,

@@ -10,7 +10,7 @@ use tidewire_protocol::options::Filter;
 use tidewire_protocol::record::Records;
 
 use super::session::Mode;
-use crate::topic::{Batch, TopicId};
+use crate::topic::{Batch, TopicKey};
 use crate::{HashMap, hash_map};
 
 /// Selections that are remembered.
@@ -35,7 +35,7 @@ pub(super) struct Selection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SelectionKey {
     pub(super) shard: u16,
-    pub(super) topic_id: TopicId,
+    pub(super) topic: TopicKey,
     pub(super) from: u64,
     pub(super) next: u64,
     pub(super) mode: Mode,

@@ -11,7 +11,7 @@ use super::watch::EncodedEntries;
 use super::{CursorId, Dispatcher, Target};
 use crate::cell::Keyed;
 use crate::shard::{Command, Interest};
-use crate::topic::{CommitLog, PatternId, Ring, TopicId};
+use crate::topic::{CommitLog, PatternId, Ring, TopicId, TopicKey};
 use crate::{HashMap, hash_map, shard_of};
 
 /// Topics whose matching patterns a shard's view remembers.
@@ -43,7 +43,8 @@ pub(super) struct ShardView {
     pub(super) log: CommitLog,
     pub(super) ready: bool,
     pub(super) by_pattern: HashMap<PatternId, Vec<CursorId>>,
-    pub(super) matches: HashMap<TopicId, Arc<[PatternId]>>,
+    /// Patterns that match a topic, by its number, with the epoch of the life that had it then.
+    pub(super) matches: HashMap<TopicId, (u64, Arc<[PatternId]>)>,
 }
 
 impl ShardView {
@@ -83,16 +84,23 @@ pub(super) enum ViewValue {
 
 impl Dispatcher {
     /// The patterns in use that match a topic, remembered.
-    pub(super) fn matching(&mut self, shard: u16, name: &Name, id: TopicId) -> Arc<[PatternId]> {
+    pub(super) fn matching(
+        &mut self,
+        shard: u16,
+        name: &Name,
+        topic: TopicKey,
+    ) -> Arc<[PatternId]> {
         let Some(view) = self.shards.get_mut(usize::from(shard)) else { return Arc::from([]) };
-        if let Some(known) = view.matches.get(&id) {
+        if let Some((epoch, known)) = view.matches.get(&topic.id)
+            && *epoch == topic.epoch
+        {
             return Arc::clone(known);
         }
         let found: Arc<[PatternId]> = self.patterns.lookup(name).into();
         if view.matches.len() >= MATCHES_MAX {
             view.matches.clear();
         }
-        view.matches.insert(id, Arc::clone(&found));
+        view.matches.insert(topic.id, (topic.epoch, Arc::clone(&found)));
         found
     }
 

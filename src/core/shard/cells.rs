@@ -13,9 +13,9 @@ use tidewire_protocol::options::CounterOptions;
 use tidewire_protocol::tally::TallyInfo;
 use tidewire_protocol::{ErrorCode, Name, Refusal, wire};
 
-use super::message::{CellValue, DispatcherId, Event, KeyedEntry, Reply, SessionId, Value};
+use super::message::{CellValue, DispatcherId, KeyedEntry, Reply, SessionId, Value};
 use super::presence::Presence;
-use super::{Dispatchers, Shard, Timer, refuse, tell};
+use super::{Dispatchers, Shard, Timer, refuse};
 use crate::cell::{Change, Counter, Keyed, Tally};
 use crate::{HashMap, hash_map};
 
@@ -154,102 +154,6 @@ impl Shard {
         };
         Ok(Reply::Value { kind, epoch: self.config.epoch, version, value })
     }
-
-    pub(super) fn follow_cell(
-        &mut self,
-        dispatcher: DispatcherId,
-        kind: CellKind,
-        name: Name,
-    ) -> Event {
-        let (version, value) = match self.cell_state(kind, &name) {
-            Ok(state) => state,
-            Err(refusal) => (0, CellValue::Refused(refusal)),
-        };
-        if !matches!(value, CellValue::Refused(_)) {
-            let key = (kind, name.clone());
-            self.cells.followers.entry(key).or_default().insert(dispatcher);
-        }
-        Event::Cell { kind, name, version, epoch: self.config.epoch, value, snapshot: true }
-    }
-
-    fn cell_state(&mut self, kind: CellKind, name: &Name) -> Result<(u64, CellValue), Refusal> {
-        Ok(match kind {
-            CellKind::Counter => self.whole_value(kind, name),
-            CellKind::Tally => {
-                let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
-                let info = encode(&info(tally));
-                match self.whole_value(kind, name) {
-                    (version, CellValue::Whole { value, .. }) => {
-                        (version, CellValue::Whole { value, info: Some(info) })
-                    }
-                    other => other,
-                }
-            }
-            CellKind::Map => {
-                let topic = self.map_topic(name)?;
-                topic
-                    .map()
-                    .map_or((0, CellValue::Absent), |map| (map.version(), entries(map, None)))
-            }
-            CellKind::Presence => self.cells.presence.get(name).map_or(
-                (self.cells.version, CellValue::Entries { full: true, entries: Vec::new() }),
-                |set| (set.members.version(), entries(&set.members, None)),
-            ),
-            CellKind::Topic | CellKind::Rounds => {
-                let what = kind.as_str();
-                let message = format!("'{name}': {what} cannot be watched; read it with GET");
-                return Err(refuse(ErrorCode::Unsupported, message));
-            }
-        })
-    }
-
-    /// The encoded value of a counter or tally.
-    fn whole_value(&self, kind: CellKind, name: &Name) -> (u64, CellValue) {
-        let absent = (self.cells.version, CellValue::Absent);
-        match kind {
-            CellKind::Counter => self.cells.counters.get(name).map_or(absent, |counter| {
-                let value = encode(&counter.value());
-                (counter.version(), CellValue::Whole { value, info: None })
-            }),
-            CellKind::Tally => self.cells.tallies.get(name).map_or(absent, |tally| {
-                let value = encode(&tally.standings(self.now_ms));
-                (tally.version(), CellValue::Whole { value, info: None })
-            }),
-            CellKind::Map | CellKind::Presence | CellKind::Topic | CellKind::Rounds => absent,
-        }
-    }
-
-    /// Puts the newest value of each changed cell that somebody follows into the round: one
-    /// encoding, however often the cell has changed since the last round.
-    pub(super) fn publish_changes(&mut self) {
-        for (kind, name) in core::mem::take(&mut self.cells.changed) {
-            let key = (kind, name.clone());
-            let followers = self.cells.followers.get(&key).copied().unwrap_or_default();
-            // Even when nobody follows: the next follower's changes begin here.
-            let (version, value) = match kind {
-                CellKind::Map => self.map_changes(&name),
-                CellKind::Presence => self.presence_changes(&name),
-                CellKind::Counter | CellKind::Tally | CellKind::Topic | CellKind::Rounds => {
-                    if followers.is_empty() {
-                        continue;
-                    }
-                    self.whole_value(kind, &name)
-                }
-            };
-            let epoch = self.config.epoch;
-            let event = Event::Cell { kind, name, version, epoch, value, snapshot: false };
-            tell(&mut self.round.events, followers, &event);
-        }
-    }
-
-    fn map_changes(&mut self, name: &Name) -> (u64, CellValue) {
-        let Some(topic) = self.topics.find(name) else { return (0, CellValue::Absent) };
-        let told = topic.map_told;
-        let Some(map) = topic.map() else { return (0, CellValue::Absent) };
-        let changes = (map.version(), entries(map, Some(told)));
-        topic.map_told = changes.0;
-        changes
-    }
 }
 
 /// The entries that have changed since a version, or all that exist.
@@ -272,11 +176,11 @@ fn read_keyed(keyed: &Keyed, key: Option<&str>) -> (u64, Value) {
     }
 }
 
-fn info(tally: &Tally) -> TallyInfo {
+pub(super) fn info(tally: &Tally) -> TallyInfo {
     TallyInfo { options: tally.rules().options.clone(), rules: tally.rules().clone() }
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> Bytes {
+pub(super) fn encode<T: serde::Serialize>(value: &T) -> Bytes {
     let mut out = Vec::new();
     wire::put_value(&mut out, value);
     out.into()

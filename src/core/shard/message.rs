@@ -110,6 +110,8 @@ pub enum Event {
     Reply { session: SessionId, stream: u16, req: u64, reply: Reply },
     /// The state of a topic when the dispatcher began to follow it.
     TopicSnapshot { name: Name, topic_id: TopicId, epoch: u64, next: u64, batches: Vec<Arc<Batch>> },
+    /// The topic cannot be followed: it does not exist and cannot be made.
+    TopicRefused { name: Name, refusal: Refusal },
     /// A batch was committed. `first` is the topic's oldest kept offset from now on, `evicted`
     /// the sequences of the batches that left for it.
     Appended { batch: Arc<Batch>, first: u64, evicted: Vec<u64> },

@@ -4,6 +4,7 @@
 //! returns what it did. Nothing of a round may be shown to anyone before the journal has
 //! committed it: replies, deliveries and updates all travel inside the round.
 
+mod append;
 mod cells;
 mod interest;
 mod inventory;
@@ -15,6 +16,7 @@ mod retention;
 mod snapshot;
 mod state;
 mod topics;
+mod watched;
 
 pub use interest::Dispatchers;
 pub use inventory::{CounterEntry, Inventory, PresenceEntry, TallyEntry, TopicEntry};
@@ -29,10 +31,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
+use tidewire_protocol::frame::CellKind;
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use crate::topic::{PolicyTable, TopicId};
 use cells::Cells;
+use retention::REMOVALS_PER_TIMEOUT;
 use topics::Topics;
 
 /// What a shard is made with.
@@ -95,8 +99,7 @@ pub struct Shard {
 /// What a timer is for. Timers are hints: the state decides when one fires.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Timer {
-    Retention(TopicId),
-    MapEntry(TopicId),
+    Topic(TopicId),
     Counter(Name),
     Tally(Name),
 }
@@ -107,7 +110,7 @@ impl Shard {
     pub fn new(config: ShardConfig) -> Self {
         Self {
             now_ms: 0,
-            topics: Topics::new(config.seed),
+            topics: Topics::new(config.seed, config.epoch),
             cells: Cells::new(config.seed),
             timers: BTreeSet::new(),
             log_followers: Dispatchers::default(),
@@ -128,17 +131,20 @@ impl Shard {
         }
     }
 
-    /// Does what is due: retention by age, times to live, opening and closing of tallies.
+    /// Does what is due: retention by age, times to live, removal of idle topics, opening and
+    /// closing of tallies. Where much is due some of it may stay due.
     pub fn handle_timeout(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
-        while let Some((at_ms, timer)) = self.timers.pop_first() {
+        let mut removals = REMOVALS_PER_TIMEOUT;
+        while removals > 0
+            && let Some((at_ms, timer)) = self.timers.pop_first()
+        {
             if at_ms > self.now_ms {
                 self.timers.insert((at_ms, timer));
                 return;
             }
             match timer {
-                Timer::Retention(topic) => self.expire_batches(topic),
-                Timer::MapEntry(topic) => self.expire_map_entries(topic),
+                Timer::Topic(topic) => self.topic_due(topic, &mut removals),
                 Timer::Counter(name) => self.expire_counter(&name),
                 Timer::Tally(name) => self.transit_tally(&name),
             }
@@ -172,6 +178,7 @@ impl Shard {
             topic_bytes: self.topics.bytes(),
             batches: self.topics.batches() as u64,
             cells: self.cells.len() as u64,
+            topics_expired: self.topics.expired,
         }
     }
 
@@ -220,6 +227,9 @@ impl Shard {
         match interest {
             Interest::Topic(name) => self.unfollow_topic(dispatcher, &name),
             Interest::CommitLog => self.log_followers.remove(dispatcher),
+            Interest::Cell(CellKind::Map, name) => {
+                self.unfollowed(&name, |topic| topic.map_followers.remove(dispatcher));
+            }
             Interest::Cell(kind, name) => self.cells.unfollow(dispatcher, kind, &name),
         }
     }
@@ -255,6 +265,8 @@ pub struct ShardStats {
     pub batches: u64,
     /// Counters, tallies and presence sets that exist.
     pub cells: u64,
+    /// Topics removed since the start because they were idle.
+    pub topics_expired: u64,
 }
 
 fn refuse(code: ErrorCode, message: String) -> Refusal {

@@ -129,14 +129,18 @@ impl Shard {
         }
     }
 
-    pub(super) fn presence_changes(&mut self, name: &Name) -> (u64, CellValue) {
-        let Some(set) = self.cells.presence.get_mut(name) else { return (0, CellValue::Absent) };
+    pub(super) fn presence_changes(
+        &mut self,
+        name: &Name,
+        is_followed: bool,
+    ) -> Option<(u64, CellValue)> {
+        let set = self.cells.presence.get_mut(name)?;
         let version = set.members.version();
-        let changes = entries(&set.members, Some(set.told));
-        set.told = version;
+        let told = core::mem::replace(&mut set.told, version);
+        let changes = is_followed.then(|| (version, entries(&set.members, Some(told))));
         if set.members.is_empty() {
             self.cells.presence.remove(name);
         }
-        (version, changes)
+        changes
     }
 }

@@ -18,7 +18,7 @@ use crate::cell::{Counter, SavedCounter, SavedTally, Tally};
 use crate::snapshot::BadSnapshot;
 
 /// What the fields of a snapshot mean. A snapshot with another number is not restored.
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// Everything that a shard holds between two rounds, as plain data. Bodies of records and values
 /// of maps are shared with the shard, so that making one costs by the number of things, not by

@@ -103,12 +103,8 @@ impl ShardLimits {
 impl Timer {
     fn hash_into(&self, hasher: &mut StateHasher) {
         match self {
-            Self::Retention(topic) => {
+            Self::Topic(topic) => {
                 hasher.number(1_u8);
-                hasher.number(*topic);
-            }
-            Self::MapEntry(topic) => {
-                hasher.number(2_u8);
                 hasher.number(*topic);
             }
             Self::Counter(name) => {

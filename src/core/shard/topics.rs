@@ -1,4 +1,4 @@
-//! A shard's topics: append, retention, maps, followers.
+//! A shard's topics: what each is, how it is made, found, followed and forgotten.
 
 mod saved;
 mod state;
@@ -9,16 +9,13 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-use tidewire_protocol::frame::{AckLevel, CellKind};
 use tidewire_protocol::options::TopicInfo;
-use tidewire_protocol::record::Records;
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use super::inventory::TopicEntry;
-use super::message::{DispatcherId, Event, Origin, Reply};
+use super::message::{DispatcherId, Event};
 use super::open_batch::OpenBatch;
-use super::{Dispatchers, Shard, Timer, refuse, tell};
+use super::{Dispatchers, Shard, Timer, refuse};
 use crate::cell::Keyed;
 use crate::topic::{Batch, CommitLog, Policy, Ring, Slot, TopicId};
 use crate::{HashMap, hash_map};
@@ -33,14 +30,22 @@ pub(super) struct Topics {
     ids: HashMap<Name, TopicId>,
     pub(super) log: CommitLog,
     /// Topics that have an open batch in this round.
-    open: Vec<TopicId>,
+    pub(super) open: Vec<TopicId>,
     pub(super) bytes: u64,
     pub(super) batches: usize,
+    /// Epoch of the topics that are made from now on: above that of every topic removed before.
+    pub(super) epoch: u64,
+    /// When the epoch was raised last.
+    pub(super) raised_ms: u64,
+    /// Topics that have been removed because they were idle.
+    pub(super) expired: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Topic {
     pub(super) name: Name,
+    /// Epoch of its offsets: a topic of the same name that is made after this one has another.
+    pub(super) epoch: u64,
     pub(super) policy: Policy,
     pub(super) ring: Ring,
     pub(super) open: OpenBatch,
@@ -49,10 +54,14 @@ pub(super) struct Topic {
     pub(super) map_followers: Dispatchers,
     /// Version up to which the followers of the map have been told.
     pub(super) map_told: u64,
+    /// When it was last published to, or its last follower by name went.
+    pub(super) active_ms: u64,
+    /// When its timer fires, if it has one.
+    pub(super) timer_ms: Option<u64>,
 }
 
 impl Topics {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, epoch: u64) -> Self {
         Self {
             by_id: slab::Slab::new(),
             ids: hash_map(seed),
@@ -60,6 +69,9 @@ impl Topics {
             open: Vec::new(),
             bytes: 0,
             batches: 0,
+            epoch,
+            raised_ms: 0,
+            expired: 0,
         }
     }
 
@@ -115,80 +127,19 @@ impl Topic {
         }
     }
 
+    /// Whether somebody follows it, or its map, by name.
+    pub(super) fn is_followed(&self) -> bool {
+        !self.followers.is_empty() || !self.map_followers.is_empty()
+    }
+
     fn is_unused(&self) -> bool {
-        self.ring.next() == 0
-            && self.open.count == 0
-            && self.followers.is_empty()
-            && self.map_followers.is_empty()
+        self.ring.next() == 0 && self.open.count == 0 && !self.is_followed()
     }
 }
 
 impl Shard {
-    pub(super) fn publish(
-        &mut self,
-        origin: Origin,
-        name: &Name,
-        ack: AckLevel,
-        body: &Bytes,
-        count: u64,
-        ttl_ms: Option<u64>,
-    ) {
-        let reply = match self.append(name, ack, body, count, ttl_ms) {
-            Ok(_) if ack == AckLevel::None => Reply::Silent,
-            Ok(offset) => Reply::Published { epoch: self.config.epoch, offset },
-            Err(refusal) => Reply::Refused(refusal),
-        };
-        self.reply(origin, reply);
-    }
-
-    fn append(
-        &mut self,
-        name: &Name,
-        ack: AckLevel,
-        body: &Bytes,
-        count: u64,
-        ttl_ms: Option<u64>,
-    ) -> Result<u64, Refusal> {
-        let id = self.topic_id(name)?;
-        let batch_bytes_max = self.config.limits.batch_bytes_max;
-        let Some(topic) = self.topics.by_id.get(id as usize) else {
-            return Err(refuse(ErrorCode::Internal, format!("topic '{name}' has vanished")));
-        };
-        if ack > topic.policy.ack_max {
-            return Err(refuse(
-                ErrorCode::AckUnsupported,
-                format!(
-                    "topic '{name}' acknowledges up to '{}', not '{}': ask for less, or change its policy",
-                    topic.policy.ack_max.as_str(),
-                    ack.as_str()
-                ),
-            ));
-        }
-        self.write_map(id, body, ttl_ms)?;
-        let Some(topic) = self.topics.by_id.get(id as usize) else {
-            return Err(refuse(ErrorCode::Internal, format!("topic '{name}' has vanished")));
-        };
-        // A batch leaves as a whole, so it must stay small against what the topic keeps.
-        let records_max = (topic.policy.retention_records / 8).max(1);
-        if topic.open.count > 0
-            && (topic.open.len() + body.len() > batch_bytes_max
-                || topic.open.count + count > records_max)
-        {
-            self.seal_batch(id);
-        }
-        let Some(topic) = self.topics.by_id.get_mut(id as usize) else {
-            return Err(refuse(ErrorCode::Internal, format!("topic '{name}' has vanished")));
-        };
-        if topic.open.count == 0 {
-            self.topics.open.push(id);
-        }
-        let offset = topic.ring.next() + topic.open.count;
-        topic.open.push(body, count);
-        Ok(offset)
-    }
-
     /// The topic of this name, made if need be.
-    fn topic_id(&mut self, name: &Name) -> Result<TopicId, Refusal> {
+    pub(super) fn topic_id(&mut self, name: &Name) -> Result<TopicId, Refusal> {
         if let Some(id) = self.topics.ids.get(name) {
             return Ok(*id);
         }
@@ -198,6 +149,7 @@ impl Shard {
             (policy.map_keys_max > 0).then(|| Keyed::new(policy.map_keys_max, MAP_TOMBSTONES_MAX));
         let id = self.topics.by_id.insert(Topic {
             name: name.clone(),
+            epoch: self.topics.epoch,
             policy,
             ring: Ring::default(),
             open: OpenBatch::default(),
@@ -205,130 +157,66 @@ impl Shard {
             map,
             map_followers: Dispatchers::default(),
             map_told: 0,
+            active_ms: self.now_ms,
+            timer_ms: None,
         });
         let id = TopicId::try_from(id).unwrap_or(TopicId::MAX);
         self.topics.ids.insert(name.clone(), id);
         Ok(id)
     }
 
-    /// Writes the newest values into the topic's map; all of the body, or nothing.
-    fn write_map(&mut self, id: TopicId, body: &Bytes, ttl_ms: Option<u64>) -> Result<(), Refusal> {
-        let Some(topic) = self.topics.by_id.get_mut(id as usize) else { return Ok(()) };
-        let Some(map) = &mut topic.map else { return Ok(()) };
-        let fresh: alloc::collections::BTreeSet<&str> = Records::of(body)
-            .filter(|record| record.payload.is_some())
-            .filter_map(|record| record.key)
-            .filter(|key| map.get(key).is_none())
-            .collect();
-        if map.len() + fresh.len() > topic.policy.map_keys_max {
-            return Err(refuse(
-                ErrorCode::LimitExceeded,
-                format!(
-                    "topic '{}' keeps a map of at most {} keys (map_keys_max of its policy): \
-                     delete keys with a nil payload, or raise it",
-                    topic.name, topic.policy.map_keys_max
-                ),
-            ));
-        }
-        let expires_at_ms =
-            ttl_ms.filter(|ttl_ms| *ttl_ms > 0).map(|ttl_ms| self.now_ms.saturating_add(ttl_ms));
-        for record in Records::of(body) {
-            let Some(key) = record.key else { continue };
-            let version = self.cells.next_version();
-            match record.payload {
-                // The value is copied, so that it does not keep the whole batch in memory.
-                Some(payload) => {
-                    map.set(key, Bytes::copy_from_slice(payload), expires_at_ms, version)?;
-                }
-                None => {
-                    map.remove(key, version);
-                }
-            }
-        }
-        if map.version() > topic.map_told {
-            self.cells.mark(CellKind::Map, &topic.name);
-        }
-        self.schedule(expires_at_ms, Timer::MapEntry(id));
-        Ok(())
-    }
-
-    pub(super) fn seal_batches(&mut self) {
-        for id in core::mem::take(&mut self.topics.open) {
-            self.seal_batch(id);
-        }
-        self.enforce_shard_limits();
-    }
-
-    fn seal_batch(&mut self, id: TopicId) {
-        let sequence = self.topics.log.next();
-        let Some(topic) = self.topics.by_id.get_mut(id as usize) else { return };
-        if topic.open.count == 0 {
-            return;
-        }
-        let (body, count) = topic.open.take();
-        let batch = Arc::new(Batch {
-            topic: topic.name.clone(),
-            topic_id: id,
-            shard: self.config.shard,
-            epoch: self.config.epoch,
-            base: topic.ring.next(),
-            count,
-            time_ms: self.now_ms,
-            sequence,
-            body,
-        });
-        self.topics.bytes += batch.body.len() as u64;
-        self.topics.batches += 1;
-        // Both are true by construction: offset and sequence were read from the two just above.
-        let appended =
-            topic.ring.append(Arc::clone(&batch)) && self.topics.log.append(Arc::clone(&batch));
-        debug_assert!(appended, "a batch must continue its topic and its shard");
-        let evicted = self.evict_by_policy(id);
-        let Some(topic) = self.topics.by_id.get(id as usize) else { return };
-        if evicted.is_empty() {
-            let expiry_ms = topic.ring.next_expiry_ms(&topic.policy);
-            if topic.ring.batches() == 1 {
-                self.timers.extend(expiry_ms.map(|at_ms| (at_ms, Timer::Retention(id))));
-            }
-        }
-        let to = topic.followers.union(self.log_followers);
-        let event =
-            Event::Appended { batch: Arc::clone(&batch), first: topic.ring.first(), evicted };
-        tell(&mut self.round.events, to, &event);
-        self.round.batches.push(batch);
-    }
-
     pub(super) fn follow_topic(&mut self, dispatcher: DispatcherId, name: &Name) -> Event {
-        let epoch = self.config.epoch;
         let id = match self.topic_id(name) {
             Ok(id) => id,
-            // Beyond the limit on names the topic stays empty; a publish to it is refused, too.
-            Err(_refusal) => TopicId::MAX,
+            Err(refusal) => return Event::TopicRefused { name: name.clone(), refusal },
         };
         self.seal_batch(id);
         let Some(topic) = self.topics.by_id.get_mut(id as usize) else {
-            let (name, batches) = (name.clone(), Vec::new());
-            return Event::TopicSnapshot { name, topic_id: id, epoch, next: 0, batches };
+            let refusal = refuse(ErrorCode::Internal, format!("topic '{name}' has vanished"));
+            return Event::TopicRefused { name: name.clone(), refusal };
         };
         topic.followers.insert(dispatcher);
-        let batches = topic.ring.iter().cloned().collect();
-        let next = topic.ring.next();
-        Event::TopicSnapshot { name: name.clone(), topic_id: id, epoch, next, batches }
+        Event::TopicSnapshot {
+            name: name.clone(),
+            topic_id: id,
+            epoch: topic.epoch,
+            next: topic.ring.next(),
+            batches: topic.ring.iter().cloned().collect(),
+        }
     }
 
     pub(super) fn unfollow_topic(&mut self, dispatcher: DispatcherId, name: &Name) {
-        if let Some(topic) = self.topics.find(name) {
-            topic.followers.remove(dispatcher);
+        self.unfollowed(name, |topic| topic.followers.remove(dispatcher));
+    }
+
+    /// Takes a follower by name away; without any the topic is idle from now on.
+    pub(super) fn unfollowed(&mut self, name: &Name, remove: impl FnOnce(&mut Topic)) {
+        let now_ms = self.now_ms;
+        let Some(id) = self.topics.ids.get(name).copied() else { return };
+        let Some(topic) = self.topics.by_id.get_mut(id as usize) else { return };
+        let was_followed = topic.is_followed();
+        remove(topic);
+        if was_followed && !topic.is_followed() {
+            topic.active_ms = now_ms;
         }
+        self.schedule_topic(id);
         self.drop_unused_topic(name);
     }
 
     /// Forgets a topic that nobody has published to and nobody follows.
     pub(super) fn drop_unused_topic(&mut self, name: &Name) {
-        if self.topics.find(name).is_some_and(|topic| topic.is_unused())
-            && let Some(id) = self.topics.ids.remove(name)
+        if self.topics.find(name).is_some_and(|topic| topic.is_unused()) {
+            self.remove_topic(name);
+        }
+    }
+
+    /// Takes out a topic that holds no batches any more.
+    pub(super) fn remove_topic(&mut self, name: &Name) {
+        let Some(id) = self.topics.ids.remove(name) else { return };
+        if let Some(topic) = self.topics.by_id.try_remove(id as usize)
+            && let Some(at_ms) = topic.timer_ms
         {
-            self.topics.by_id.remove(id as usize);
+            self.timers.remove(&(at_ms, Timer::Topic(id)));
         }
     }
 

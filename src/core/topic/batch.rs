@@ -9,6 +9,16 @@ use crate::state_hash::StateHasher;
 /// A topic's number within its shard.
 pub type TopicId = u32;
 
+/// One life of a topic: when a topic is removed its number is used again, but never with the same
+/// epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicKey {
+    /// The topic's number within its shard.
+    pub id: TopicId,
+    /// Epoch of its offsets.
+    pub epoch: u64,
+}
+
 /// Records of one topic that were appended together.
 ///
 /// The body is the publishers' own encoding. Every subscriber, on every core, gets these bytes.
@@ -39,6 +49,12 @@ impl Batch {
     #[must_use]
     pub fn next(&self) -> u64 {
         self.base + self.count
+    }
+
+    /// The life of the topic that it belongs to.
+    #[must_use]
+    pub fn key(&self) -> TopicKey {
+        TopicKey { id: self.topic_id, epoch: self.epoch }
     }
 
     /// The body from the record with this offset on.

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use tidewire_protocol::Name;
 
-use super::{Batch, TopicId};
+use super::{Batch, TopicId, TopicKey};
 use crate::state_hash::StateHasher;
 
 /// A place in the commit order.
@@ -31,10 +31,12 @@ pub enum Slot {
 impl Slot {
     /// The topic of the batch.
     #[must_use]
-    pub fn topic(&self) -> (&Name, TopicId) {
+    pub fn topic(&self) -> (&Name, TopicKey) {
         match self {
-            Self::Live(batch) => (&batch.topic, batch.topic_id),
-            Self::Gone { topic, topic_id, .. } => (topic, *topic_id),
+            Self::Live(batch) => (&batch.topic, batch.key()),
+            Self::Gone { topic, topic_id, epoch, .. } => {
+                (topic, TopicKey { id: *topic_id, epoch: *epoch })
+            }
         }
     }
 

@@ -7,7 +7,7 @@ mod policy;
 mod ring;
 mod saved;
 
-pub use batch::{Batch, TopicId};
+pub use batch::{Batch, TopicId, TopicKey};
 pub use commit_log::{CommitLog, Slot};
 pub use pattern_index::{PatternId, PatternIndex};
 pub use policy::{Policy, PolicyTable};

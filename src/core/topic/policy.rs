@@ -17,6 +17,9 @@ pub struct Policy {
     pub retention_bytes: u64,
     /// How long records are kept; `None`: not limited by age.
     pub retention_ms: Option<u64>,
+    /// A topic that nobody has published to or followed by name for so long is removed; `None`: it
+    /// stays.
+    pub idle_timeout_ms: Option<u64>,
     /// Keys whose newest value is kept as a map; 0: the topic keeps none.
     pub map_keys_max: usize,
     /// The strongest acknowledgement the topic offers.
@@ -29,6 +32,7 @@ impl Default for Policy {
             retention_records: 100_000,
             retention_bytes: 16 * 1024 * 1024,
             retention_ms: None,
+            idle_timeout_ms: None,
             map_keys_max: 0,
             ack_max: AckLevel::Memory,
         }
@@ -37,10 +41,18 @@ impl Default for Policy {
 
 impl Policy {
     pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { retention_records, retention_bytes, retention_ms, map_keys_max, ack_max } = self;
+        let Self {
+            retention_records,
+            retention_bytes,
+            retention_ms,
+            idle_timeout_ms,
+            map_keys_max,
+            ack_max,
+        } = self;
         hasher.number(*retention_records);
         hasher.number(*retention_bytes);
         hasher.option_number(*retention_ms);
+        hasher.option_number(*idle_timeout_ms);
         hasher.size(*map_keys_max);
         hasher.number(*ack_max as u8);
     }

@@ -20,18 +20,24 @@ use crate::topic::{Policy, SavedLog, SavedRing, TopicId};
 pub(in crate::shard) struct SavedTopics {
     topics: Vec<SavedTopic>,
     log: SavedLog,
+    epoch: u64,
+    raised_ms: u64,
+    expired: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct SavedTopic {
     id: TopicId,
     name: Name,
+    epoch: u64,
     policy: Policy,
     ring: SavedRing,
     followers: Dispatchers,
     map: Option<SavedKeyed>,
     map_followers: Dispatchers,
     map_told: u64,
+    active_ms: u64,
+    timer_ms: Option<u64>,
 }
 
 impl Topics {
@@ -48,16 +54,23 @@ impl Topics {
 
     /// A copy to be stored, without what the open batches hold; bodies are shared with it.
     pub(in crate::shard) fn save(&self) -> SavedTopics {
-        let Self { by_id, ids: _, log, open: _, bytes: _, batches: _ } = self;
-        let topics = by_id.iter().map(|(id, topic)| topic.save(id));
-        SavedTopics { topics: topics.collect(), log: SavedLog::of(log) }
+        let Self { by_id, log, epoch, raised_ms, expired, ids: _, open: _, bytes: _, batches: _ } =
+            self;
+        SavedTopics {
+            topics: by_id.iter().map(|(id, topic)| topic.save(id)).collect(),
+            log: SavedLog::of(log),
+            epoch: *epoch,
+            raised_ms: *raised_ms,
+            expired: *expired,
+        }
     }
 
     pub(in crate::shard) fn restore(
         saved: SavedTopics,
         config: &ShardConfig,
     ) -> Result<Self, BadSnapshot> {
-        let mut topics = Self::new(config.seed);
+        let (epoch, raised_ms, expired) = (saved.epoch, saved.raised_ms, saved.expired);
+        let mut topics = Self { raised_ms, expired, ..Self::new(config.seed, epoch) };
         let mut batches = hash_map(config.seed);
         let mut by_id = Vec::new();
         for saved in saved.topics {
@@ -85,32 +98,62 @@ impl Topics {
 
 impl Topic {
     fn save(&self, id: usize) -> SavedTopic {
-        let Self { name, policy, ring, open: _, followers, map, map_followers, map_told } = self;
+        let Self {
+            name,
+            epoch,
+            policy,
+            ring,
+            open: _,
+            followers,
+            map,
+            map_followers,
+            map_told,
+            active_ms,
+            timer_ms,
+        } = self;
         SavedTopic {
             id: TopicId::try_from(id).unwrap_or(TopicId::MAX),
             name: name.clone(),
+            epoch: *epoch,
             policy: policy.clone(),
             ring: SavedRing::of(ring),
             followers: *followers,
             map: map.as_ref().map(Keyed::save),
             map_followers: *map_followers,
             map_told: *map_told,
+            active_ms: *active_ms,
+            timer_ms: *timer_ms,
         }
     }
 }
 
 impl SavedTopic {
     fn restore(self, shard: u16) -> Result<Topic, BadSnapshot> {
-        let Self { id, name, policy, ring, followers, map, map_followers, map_told } = self;
+        let Self {
+            id,
+            name,
+            epoch,
+            policy,
+            ring,
+            followers,
+            map,
+            map_followers,
+            map_told,
+            active_ms,
+            timer_ms,
+        } = self;
         Ok(Topic {
             ring: ring.restore(shard, &name, id)?,
             name,
+            epoch,
             policy,
             open: OpenBatch::default(),
             followers,
             map: map.map(Keyed::restore).transpose()?,
             map_followers,
             map_told,
+            active_ms,
+            timer_ms,
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::state_hash::StateHasher;
 
 impl Topics {
     pub(in crate::shard) fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { by_id, ids, log, open, bytes, batches } = self;
+        let Self { by_id, ids, log, open, bytes, batches, epoch, raised_ms, expired: _ } = self;
         hasher.ordered(by_id, |hasher, (id, topic)| {
             hasher.size(id);
             topic.hash_into(hasher);
@@ -20,13 +20,28 @@ impl Topics {
         hasher.ordered(open, |hasher, id| hasher.number(*id));
         hasher.number(*bytes);
         hasher.size(*batches);
+        hasher.number(*epoch);
+        hasher.number(*raised_ms);
     }
 }
 
 impl Topic {
     fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { name, policy, ring, open, followers, map, map_followers, map_told } = self;
+        let Self {
+            name,
+            epoch,
+            policy,
+            ring,
+            open,
+            followers,
+            map,
+            map_followers,
+            map_told,
+            active_ms,
+            timer_ms,
+        } = self;
         hasher.text(name.as_str());
+        hasher.number(*epoch);
         policy.hash_into(hasher);
         ring.hash_into(hasher);
         open.hash_into(hasher);
@@ -34,5 +49,7 @@ impl Topic {
         hasher.option(map.as_ref(), |hasher, map| map.hash_into(hasher));
         map_followers.hash_into(hasher);
         hasher.number(*map_told);
+        hasher.number(*active_ms);
+        hasher.option_number(*timer_ms);
     }
 }
