@@ -23,6 +23,7 @@ pub struct CoreFigures {
     pub records: AtomicU64,
     pub body_bytes: AtomicU64,
     pub updates: AtomicU64,
+    pub updates_restarted: AtomicU64,
     pub gaps: AtomicU64,
     pub refusals: AtomicU64,
     pub writes: AtomicU64,
@@ -59,6 +60,7 @@ impl Figures {
         core.records.store(stats.records, Relaxed);
         core.body_bytes.store(stats.body_bytes, Relaxed);
         core.updates.store(stats.updates, Relaxed);
+        core.updates_restarted.store(stats.updates_restarted, Relaxed);
         core.gaps.store(stats.gaps, Relaxed);
         core.refusals.store(stats.refusals, Relaxed);
         core.subscriptions.store(dispatcher.subscriptions() as u64, Relaxed);

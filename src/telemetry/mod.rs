@@ -19,6 +19,11 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
         &core.body_bytes
     }),
     ("tidewire_updates_total", "UPDATE frames sent", |core| &core.updates),
+    (
+        "tidewire_updates_restarted_total",
+        "Updates in parts begun anew because too many older ones were being taken",
+        |core| &core.updates_restarted,
+    ),
     ("tidewire_gaps_total", "GAP frames sent", |core| &core.gaps),
     ("tidewire_refusals_total", "Requests refused", |core| &core.refusals),
     ("tidewire_socket_writes_total", "Writes to sockets", |core| &core.writes),

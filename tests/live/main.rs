@@ -9,6 +9,7 @@
     reason = "a test that meets what it does not expect is to fail"
 )]
 
+mod boards;
 mod command_line;
 mod crowd;
 mod daemon;

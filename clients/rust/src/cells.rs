@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidewire_protocol::frame::{CellKind, CounterOp};
 use tidewire_protocol::options::{CounterOptions, WatchOptions};
-use tidewire_protocol::{ClientFrame, Name};
+use tidewire_protocol::{ClientFrame, ErrorCode, Name};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::pending::Pending;
 use crate::reply::{self, Counted, Entry, Value};
 use crate::routes::Route;
-use crate::watch::Watch;
+use crate::watch::{Watch, WatchValue};
 use crate::watch_slot::WatchSlot;
 
 impl Client {
@@ -66,7 +66,8 @@ impl Client {
         value.map(|value| value.counter()).transpose()
     }
 
-    /// Every entry of a topic's map or of a presence set.
+    /// Every entry of a topic's map or of a presence set, however large it is: what does not fit
+    /// a reply is read as the first value of a watch.
     ///
     /// # Errors
     /// When the server refuses: a topic has a map only if its policy says so.
@@ -75,10 +76,29 @@ impl Client {
         kind: CellKind,
         name: &Name,
     ) -> Result<BTreeMap<String, Entry>, Error> {
-        match self.get(kind, name, None).await? {
-            Some(value) => value.entries(),
-            None => Ok(BTreeMap::new()),
+        match self.get(kind, name, None).await {
+            Ok(Some(value)) => value.entries(),
+            Ok(None) => Ok(BTreeMap::new()),
+            Err(Error::Refused(refusal)) if refusal.code == ErrorCode::LimitExceeded => {
+                self.first_entries(kind, name).await
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    async fn first_entries(
+        &self,
+        kind: CellKind,
+        name: &Name,
+    ) -> Result<BTreeMap<String, Entry>, Error> {
+        let mut watch = self.watch(kind, name, WatchOptions::default()).await?;
+        let first = watch.next().await.map(|event| match event.value {
+            WatchValue::Entries { all, .. } => all.clone(),
+            WatchValue::Absent | WatchValue::Counter(_) | WatchValue::Standings(_) => {
+                BTreeMap::new()
+            }
+        });
+        first.ok_or_else(|| watch.end_reason().unwrap_or(Error::Closed))
     }
 
     /// Reads a value; `None` when there is none. `key` is for one key of a map or presence set.

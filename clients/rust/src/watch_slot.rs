@@ -32,6 +32,8 @@ struct State {
     info: Option<Bytes>,
     opener: Option<Opener>,
     newest: Option<Newest>,
+    /// Version and parts of an update whose last part has not arrived.
+    parts: (u64, Vec<Bytes>),
     end: Option<Error>,
 }
 
@@ -72,6 +74,7 @@ impl WatchSlot {
             info: None,
             opener: Some(opener),
             newest: None,
+            parts: (0, Vec::new()),
             end: None,
         };
         Self { kind, name, options, state: Mutex::new(state), ready: Notify::new() }
@@ -115,6 +118,7 @@ impl WatchSlot {
             return None;
         }
         state.sub = sub;
+        state.parts.1.clear();
         let holds = state.version > 0;
         let options = WatchOptions {
             epoch: holds.then_some(state.epoch),
@@ -177,7 +181,8 @@ impl WatchSlot {
         let value = match self.kind {
             CellKind::Map | CellKind::Presence => {
                 let full = deleted || flags & flags::FULL != 0;
-                match state.merge(full, value.as_ref()) {
+                let Some(parts) = state.complete(version, flags, value) else { return };
+                match state.merge(full, &parts) {
                     Ok(value) => value,
                     Err(error) => {
                         drop(state);
@@ -207,8 +212,18 @@ impl WatchSlot {
 }
 
 impl State {
+    /// Every part of an update, once the last one is here. Until then what is held stays as it
+    /// is. A part of another version begins another update.
+    fn complete(&mut self, version: u64, flags: u64, value: Option<Bytes>) -> Option<Vec<Bytes>> {
+        if self.parts.0 != version {
+            self.parts = (version, Vec::new());
+        }
+        self.parts.1.extend(value);
+        (flags & flags::MORE == 0).then(|| std::mem::take(&mut self.parts.1))
+    }
+
     /// Adds the changes of an update to those that were not taken yet.
-    fn merge(&mut self, full: bool, value: Option<&Bytes>) -> Result<NewestValue, Error> {
+    fn merge(&mut self, full: bool, parts: &[Bytes]) -> Result<NewestValue, Error> {
         let mut merged =
             match self.newest.take() {
                 Some(Newest {
@@ -216,15 +231,15 @@ impl State {
                 }) if !full => (was_full, changes),
                 _ => (full, BTreeMap::new()),
             };
-        let Some(value) = value else {
-            return Ok(NewestValue::Entries { full: merged.0, changes: merged.1 });
-        };
-        for entry in read_entries(value)? {
-            let (key, version) = (entry.key, entry.version);
-            // Copied, so that one small entry does not keep the whole message alive.
-            let value =
-                entry.value.map(|value| Entry { version, value: Bytes::copy_from_slice(&value) });
-            merged.1.insert(key, value);
+        for part in parts {
+            for entry in read_entries(part)? {
+                let (key, version) = (entry.key, entry.version);
+                // Copied, so that one small entry does not keep the whole message alive.
+                let value = entry
+                    .value
+                    .map(|value| Entry { version, value: Bytes::copy_from_slice(&value) });
+                merged.1.insert(key, value);
+            }
         }
         Ok(NewestValue::Entries { full: merged.0, changes: merged.1 })
     }

@@ -190,4 +190,6 @@ pub mod flags {
     pub const STALE: u64 = 4;
     /// The value is not committed yet.
     pub const PROVISIONAL: u64 = 8;
+    /// A part of the update: the next frame of the subscription goes on with it.
+    pub const MORE: u64 = 16;
 }

@@ -12,5 +12,5 @@ mod keyed;
 mod tally;
 
 pub use counter::{Counted, Counter, SavedCounter};
-pub use keyed::{Change, Changes, Encoded, Entry, Keyed, SavedKeyed};
+pub use keyed::{Change, Changes, Encoded, EncodedChanges, Entry, Keyed, Part, SavedKeyed};
 pub use tally::{SavedTally, Tally, VoteStatus, Voted, VoterId};

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use tidewire_protocol::frame::CellKind;
 use tidewire_protocol::{Name, Refusal};
 
-use super::view::{TOMBSTONES_MAX, ViewValue};
+use super::view::TOMBSTONES_MAX;
+use super::watched::ViewValue;
 use super::{CursorId, Dispatcher, Target};
 use crate::cell::Keyed;
 use crate::shard::{CellValue, Event, KeyedEntry};
@@ -189,7 +190,7 @@ impl Dispatcher {
         if let CellValue::Refused(refusal) = &value {
             return self.refuse_watchers(index, refusal);
         }
-        view.encoded = None;
+        view.outdate(&mut self.large);
         view.epoch = epoch;
         view.version = version;
         match value {

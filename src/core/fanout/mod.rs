@@ -11,6 +11,7 @@
 //! [`Dispatcher::outgoing`].
 
 mod events;
+mod large;
 mod latest;
 mod pattern;
 mod pattern_start;
@@ -25,6 +26,7 @@ mod subscribe;
 mod tick;
 mod view;
 mod watch;
+mod watched;
 
 pub use request::HashVoter;
 pub use session::{Framing, SessionOptions};
@@ -41,10 +43,12 @@ use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 use crate::shard::{Command, DispatcherId, SessionId};
 use crate::topic::{PatternIndex, TopicId};
 use crate::{HashMap, SHARDS, hash_map};
+use large::LargeUpdates;
 use ready::Turns;
 use selection::Selections;
 use session::Session;
-use view::{CellView, ShardView, TopicView};
+use view::{ShardView, TopicView};
+use watched::CellView;
 
 pub(crate) type CursorId = usize;
 
@@ -64,6 +68,8 @@ pub struct FanoutLimits {
     pub max_frame_bytes: usize,
     /// The server pings after so long without anything received.
     pub heartbeat_ms: u64,
+    /// Bytes of large updates that watchers are still taking though their cells have newer ones.
+    pub retired_updates_bytes_max: usize,
 }
 
 impl Default for FanoutLimits {
@@ -74,6 +80,7 @@ impl Default for FanoutLimits {
             outbox_bytes_max: 256 * 1024,
             max_frame_bytes: tidewire_protocol::FRAME_BYTES_MAX,
             heartbeat_ms: 25_000,
+            retired_updates_bytes_max: 64 * 1024 * 1024,
         }
     }
 }
@@ -89,6 +96,8 @@ pub struct FanoutStats {
     pub body_bytes: u64,
     /// UPDATE frames sent.
     pub updates: u64,
+    /// Updates in parts that were begun anew, because too many older ones were being taken.
+    pub updates_restarted: u64,
     /// GAP frames sent.
     pub gaps: u64,
     /// Requests refused.
@@ -115,6 +124,7 @@ pub struct Dispatcher {
     cells: Slab<CellView>,
     cell_names: HashMap<(CellKind, Name), usize>,
     filters: Slab<(Filter, usize)>,
+    large: LargeUpdates,
     selections: Selections,
     timers: BTreeSet<(u64, CursorId)>,
     /// Subscriptions on patterns that wait for the snapshots of the shards.
@@ -171,6 +181,7 @@ impl Dispatcher {
         Self {
             id,
             seed,
+            large: LargeUpdates::new(limits.retired_updates_bytes_max),
             limits,
             now_ms: 0,
             generation: 0,

@@ -33,7 +33,7 @@ pub(super) struct Pull<'a> {
     /// Bytes that this pull may still send.
     pub(super) budget: i64,
     /// Bytes that this turn may still send.
-    turn: i64,
+    pub(super) turn: i64,
     pub(super) head: &'a mut Vec<u8>,
 }
 

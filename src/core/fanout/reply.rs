@@ -38,7 +38,7 @@ fn fitting(frame: ServerFrame, max_frame_bytes: usize) -> ServerFrame {
     {
         let message = format!(
             "the value has {} bytes, and a frame at most {max_frame_bytes}: \
-             read single keys, or raise max_frame_bytes",
+             watch it, which brings it in parts, read single keys, or raise max_frame_bytes",
             value.len()
         );
         return ServerFrame::refuse(*req, Refusal::new(ErrorCode::LimitExceeded, message));

@@ -3,13 +3,11 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use tidewire_protocol::Name;
 use tidewire_protocol::frame::CellKind;
 
-use super::watch::EncodedEntries;
+use super::watched::CellView;
 use super::{CursorId, Dispatcher, Target};
-use crate::cell::Keyed;
 use crate::shard::{Command, Interest};
 use crate::topic::{CommitLog, PatternId, Ring, TopicId, TopicKey};
 use crate::{HashMap, hash_map, shard_of};
@@ -58,28 +56,6 @@ impl ShardView {
             matches: hash_map(seed),
         }
     }
-}
-
-/// The copy of one cell.
-#[derive(Debug)]
-pub(super) struct CellView {
-    pub(super) kind: CellKind,
-    pub(super) name: Name,
-    pub(super) epoch: u64,
-    pub(super) version: u64,
-    pub(super) value: ViewValue,
-    pub(super) info: Option<Bytes>,
-    pub(super) ready: bool,
-    pub(super) followers: Vec<CursorId>,
-    /// The last changes that were encoded, for the next watcher that needs the same.
-    pub(super) encoded: Option<EncodedEntries>,
-}
-
-#[derive(Debug)]
-pub(super) enum ViewValue {
-    Absent,
-    Whole(Bytes),
-    Keyed(Keyed),
 }
 
 impl Dispatcher {
@@ -153,17 +129,7 @@ impl Dispatcher {
         if let Some(index) = self.cell_names.get(&(kind, name.clone())) {
             return *index;
         }
-        let index = self.cells.insert(CellView {
-            kind,
-            name: name.clone(),
-            epoch: 0,
-            version: 0,
-            value: ViewValue::Absent,
-            info: None,
-            ready: false,
-            followers: Vec::new(),
-            encoded: None,
-        });
+        let index = self.cells.insert(CellView::new(kind, name.clone()));
         self.cell_names.insert((kind, name.clone()), index);
         self.ask_for_cell(kind, name);
         index
@@ -191,6 +157,9 @@ impl Dispatcher {
                 return self.unfollow_pattern(shard, pattern, at);
             }
             Target::Watch(target) => {
+                if let Some(taking) = target.taking {
+                    self.large.end(taking);
+                }
                 let Some(view) = self.cells.get_mut(target.view) else { return };
                 let moved = remove_at(&mut view.followers, at);
                 let emptied =
@@ -221,7 +190,7 @@ impl Dispatcher {
             }
             Interest::Cell(kind, name) => {
                 if let Some(index) = self.cell_names.remove(&(*kind, name.clone())) {
-                    self.cells.remove(index);
+                    self.cells.remove(index).forget(&mut self.large);
                 }
                 shard_of(name)
             }

@@ -9,11 +9,12 @@ use tidewire_protocol::frame::{CellKind, flags, put_update_entries_header, put_u
 use tidewire_protocol::options::WatchOptions;
 use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 
+use super::large::{PART_BYTES, PART_HEAD_BYTES, Taking};
 use super::pull::Pull;
 use super::session::{Mode, OnGap, Sub};
 use super::sink::Lane;
 use super::subscribe::check_interval;
-use super::view::ViewValue;
+use super::watched::{Encoding, ViewValue};
 use super::{CursorId, Dispatcher, Target, Turn};
 use crate::shard::Origin;
 
@@ -34,15 +35,22 @@ pub(super) struct WatchCursor {
     held: Option<(u64, u64)>,
     key: Option<String>,
     pub(super) started: bool,
+    /// The large update that it is in the middle of.
+    pub(super) taking: Option<Taking>,
 }
 
-/// Changes as they were last encoded, for the next watcher that needs the same.
-#[derive(Debug)]
-pub(super) struct EncodedEntries {
-    since: Option<u64>,
-    full: bool,
-    count: usize,
-    bytes: Bytes,
+impl WatchCursor {
+    /// It has been sent this version, reliably.
+    pub(super) fn taken(&mut self, version: u64) {
+        self.sent = Some(version);
+        self.reliable = Some(version);
+        self.taking = None;
+    }
+
+    /// Whether it has not been sent this version reliably.
+    pub(super) fn lacks(&self, version: u64) -> bool {
+        self.reliable != Some(version)
+    }
 }
 
 impl Dispatcher {
@@ -83,6 +91,7 @@ impl Dispatcher {
             held: options.epoch.zip(options.version),
             key,
             started: false,
+            taking: None,
         };
         let id = self.insert_cursor(slot, sub, at, Target::Watch(target));
         if let Some(view) = self.cells.get_mut(view) {
@@ -165,6 +174,9 @@ impl Dispatcher {
         if !target.started {
             return Turn::Done;
         }
+        if target.taking.is_some() {
+            return self.take_parts(id, slot, sub, pull);
+        }
         let version = view.version;
         let quiet = target.sent == Some(version);
         if quiet && target.reliable == Some(version) {
@@ -176,7 +188,9 @@ impl Dispatcher {
         // After a datagram the same version follows on the reliable lane, once it is the last.
         let by_datagram = datagrams && !quiet && self.fits_datagram(id);
         let lane = if by_datagram { Lane::Datagram(sub) } else { Lane::Sub(sub) };
-        self.send_update(id, sub, lane, pull);
+        if self.send_update(id, sub, lane, pull) == Sent::InParts {
+            return self.take_parts(id, slot, sub, pull);
+        }
         self.set_due(id, slot, sub);
         if by_datagram {
             let quiet_at_ms = self.now_ms.saturating_add(QUIET_MS);
@@ -202,61 +216,72 @@ impl Dispatcher {
             })
     }
 
-    fn send_update(&mut self, id: CursorId, sub: u32, lane: Lane, pull: &mut Pull<'_>) {
+    fn send_update(&mut self, id: CursorId, sub: u32, lane: Lane, pull: &mut Pull<'_>) -> Sent {
         let Some(Target::Watch(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) else {
-            return;
+            return Sent::Whole;
         };
-        let Some(view) = self.cells.get_mut(target.view) else { return };
+        let Some(view) = self.cells.get_mut(target.view) else { return Sent::Whole };
         let version = view.version;
         let since = target.reliable.max(target.sent);
-        target.sent = Some(version);
-        if matches!(lane, Lane::Sub(_)) {
-            target.reliable = Some(version);
-        }
         pull.head.clear();
         let shared = match (&view.value, &target.key) {
+            // Who has never held a value is not told that there is none.
+            (ViewValue::Absent, _) if since.is_none() => None,
             (ViewValue::Absent, _) => {
-                // Who has never held a value is not told that there is none.
-                if since.is_none() {
-                    return;
-                }
                 put_update_header(pull.head, sub, version, flags::FULL | flags::DELETED);
                 pull.head.push(NIL);
-                Bytes::new()
+                Some(Bytes::new())
             }
             (ViewValue::Whole(value), _) => {
                 put_update_header(pull.head, sub, version, flags::FULL);
-                value.clone()
+                Some(value.clone())
+            }
+            (ViewValue::Keyed(keyed), Some(key))
+                if since.is_some_and(|since| keyed.key_version(key) <= since) =>
+            {
+                None
             }
             (ViewValue::Keyed(keyed), Some(key)) => {
                 let mut bytes = Vec::new();
                 let encoded = keyed.encode_key(key, &mut bytes);
-                if since.is_some_and(|since| encoded.version <= since) || encoded.count == 0 {
-                    return;
-                }
                 put_update_entries_header(pull.head, sub, version, flags::FULL, encoded.count);
-                bytes.into()
+                Some(bytes.into())
             }
-            (ViewValue::Keyed(keyed), None) => {
-                if view.encoded.as_ref().is_none_or(|encoded| encoded.since != since) {
-                    let mut bytes = Vec::new();
-                    let encoded = keyed.encode_since(since, &mut bytes);
-                    view.encoded = Some(EncodedEntries {
-                        since,
-                        full: encoded.full,
-                        count: encoded.count,
-                        bytes: bytes.into(),
-                    });
+            (ViewValue::Keyed(_), None) => {
+                let part_bytes =
+                    PART_BYTES.min(self.limits.max_frame_bytes.saturating_sub(PART_HEAD_BYTES));
+                match view.changes_since(since, part_bytes, &mut self.large) {
+                    Encoding::Large(number) => {
+                        target.taking = Some(self.large.begin(number));
+                        return Sent::InParts;
+                    }
+                    Encoding::Whole { full, count, bytes } => {
+                        let full = if full { flags::FULL } else { 0 };
+                        put_update_entries_header(pull.head, sub, version, full, count);
+                        Some(bytes)
+                    }
                 }
-                let Some(encoded) = &view.encoded else { return };
-                let full = if encoded.full { flags::FULL } else { 0 };
-                put_update_entries_header(pull.head, sub, version, full, encoded.count);
-                encoded.bytes.clone()
             }
         };
-        self.stats.updates += 1;
-        pull.send_on(lane, &shared);
+        target.sent = Some(version);
+        if matches!(lane, Lane::Sub(_)) {
+            target.reliable = Some(version);
+        }
+        if let Some(shared) = shared {
+            self.stats.updates += 1;
+            pull.send_on(lane, &shared);
+        }
+        Sent::Whole
     }
+}
+
+/// How a watcher's newest version goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// In one frame, which has been sent, or it has nothing to say.
+    Whole,
+    /// In parts, none of which has been sent.
+    InParts,
 }
 
 /// The encoding of nil.

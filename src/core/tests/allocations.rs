@@ -14,10 +14,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink};
-use tidewire_core::shard::{CellValue, Command, Event, Interest, KeyedEntry};
+use tidewire_core::shard::{
+    CellValue, Command, Event, Interest, KeyedEntry, Origin, Request, SessionId, Shard,
+    ShardConfig, ShardLimits,
+};
 use tidewire_core::shard_of;
-use tidewire_core::topic::Batch;
-use tidewire_protocol::frame::{CellKind, Start};
+use tidewire_core::topic::{Batch, Policy, PolicyTable};
+use tidewire_protocol::frame::{AckLevel, CellKind, Start};
 use tidewire_protocol::options::{Condition, SubscribeOptions, WatchOptions};
 use tidewire_protocol::record::BodyBuilder;
 use tidewire_protocol::{ClientFrame, Name, Pattern};
@@ -255,4 +258,32 @@ fn a_delivery_of_the_newest_per_key_allocates_once_at_most() {
 fn an_update_of_one_key_allocates_twice_at_most() {
     let allocated = per_delivery(&watch(CellKind::Map, Some("key")), Kind::Map);
     assert!(allocated <= 2, "{allocated}");
+}
+
+#[test]
+fn a_round_builds_no_changes_of_a_map_that_nobody_watches() {
+    let (few, many) = (allocations_of_a_round(10, false), allocations_of_a_round(1_000, false));
+    assert_eq!(few, many, "however many keys have changed");
+    assert!(allocations_of_a_round(1_000, true) > many, "and for a watcher they are built");
+}
+
+/// Allocations of the end of a round that has changed so many keys of a map.
+fn allocations_of_a_round(keys: usize, watched: bool) -> u64 {
+    let policy = Policy { map_keys_max: 1_000, ..Policy::default() };
+    let policies = Arc::new(PolicyTable::new(Vec::new(), policy));
+    let (shard, limits) = (shard_of(&topic()), ShardLimits::default());
+    let mut shard = Shard::new(ShardConfig { shard, epoch: EPOCH, seed: 7, policies, limits });
+    if watched {
+        shard.handle(Command::Follow(0, Interest::Cell(CellKind::Map, topic())), NOW_MS);
+        shard.seal();
+    }
+    let mut body = BodyBuilder::new();
+    for key in 0..keys {
+        body.push(Some(&format!("{key}")), &[], Some(b"payload"));
+    }
+    let session = SessionId { dispatcher: 0, slot: 0, generation: 1 };
+    let (topic, ack, count, ttl_ms) = (topic(), AckLevel::Memory, keys as u64, None);
+    let publish = Request::Publish { topic, ack, body: body.finish(), count, ttl_ms };
+    shard.handle(Command::Request(Origin { session, stream: 0, req: 1 }, publish), NOW_MS);
+    allocation_counter::measure(|| drop(shard.seal())).count_total
 }

@@ -64,6 +64,7 @@ class Flags(IntFlag):
     DELETED = 2
     STALE = 4
     PROVISIONAL = 8
+    MORE = 16
 
 
 class Resumed(IntEnum):

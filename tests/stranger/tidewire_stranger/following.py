@@ -135,11 +135,23 @@ class Watcher:
         self.entries: dict[str, bytes] = {}
         self.deleted = False
         self.updates: list[Update] = []
+        self.parts: list[Update] = []  # of an update whose last part has not come
+        self.frames = 0
 
     def apply(self, update: Update) -> None:
+        self.frames += 1
         # Datagrams come late and twice; on a stream this never happens.
         if self.version is not None and update.version <= self.version:
             return
+        if self.parts and self.parts[0].version != update.version:
+            self.parts = []
+        self.parts.append(update)
+        if Flags.MORE in Flags(update.flags):
+            return
+        if len(self.parts) > 1:
+            entries = [entry for part in self.parts for entry in part.value]
+            update = Update(update.sub, update.version, update.flags, entries)
+        self.parts = []
         self.updates.append(update)
         self.version, flags = update.version, Flags(update.flags)
         self.deleted = Flags.DELETED in flags

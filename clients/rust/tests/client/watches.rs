@@ -50,6 +50,16 @@ fn entries(sub: u32, version: u64, full: bool, list: &[(&str, Option<&[u8]>)]) -
     out
 }
 
+/// A part of an UPDATE of all entries.
+fn part(sub: u32, version: u64, list: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_update_entries_header(&mut out, sub, version, 1 | 16, list.len());
+    for (key, value) in list {
+        put_entry(&mut out, key, version, *value);
+    }
+    out
+}
+
 /// Waits until the client has taken everything that was sent before.
 async fn in_step(peer: &mut Peer) {
     peer.send(&[ServerFrame::Ping { nonce: 99 }]).await;
@@ -133,6 +143,45 @@ async fn changes_of_a_keyed_cell_are_merged_while_nobody_looks() {
     let WatchValue::Entries { all, changed } = event.value else { panic!() };
     assert_eq!(all.len(), 1);
     assert!(changed.contains(&"c".to_owned()) && changed.contains(&"d".to_owned()), "{changed:?}");
+}
+
+#[tokio::test]
+async fn an_update_in_parts_is_seen_when_the_last_part_is_there() {
+    let server = FakeServer::listen().await;
+    let (mut watch, mut peer, sub) = started(&server, CellKind::Map).await;
+    peer.send_bytes(entries(sub, 5, true, &[("old", Some(b"1"))])).await;
+    within(watch.next()).await.unwrap();
+
+    peer.send_bytes(part(sub, 6, &[("dropped", Some(b"1"))])).await;
+    // It is begun anew, as of a newer version.
+    peer.send_bytes(part(sub, 8, &[("a", Some(b"1"))])).await;
+    peer.send_bytes(part(sub, 8, &[("b", Some(b"2"))])).await;
+    in_step(&mut peer).await;
+    assert_eq!(watch.held(), (3, 5), "nothing is seen of the parts");
+    peer.send_bytes(entries(sub, 8, true, &[("c", Some(b"3"))])).await;
+    peer.send_bytes(entries(sub, 9, false, &[("b", None)])).await;
+    in_step(&mut peer).await;
+    let event = within(watch.next()).await.unwrap();
+    assert_eq!(event.version, 9);
+    let WatchValue::Entries { all, .. } = event.value else { panic!() };
+    assert_eq!(all.keys().collect::<Vec<_>>(), ["a", "c"]);
+}
+
+#[tokio::test]
+async fn parts_from_before_a_cut_are_forgotten() {
+    let server = FakeServer::listen().await;
+    let (mut watch, mut peer, sub) = started(&server, CellKind::Map).await;
+    peer.send_bytes(part(sub, 6, &[("before", Some(b"1"))])).await;
+    in_step(&mut peer).await;
+    drop(peer);
+    let mut peer = server.accept().await;
+    let (req, sub, options) = asked(&mut peer).await;
+    assert_eq!(options, WatchOptions::default(), "it holds nothing");
+    peer.send(&[watching(req, sub, 3)]).await;
+    peer.send_bytes(entries(sub, 6, true, &[("after", Some(b"2"))])).await;
+    let event = within(watch.next()).await.unwrap();
+    let WatchValue::Entries { all, .. } = event.value else { panic!() };
+    assert_eq!(all.keys().collect::<Vec<_>>(), ["after"]);
 }
 
 #[tokio::test]

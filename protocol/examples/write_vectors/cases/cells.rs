@@ -190,6 +190,8 @@ fn updates(group: &mut Group) -> Result<(), Failure> {
         ("of nothing changed", 0, "[]"),
         ("that it is deleted", flags::FULL | flags::DELETED, "null"),
         ("with every flag", every, "1"),
+        ("of a part of all entries", flags::FULL | flags::MORE, r#"[["a", 4, {"bin": "6869"}]]"#),
+        ("of a part of changed entries", flags::MORE, r#"[["a", 4, null]]"#),
     ];
     for (what, flags, json) in cases {
         group.both(

@@ -53,6 +53,26 @@ impl<'a> Iterator for Changes<'a> {
     }
 }
 
+/// The encoding of what a watcher lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedChanges {
+    /// Whether it replaces what the watcher holds.
+    pub full: bool,
+    /// Version of the cell that it leads to.
+    pub version: u64,
+    /// The entries in parts, each without an enclosing array.
+    pub parts: Vec<Part>,
+}
+
+/// Some encoded entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Number of entries.
+    pub count: usize,
+    /// Their encodings, one after the other.
+    pub bytes: Bytes,
+}
+
 /// What has been encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoded {
@@ -75,16 +95,36 @@ impl Keyed {
         Changes { is_full: known.is_none(), version: self.version, places }
     }
 
-    /// Appends the entries of [`Self::changes_since`], without an enclosing array.
-    pub fn encode_since(&self, since: Option<u64>, out: &mut Vec<u8>) -> Encoded {
+    /// Encodes [`Self::changes_since`] in parts of at most so many bytes; an entry that is larger
+    /// is a part of its own. There is one part at least.
+    #[must_use]
+    pub fn encode_since(&self, since: Option<u64>, part_bytes_max: usize) -> EncodedChanges {
         let changes = self.changes_since(since);
         let full = changes.is_full();
-        let mut count = 0;
+        let mut parts = Vec::new();
+        let (mut count, mut bytes) = (0, Vec::new());
         for Change { key, version, value } in changes {
-            put_entry(out, key, version, value.map(AsRef::as_ref));
+            let before = bytes.len();
+            put_entry(&mut bytes, key, version, value.map(AsRef::as_ref));
+            if count > 0 && bytes.len() > part_bytes_max {
+                let begun = bytes.split_off(before);
+                let full_part = core::mem::replace(&mut bytes, begun);
+                parts.push(Part { count, bytes: full_part.into() });
+                count = 0;
+            }
             count += 1;
         }
-        Encoded { full, count, version: self.version }
+        parts.push(Part { count, bytes: bytes.into() });
+        EncodedChanges { full, version: self.version, parts }
+    }
+
+    /// Whether a watcher that holds this version can be brought up to date with changes, and these
+    /// are no more than a quarter of what there is.
+    #[must_use]
+    pub fn is_near(&self, version: u64) -> bool {
+        let few = self.len() / 4;
+        let changes = self.changes_since(Some(version));
+        !changes.is_full() && changes.take(few + 1).count() <= few
     }
 
     /// Appends the one entry that a watcher of only this key lacks: its value, or that it is not

@@ -8,7 +8,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use changes::{Change, Changes, Encoded};
+pub use changes::{Change, Changes, Encoded, EncodedChanges, Part};
 pub use state::SavedKeyed;
 
 use alloc::collections::{BTreeMap, BTreeSet};

@@ -190,20 +190,55 @@ fn values(keyed: &Keyed) -> BTreeMap<String, Bytes> {
     changes.map(|change| (change.key.to_string(), change.value.unwrap().clone())).collect()
 }
 
-/// What a client holds after an update of these entries.
-fn merge(held: &mut BTreeMap<String, Bytes>, encoded: Encoded, entries: Vec<u8>) {
-    let mut array = vec![0xdc];
-    array.extend_from_slice(&(encoded.count as u16).to_be_bytes());
-    array.extend(entries);
+/// What a client holds after an update in these parts.
+fn merge(held: &mut BTreeMap<String, Bytes>, encoded: &EncodedChanges) {
     if encoded.full {
         held.clear();
     }
-    for entry in read_entries(&array.into()).unwrap() {
-        match entry.value {
-            Some(content) => held.insert(entry.key, content),
-            None => held.remove(&entry.key),
-        };
+    for Part { count, bytes } in &encoded.parts {
+        let mut array = vec![0xdc];
+        array.extend_from_slice(&(*count as u16).to_be_bytes());
+        array.extend(bytes);
+        for entry in read_entries(&array.into()).unwrap() {
+            match entry.value {
+                Some(content) => held.insert(entry.key, content),
+                None => held.remove(&entry.key),
+            };
+        }
     }
+}
+
+#[test]
+fn parts_keep_to_their_size_unless_one_entry_is_larger() {
+    let mut keyed = Keyed::new(100, 10);
+    for version in 1..=40 {
+        let content = vec![7; if version == 20 { 500 } else { 20 }];
+        keyed.set(&std::format!("key {version:02}"), content.into(), None, version).unwrap();
+    }
+    let encoded = keyed.encode_since(None, 100);
+    let sizes: Vec<usize> = encoded.parts.iter().map(|part| part.bytes.len()).collect();
+    assert!(sizes.iter().all(|size| *size <= 100 || *size > 500), "{sizes:?}");
+    assert_eq!(sizes.iter().filter(|size| **size > 100).count(), 1);
+    assert_eq!(encoded.parts.iter().map(|part| part.count).sum::<usize>(), 40);
+    let nothing = keyed.encode_since(Some(40), 100);
+    assert_eq!(nothing.parts, [Part { count: 0, bytes: Bytes::new() }]);
+}
+
+#[test]
+fn a_version_is_near_while_little_has_changed_since() {
+    let mut keyed = Keyed::new(100, 10);
+    for version in 1..=40 {
+        keyed.set(&version.to_string(), value("1"), None, version).unwrap();
+    }
+    for version in 41..=50 {
+        keyed.set("7", value("2"), None, version).unwrap();
+    }
+    assert!(keyed.is_near(40), "one key has changed, often");
+    for key in 11..=20_u64 {
+        keyed.set(&key.to_string(), value("2"), None, 40 + key).unwrap();
+    }
+    assert!(keyed.is_near(50) && !keyed.is_near(40));
+    assert!(!keyed.is_near(99), "a version that was never reached");
 }
 
 proptest! {
@@ -213,6 +248,7 @@ proptest! {
     fn the_changes_since_a_version_lead_a_copy_of_it_to_the_newest(
         steps in proptest::collection::vec(step(), 1..60),
         tombstones_max in 0_usize..5,
+        part_bytes_max in 0_usize..60,
         replica_from in 0_usize..60,
     ) {
         let mut keyed = Keyed::new(5, tombstones_max);
@@ -253,10 +289,9 @@ proptest! {
         for source in [Some(&keyed), replica.as_ref()].into_iter().flatten() {
             for (since, copy) in &copies {
                 let mut held = copy.clone();
-                let mut out = Vec::new();
-                let encoded = source.encode_since(Some(*since), &mut out);
+                let encoded = source.encode_since(Some(*since), part_bytes_max);
                 prop_assert_eq!(encoded.full, *since < source.horizon());
-                merge(&mut held, encoded, out);
+                merge(&mut held, &encoded);
                 prop_assert_eq!(&held, &expected);
             }
         }
