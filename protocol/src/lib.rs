@@ -10,6 +10,7 @@ mod fields;
 pub mod frame;
 mod name;
 pub mod options;
+mod partition;
 pub mod record;
 pub mod tally;
 pub mod wire;
@@ -17,6 +18,7 @@ pub mod wire;
 pub use error::{ErrorCode, Refusal};
 pub use frame::{ClientFrame, ServerFrame};
 pub use name::{NAME_BYTES_MAX, Name, Pattern};
+pub use partition::{PARTITIONS_MAX, partition_of, stable_hash};
 
 /// The protocol version this crate speaks.
 pub const VERSION: u64 = 1;

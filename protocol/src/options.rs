@@ -218,4 +218,7 @@ pub struct TopicInfo {
     pub batches: u64,
     /// The pattern of the policy that applies.
     pub policy: String,
+    /// Partitions, if there are several; the numbers above are their sums then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u64>,
 }

@@ -213,6 +213,9 @@ pub struct Standings {
     pub overvotes: u64,
     /// Whether ballots are accepted.
     pub state: TallyState,
+    /// Of a poll with partitions: the version of each that is added here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<Vec<u64>>,
     /// The options; only in replies to GET.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub options: Option<Vec<String>>,

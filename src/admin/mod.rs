@@ -101,6 +101,7 @@ async fn policy(State(shared): State<Arc<Shared>>, Query(query): Query<PolicyQue
         "retention_ms": policy.retention_ms,
         "idle_timeout_ms": policy.idle_timeout_ms,
         "map_keys_max": policy.map_keys_max,
+        "partitions": policy.partitions,
         "ack_max": policy.ack_max.as_str(),
     }))
     .into_response()

@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tidewire_client::Position;
 
 use super::CliError;
 
@@ -69,6 +70,14 @@ pub(crate) fn put_bytes(object: &mut Value, name: &str, bytes: Option<&[u8]>) {
         Some((_, Ok(text))) => fields.insert(name.to_owned(), json!(text)),
         Some((bytes, Err(_))) => fields.insert(format!("{name}_base64"), json!(base64(bytes))),
     };
+}
+
+/// Positions under `name`, each as three numbers; nothing when there are none.
+pub(crate) fn put_positions(object: &mut Value, name: &str, positions: &[Position]) {
+    if let Some(fields) = object.as_object_mut().filter(|_| !positions.is_empty()) {
+        let list = positions.iter().map(|Position(of, epoch, next)| json!([of, epoch, next]));
+        fields.insert(name.to_owned(), list.collect());
+    }
 }
 
 /// Bytes as people read them: what is no text is shown by replacement characters.

@@ -10,7 +10,7 @@ use tokio::io::AsyncRead;
 
 use super::connection::{ConnectionArgs, parse_name};
 use super::lines::Lines;
-use super::output::{Output, note, unless_pipe_closed};
+use super::output::{Output, note, put_positions, unless_pipe_closed};
 use super::{CliError, Globals};
 
 /// Bodies that may be unacknowledged at once.
@@ -237,27 +237,32 @@ impl Report {
     }
 
     fn batch(&mut self, topic: &Name, batch: &(usize, Published)) -> Result<(), CliError> {
-        let (records, published) = *batch;
+        let (records, published) = batch;
         self.records += records;
-        self.last = Some((records, published));
+        self.last = Some(batch.clone());
         if self.json {
-            self.output.json(&json!({
+            let mut object = json!({
                 "topic": topic.as_str(),
                 "epoch": published.epoch,
                 "offset": published.offset,
                 "records": records,
                 "level": published.level.as_str(),
-            }))?;
+            });
+            put_positions(&mut object, "positions", &published.positions);
+            self.output.json(&object)?;
             self.output.flush()?;
         }
         Ok(())
     }
 
     fn end(&mut self, topic: &Name) -> Result<(), CliError> {
-        let Some((records, last)) = self.last.filter(|_| !self.json) else { return Ok(()) };
+        let Some((records, last)) = self.last.take().filter(|_| !self.json) else { return Ok(()) };
         let level = last.level.as_str();
         let offset = last.offset.map(|first| first + records.saturating_sub(1) as u64);
         let text = match (offset, self.records) {
+            (None, records) if !last.positions.is_empty() => {
+                format!("{topic} {records} records by partition ({level})")
+            }
             (None, records) => format!("{records} sent to {topic}, not acknowledged"),
             (Some(offset), 1) => format!("{topic} offset {offset} ({level})"),
             (Some(offset), records) => {

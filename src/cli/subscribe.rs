@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 use tidewire_client::{
-    Condition, Delivery, Gap, GapReason, Pattern, Record, Start, StartStatus, SubscribeOptions,
-    SubscribedInfo, Subscription, SubscriptionEvent,
+    Condition, Delivery, Gap, GapReason, Pattern, Position, Record, Start, StartStatus,
+    SubscribeOptions, SubscribedInfo, Subscription, SubscriptionEvent,
 };
 
 use super::connection::{ConnectionArgs, parse_pattern};
@@ -142,6 +142,11 @@ fn record_json(delivery: &Delivery, offset: u64, record: &Record<'_>) -> Value {
         "headers": headers,
     });
     put_bytes(&mut object, "payload", record.payload);
+    if let (Some(fields), Some(Position(of, epoch, next))) =
+        (object.as_object_mut(), delivery.position)
+    {
+        fields.insert("position".to_owned(), json!([of, epoch, next]));
+    }
     object
 }
 
@@ -246,7 +251,8 @@ mod tests {
     #[test]
     fn a_gap_names_what_is_missing_and_why() {
         let topic = tidewire_client::Name::parse("news").ok();
-        let gap = Gap { topic, epoch: 7, from: 3, next: 9, reason: GapReason::Retention };
+        let gap =
+            Gap { topic, epoch: 7, from: 3, next: 9, reason: GapReason::Retention, position: None };
         let words = "gap: news offsets 3 to 8 missing: removed by retention before they were read";
         assert_eq!(gap_in_words(&gap), words);
     }

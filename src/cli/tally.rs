@@ -131,6 +131,7 @@ fn print_voted(
             "status": status,
             "revision": voted.revision,
             "version": voted.version,
+            "partition": voted.partition,
             "epoch": voted.epoch,
         }));
     }

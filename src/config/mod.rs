@@ -196,6 +196,11 @@ mod tests {
     fn values_out_of_bounds_name_their_key() {
         let config = parse("heartbeat_ms = 1").unwrap();
         assert!(config.validate().unwrap_err().to_string().contains("heartbeat_ms"));
+        let config = parse("[[policy]]\nnames = \"a\"\npartitions = 17").unwrap();
+        assert!(config.validate().unwrap_err().to_string().contains("policy[0].partitions"));
+        let both = "[[policy]]\nnames = \"a\"\npartitions = 2\nmap_keys_max = 9";
+        let message = parse(both).unwrap().validate().unwrap_err().to_string();
+        assert!(message.contains("a topic with partitions keeps no map"), "{message}");
         let config = parse("[[policy]]\nnames = \"a..b\"").unwrap();
         let message = config.validate().unwrap_err().to_string();
         assert!(message.contains("policy[0].names") && message.contains("a..b"), "{message}");

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use tidewire_core::topic::Policy;
-use tidewire_protocol::Pattern;
+use tidewire_protocol::{PARTITIONS_MAX, Pattern};
 
 use super::{ConfigError, check};
 
@@ -27,6 +27,9 @@ pub struct PolicyConfig {
     /// Keys whose newest value is kept as a map; 0: none.
     #[serde(default)]
     pub map_keys_max: usize,
+    /// Shards that records (by key) and ballots of tallies (by voter) are spread over; 1: none.
+    #[serde(default = "default_partitions")]
+    pub partitions: u16,
 }
 
 fn default_records() -> u64 {
@@ -35,6 +38,10 @@ fn default_records() -> u64 {
 
 fn default_bytes() -> u64 {
     Policy::default().retention_bytes
+}
+
+fn default_partitions() -> u16 {
+    Policy::default().partitions
 }
 
 /// Keys of the maps that the default policy keeps.
@@ -51,6 +58,7 @@ impl PolicyConfig {
             retention_ms: None,
             idle_timeout_ms: 0,
             map_keys_max: MAP_KEYS_MAX,
+            partitions: default_partitions(),
         }
     }
 
@@ -62,7 +70,13 @@ impl PolicyConfig {
         check(&key("retention_records"), self.retention_records, 1, u64::MAX)?;
         check(&key("retention_bytes"), self.retention_bytes, 1, u64::MAX)?;
         check(&key("retention_ms"), self.retention_ms.unwrap_or(1), 1, u64::MAX)?;
-        check(&key("map_keys_max"), self.map_keys_max as u64, 0, 10_000_000)
+        check(&key("map_keys_max"), self.map_keys_max as u64, 0, 10_000_000)?;
+        check(&key("partitions"), self.partitions.into(), 1, PARTITIONS_MAX.into())?;
+        if self.partitions > 1 && self.map_keys_max > 0 {
+            let rule = "a topic with partitions keeps no map: one of the two must go".to_owned();
+            return Err(ConfigError::Value { key: key("map_keys_max"), rule });
+        }
+        Ok(())
     }
 
     pub(super) fn rule(&self) -> Option<(Pattern, Policy)> {
@@ -72,6 +86,7 @@ impl PolicyConfig {
             retention_ms: self.retention_ms,
             idle_timeout_ms: Some(self.idle_timeout_ms).filter(|timeout_ms| *timeout_ms > 0),
             map_keys_max: self.map_keys_max,
+            partitions: self.partitions,
             ..Policy::default()
         };
         Some((Pattern::parse(&self.names).ok()?, policy))

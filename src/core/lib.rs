@@ -26,15 +26,24 @@ pub mod topic;
 /// Number of shards that names are spread over. Fixed for the life of a data directory.
 pub const SHARDS: u16 = 16;
 
-/// The shard that a name belongs to: FNV-1a (Fowler, Noll, Vo) over its bytes, folded, modulo
-/// [`SHARDS`]. Part of what is stored, so it never changes.
+/// The shard that a name belongs to: its stable hash, modulo [`SHARDS`]. Part of what is stored, so
+/// it never changes.
 #[must_use]
 pub fn shard_of(name: &tidewire_protocol::Name) -> u16 {
-    let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let folded = hash ^ (hash >> 32);
-    u16::try_from(folded % u64::from(SHARDS)).unwrap_or(0)
+    let hash = tidewire_protocol::stable_hash(name.as_str().as_bytes());
+    u16::try_from(hash % u64::from(SHARDS)).unwrap_or(0)
+}
+
+/// The shard of one partition of a name; partition 0 is at home in the shard of the name.
+#[must_use]
+pub fn shard_of_partition(name: &tidewire_protocol::Name, partition: u16) -> u16 {
+    (shard_of(name) + partition) % SHARDS
+}
+
+/// The partition of a name that a shard holds, if the name has that many.
+#[must_use]
+pub fn partition_in(name: &tidewire_protocol::Name, shard: u16) -> u16 {
+    (shard + SHARDS - shard_of(name)) % SHARDS
 }
 
 /// A map with a seeded, reproducible hasher.

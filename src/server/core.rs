@@ -134,7 +134,10 @@ pub(super) fn run(
     };
     let seed = shared.clock.now_ms();
     let core = Rc::new(Core {
-        dispatcher: RefCell::new(Dispatcher::new(number, seed, shared.fanout_limits())),
+        dispatcher: RefCell::new(
+            Dispatcher::new(number, seed, shared.fanout_limits())
+                .with_policies(Arc::new(shared.config.policies())),
+        ),
         connections: RefCell::default(),
         woken: Arc::default(),
         forward: Notify::new(),

@@ -42,11 +42,14 @@ impl Requests {
         }
         self.taken += 1;
         let hash_voter = |tally: &_, voter: &str| core.shared.hash_voter(tally, voter);
-        let command =
-            core.dispatcher.borrow_mut().request(connection.id(), stream, decoded, &hash_voter);
-        match command {
-            Some((shard, command)) => self.collect(shard, command),
-            None => core.changed(),
+        let mut dispatcher = core.dispatcher.borrow_mut();
+        let mut next = dispatcher.request(connection.id(), stream, decoded, &hash_voter);
+        if next.is_none() {
+            core.changed();
+        }
+        while let Some((shard, command)) = next {
+            self.collect(shard, command);
+            next = dispatcher.more_commands();
         }
     }
 

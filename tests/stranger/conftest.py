@@ -28,6 +28,11 @@ retention_records = 100
 [[policy]]
 names = "brief.>"
 idle_timeout_ms = 300
+
+[[policy]]
+names = "parted.>"
+partitions = 8
+retention_records = 2000
 """
 
 
@@ -93,7 +98,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="session")
 def small_daemon(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A daemon whose topics under `small.` keep about 100 records, and those under `brief.` go."""
+    """A daemon whose topics under `small.` keep about 100 records, those under `brief.` go."""
     yield from _run(tmp_path_factory.mktemp("small"), SMALL_TOPICS)
 
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tidewire_protocol::frame::{Position, Start};
 
-/// The position of one subscription: of one topic, or one per shard for a pattern.
+/// The position of one subscription: of one topic, or one per partition of it, or one per shard for
+/// a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     start: Start,
@@ -12,14 +13,16 @@ pub(crate) struct Cursor {
     one_topic: bool,
     /// Whether the server has said where it started.
     known: bool,
+    /// Of one topic without partitions.
     epoch: u64,
     next: u64,
-    shards: BTreeMap<u64, (u64, u64)>,
+    /// Epoch and sequence by shard, or epoch and offset by partition.
+    positions: BTreeMap<u64, (u64, u64)>,
 }
 
 impl Cursor {
     pub(crate) fn new(start: Start, one_topic: bool) -> Self {
-        Self { start, one_topic, known: false, epoch: 0, next: 0, shards: BTreeMap::new() }
+        Self { start, one_topic, known: false, epoch: 0, next: 0, positions: BTreeMap::new() }
     }
 
     /// Where to start on the next connection.
@@ -27,12 +30,11 @@ impl Cursor {
         if !self.known {
             return self.start.clone();
         }
-        if self.one_topic {
+        if self.one_topic && self.positions.is_empty() {
             return Start::Offset { epoch: self.epoch, offset: self.next };
         }
-        let position =
-            |(shard, (epoch, sequence)): (&u64, &(u64, u64))| Position(*shard, *epoch, *sequence);
-        Start::Positions(self.shards.iter().map(position).collect())
+        let position = |(of, (epoch, next)): (&u64, &(u64, u64))| Position(*of, *epoch, *next);
+        Start::Positions(self.positions.iter().map(position).collect())
     }
 
     /// The server has said where it starts.
@@ -45,23 +47,31 @@ impl Cursor {
     }
 
     /// What is missing between the position and a delivery from `from`; there should be nothing.
-    pub(crate) fn hole_before(&self, epoch: u64, from: u64) -> Option<(u64, u64)> {
-        let is_hole = self.one_topic && self.known && epoch == self.epoch && from > self.next;
-        is_hole.then_some((self.next, from))
+    pub(crate) fn hole_before(
+        &self,
+        epoch: u64,
+        from: u64,
+        position: Option<Position>,
+    ) -> Option<(u64, u64)> {
+        let (known_epoch, next) = match position {
+            None => (self.epoch, self.next),
+            Some(Position(of, ..)) => *self.positions.get(&of)?,
+        };
+        let is_hole = self.one_topic && self.known && epoch == known_epoch && from > next;
+        is_hole.then_some((next, from))
     }
 
     /// Everything before `next` has been taken.
     pub(crate) fn advance(&mut self, epoch: u64, next: u64, position: Option<Position>) {
-        if self.one_topic {
-            (self.epoch, self.next) = (epoch, next);
-        }
-        if let Some(position) = position {
-            self.reach(position);
+        match position {
+            Some(position) => self.reach(position),
+            None if self.one_topic => (self.epoch, self.next) = (epoch, next),
+            None => {}
         }
     }
 
-    fn reach(&mut self, Position(shard, epoch, sequence): Position) {
-        self.shards.insert(shard, (epoch, sequence));
+    fn reach(&mut self, Position(of, epoch, next): Position) {
+        self.positions.insert(of, (epoch, next));
     }
 }
 
@@ -80,11 +90,11 @@ mod tests {
         let mut cursor = Cursor::new(Start::Latest, true);
         cursor.started(7, 100, &[]);
         assert_eq!(cursor.resume(), Start::Offset { epoch: 7, offset: 100 });
-        assert_eq!(cursor.hole_before(7, 100), None);
+        assert_eq!(cursor.hole_before(7, 100, None), None);
         cursor.advance(7, 110, None);
         assert_eq!(cursor.resume(), Start::Offset { epoch: 7, offset: 110 });
-        assert_eq!(cursor.hole_before(7, 112), Some((110, 112)));
-        assert_eq!(cursor.hole_before(8, 112), None);
+        assert_eq!(cursor.hole_before(7, 112, None), Some((110, 112)));
+        assert_eq!(cursor.hole_before(8, 112, None), None);
     }
 
     #[test]
@@ -94,5 +104,17 @@ mod tests {
         cursor.advance(9, 44, Some(Position(1, 7, 6)));
         cursor.advance(9, 50, None);
         assert_eq!(cursor.resume(), Start::Positions(vec![Position(0, 7, 1), Position(1, 7, 6)]));
+        assert_eq!(cursor.hole_before(9, 90, Some(Position(1, 7, 9))), None);
+    }
+
+    #[test]
+    fn a_topic_with_partitions_resumes_in_each_of_them() {
+        let mut cursor = Cursor::new(Start::Latest, true);
+        cursor.started(0, 0, &[Position(0, 7, 10), Position(1, 8, 20)]);
+        let at = Some(Position(1, 8, 25));
+        assert_eq!(cursor.hole_before(8, 20, at), None);
+        assert_eq!(cursor.hole_before(8, 22, at), Some((20, 22)));
+        cursor.advance(8, 25, at);
+        assert_eq!(cursor.resume(), Start::Positions(vec![Position(0, 7, 10), Position(1, 8, 25)]));
     }
 }

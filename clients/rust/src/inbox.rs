@@ -239,10 +239,10 @@ impl State {
                     body,
                 });
             }
-            ServerFrame::Gap { topic, epoch, from, next, reason, .. } => {
-                self.cursor.advance(epoch, next, None);
+            ServerFrame::Gap { topic, epoch, from, next, reason, position, .. } => {
+                self.cursor.advance(epoch, next, position);
                 let reason = GapReason::from_number(reason);
-                let gap = Gap { topic, epoch, from, next, reason };
+                let gap = Gap { topic, epoch, from, next, reason, position };
                 self.events.push_back(SubscriptionEvent::Gap(gap));
             }
             ServerFrame::Progress { topic, epoch, next, position, .. } => {
@@ -267,10 +267,12 @@ impl State {
     }
 
     fn keep_delivery(&mut self, delivery: Delivery) {
-        if let Some((from, next)) = self.cursor.hole_before(delivery.epoch, delivery.from) {
+        let hole = self.cursor.hole_before(delivery.epoch, delivery.from, delivery.position);
+        if let Some((from, next)) = hole {
             let (topic, epoch) = (Some(delivery.topic.clone()), delivery.epoch);
             tracing::error!(topic = %delivery.topic, from, next, "the server left records out");
-            let gap = Gap { topic, epoch, from, next, reason: GapReason::Unexplained };
+            let reason = GapReason::Unexplained;
+            let gap = Gap { topic, epoch, from, next, reason, position: None };
             self.events.push_back(SubscriptionEvent::Gap(gap));
         }
         self.cursor.advance(delivery.epoch, delivery.next, delivery.position);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidewire_protocol::ServerFrame;
-use tidewire_protocol::frame::{AckLevel, CellKind, read_bytes, read_entries};
+use tidewire_protocol::frame::{AckLevel, CellKind, Position, read_bytes, read_entries};
 use tidewire_protocol::options::TopicInfo;
 use tidewire_protocol::tally::{Rounds, Standings, TallyReply};
 use tidewire_protocol::wire;
@@ -12,7 +12,7 @@ use tidewire_protocol::wire;
 use crate::error::{self, Error};
 
 /// A body that the server has appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     /// The topic's epoch; 0 when no acknowledgement was asked for.
     pub epoch: u64,
@@ -21,6 +21,9 @@ pub struct Published {
     pub offset: Option<u64>,
     /// The level that was reached.
     pub level: AckLevel,
+    /// For a topic with partitions, whose epoch and offset above say nothing: partition, epoch and
+    /// offset of the first record in each partition that the body's records went to.
+    pub positions: Vec<Position>,
 }
 
 /// A counter operation that was applied.
@@ -43,8 +46,12 @@ pub struct Counted {
 pub struct Voted {
     /// Epoch of the version.
     pub epoch: u64,
-    /// The tally's version that contains the ballot.
+    /// The tally's version that contains the ballot; of a poll with partitions, that of the
+    /// partition.
     pub version: u64,
+    /// The partition that holds the ballot, if the poll has several. The ballot is in all
+    /// standings whose `partitions` have no smaller version there.
+    pub partition: Option<u64>,
     /// What the ballot was to this voter's earlier one.
     pub status: VoteStatus,
     /// The revision of the ballot that is stored now.
@@ -168,12 +175,12 @@ pub(crate) fn ok(frame: ServerFrame) -> Result<(), Error> {
 }
 
 pub(crate) fn published(frame: ServerFrame) -> Result<Published, Error> {
-    let ServerFrame::PubAck { epoch, offset, level, .. } = frame else {
+    let ServerFrame::PubAck { epoch, offset, level, positions, .. } = frame else {
         return Err(unexpected(frame, "PUBACK"));
     };
     let level = AckLevel::from_number(level)
         .ok_or_else(|| Error::BadReply(format!("acknowledgement level {level}")))?;
-    Ok(Published { epoch, offset, level })
+    Ok(Published { epoch, offset, level, positions: positions.unwrap_or_default() })
 }
 
 pub(crate) fn counted(frame: ServerFrame) -> Result<Counted, Error> {
@@ -184,7 +191,7 @@ pub(crate) fn counted(frame: ServerFrame) -> Result<Counted, Error> {
 }
 
 pub(crate) fn voted(frame: ServerFrame) -> Result<Voted, Error> {
-    let ServerFrame::Voted { epoch, version, status, revision, .. } = frame else {
+    let ServerFrame::Voted { epoch, version, status, revision, partition, .. } = frame else {
         return Err(unexpected(frame, "VOTED"));
     };
     let status = match status {
@@ -193,7 +200,7 @@ pub(crate) fn voted(frame: ServerFrame) -> Result<Voted, Error> {
         2 => VoteStatus::Duplicate,
         other => return Err(Error::BadReply(format!("status {other} of a ballot"))),
     };
-    Ok(Voted { epoch, version, status, revision })
+    Ok(Voted { epoch, version, partition, status, revision })
 }
 
 /// `None` when nothing is stored under the name.

@@ -94,7 +94,7 @@ pub struct SubscribedInfo {
     pub offset: u64,
     /// With [`StartStatus::Gap`]: the records `[from, next)` that are no longer kept.
     pub missing: Option<(u64, u64)>,
-    /// For a pattern: where each shard starts.
+    /// For a pattern: where each shard starts; for a topic with partitions: where each of these.
     pub positions: Vec<Position>,
 }
 
@@ -138,7 +138,8 @@ pub struct Delivery {
     pub next: u64,
     /// Unix time at which the records (the last batch of them) were appended, in milliseconds.
     pub time_ms: u64,
-    /// For a pattern: where the shard stands after this delivery.
+    /// For a pattern: where the shard stands after this delivery; for a topic with partitions:
+    /// where the partition stands, whose offsets these are.
     pub position: Option<Position>,
     /// Which offsets of the range are in the body, relative to `from`; `None` for all of them.
     pub offsets: Option<Vec<u64>>,
@@ -184,6 +185,8 @@ pub struct Gap {
     pub next: u64,
     /// Why they are missing.
     pub reason: GapReason,
+    /// For a pattern, or a topic with partitions: where the shard or partition stands behind it.
+    pub position: Option<Position>,
 }
 
 /// Why records are missing.

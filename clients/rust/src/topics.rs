@@ -67,7 +67,8 @@ impl Client {
         }
         self.link().send(|_, req| (build(req), Waiter::Nobody)).await?;
         let (sender, receiver) = oneshot::channel();
-        let sent = ServerFrame::PubAck { req: 0, epoch: 0, offset: None, level: 0 };
+        let (offset, positions) = (None, None);
+        let sent = ServerFrame::PubAck { req: 0, epoch: 0, offset, level: 0, positions };
         // The receiver is right here.
         drop(sender.send(Ok(sent)));
         Ok(Pending::new(receiver, reply::published))

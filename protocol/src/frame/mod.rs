@@ -154,7 +154,8 @@ impl CellKind {
     }
 }
 
-/// A place in a shard's commit order: `[shard, epoch, sequence]`.
+/// A place in a shard's commit order, `[shard, epoch, sequence]`, or in a topic with partitions,
+/// `[partition, epoch, offset]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position(pub u64, pub u64, pub u64);
 

@@ -51,6 +51,7 @@ pub enum ServerFrame {
         epoch: u64,
         offset: Option<u64>,
         level: u64,
+        positions: Option<Vec<Position>>,
     },
     Subscribed {
         req: u64,
@@ -79,6 +80,7 @@ pub enum ServerFrame {
         from: u64,
         next: u64,
         reason: u64,
+        position: Option<Position>,
     },
     Progress {
         sub: u32,
@@ -101,6 +103,7 @@ pub enum ServerFrame {
         version: u64,
         status: u64,
         revision: u64,
+        partition: Option<u64>,
     },
     /// `value` is one encoded `MessagePack` value.
     Value {

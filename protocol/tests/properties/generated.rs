@@ -281,9 +281,15 @@ fn answer() -> BoxedStrategy<ServerFrame> {
 
 fn reply() -> BoxedStrategy<ServerFrame> {
     prop_oneof![
-        (number(), number(), of(number()), number()).prop_map(|(req, epoch, offset, level)| {
-            ServerFrame::PubAck { req, epoch, offset, level }
-        }),
+        (number(), number(), of(number()), number(), of(vec(position(), 0..4))).prop_map(
+            |(req, epoch, offset, level, positions)| ServerFrame::PubAck {
+                req,
+                epoch,
+                offset,
+                level,
+                positions
+            }
+        ),
         (
             (number(), sub(), number(), number(), number()),
             of((number(), number())),
@@ -302,13 +308,14 @@ fn reply() -> BoxedStrategy<ServerFrame> {
                 duplicate
             }
         ),
-        (number(), number(), number(), number(), number()).prop_map(
-            |(req, epoch, version, status, revision)| ServerFrame::Voted {
+        (number(), number(), number(), number(), number(), of(number())).prop_map(
+            |(req, epoch, version, status, revision, partition)| ServerFrame::Voted {
                 req,
                 epoch,
                 version,
                 status,
-                revision
+                revision,
+                partition
             }
         ),
         (number(), number(), number(), number(), of(encoded())).prop_map(
@@ -350,14 +357,15 @@ fn delivery() -> BoxedStrategy<ServerFrame> {
                     body,
                 }
             }),
-        (sub(), of(name()), number(), number(), number(), number()).prop_map(
-            |(sub, topic, epoch, from, next, reason)| ServerFrame::Gap {
+        (sub(), of(name()), number(), number(), number(), number(), of(position())).prop_map(
+            |(sub, topic, epoch, from, next, reason, position)| ServerFrame::Gap {
                 sub,
                 topic,
                 epoch,
                 from,
                 next,
-                reason
+                reason,
+                position
             }
         ),
         (sub(), of(name()), number(), number(), of(position())).prop_map(

@@ -69,7 +69,7 @@ fn request(request: &Request) -> String {
             let (choices, revision) = (choices.join(", "), revision.unwrap_or_default());
             format!("tally {tally}: voter {voter} votes [{choices}]{revision}")
         }
-        Request::Tally { name, op, rules } => {
+        Request::Tally { name, op, rules, incarnation } => {
             let op = match op {
                 TallyOp::Create => "create",
                 TallyOp::Open => "open",
@@ -77,7 +77,8 @@ fn request(request: &Request) -> String {
                 TallyOp::Delete => "delete",
             };
             let options = rules.as_ref().map(|rules| format!(", {} options", rules.options.len()));
-            format!("tally {name}: {op}{}", options.unwrap_or_default())
+            let passed_on = if incarnation.is_some() { ", passed on by its home" } else { "" };
+            format!("tally {name}: {op}{}{passed_on}", options.unwrap_or_default())
         }
         Request::Get { kind, name, key } => {
             let key = key.as_ref().map(|key| format!(", key {}", shown(key.as_bytes())));
@@ -116,10 +117,13 @@ pub(super) fn event(event: &Event) -> String {
         Event::Reply { session, stream: _, req, reply } => {
             format!("{}, request {req}: {}", connection(*session), self::reply(reply))
         }
-        Event::TopicSnapshot { name, topic_id: _, epoch: _, next, batches } => {
+        Event::TopicSnapshot { shard: _, name, topic_id: _, epoch: _, next, batches } => {
             format!("topic {name} as it is: {} batches up to {next}", batches.len())
         }
-        Event::TopicRefused { name, refusal } => format!("topic {name}: {}", refusal.message),
+        Event::TopicRefused { shard: _, name, refusal } => {
+            format!("topic {name}: {}", refused(&refusal.message))
+        }
+        Event::Forward(commands) => format!("{} commands for other partitions", commands.len()),
         Event::Appended { batch, first, evicted } => {
             let (topic, base, next) = (&batch.topic, batch.base, batch.next());
             let gone = evicted.len();
@@ -131,7 +135,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::LogSnapshot { shard: _, epoch: _, base, slots } => {
             format!("all topics as they are: {} batches from {base} on", slots.len())
         }
-        Event::Cell { kind, name, version, epoch: _, value, snapshot } => {
+        Event::Cell { shard: _, kind, name, version, epoch: _, value, snapshot } => {
             let how = if *snapshot { "as it is" } else { "changed" };
             let value = match value {
                 CellValue::Absent => "absent".to_owned(),
@@ -139,6 +143,7 @@ pub(super) fn event(event: &Event) -> String {
                 CellValue::Entries { full, entries } => {
                     format!("{} entries{}", entries.len(), if *full { ", all" } else { "" })
                 }
+                CellValue::Part(part, _info) => format!("{} ballots", part.standings.ballots),
                 CellValue::Refused(refusal) => refused(&refusal.message),
             };
             format!("{} {name} {how}: version {version}, {value}", kind.as_str())
@@ -158,7 +163,7 @@ fn reply(reply: &Reply) -> String {
             let again = if *duplicate { ", a repetition" } else { "" };
             format!("counted to {value} (by {applied}), version {version}{again}")
         }
-        Reply::Voted { epoch: _, voted } => {
+        Reply::Voted { epoch: _, voted, partition: _ } => {
             format!("{:?}, revision {}, version {}", voted.status, voted.revision, voted.version)
                 .to_lowercase()
         }
@@ -177,6 +182,8 @@ fn value(value: &Value) -> String {
         Value::Standings(standings, _) => {
             format!("{} ballots, counts {:?}", standings.ballots, standings.counts)
         }
+        Value::Part(part, _) => format!("{} ballots in one partition", part.standings.ballots),
+        Value::Ballots { profile, .. } => format!("{} distinct ballots", profile.ballots.len()),
         Value::Rounds(rounds) => format!("{} rounds", rounds.rounds.len()),
         Value::Entries(entries) => format!("{} entries", entries.len()),
         Value::Bytes(bytes) => shown(bytes),

@@ -13,4 +13,4 @@ mod tally;
 
 pub use counter::{Counted, Counter, SavedCounter};
 pub use keyed::{Change, Changes, Encoded, EncodedChanges, Entry, Keyed, Part, SavedKeyed};
-pub use tally::{SavedTally, Tally, VoteStatus, Voted, VoterId};
+pub use tally::{Profile, SavedTally, Tally, VoteStatus, Voted, VoterId};

@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use tidewire_protocol::frame::CellKind;
 use tidewire_protocol::{Name, Refusal};
 
 use super::view::TOMBSTONES_MAX;
@@ -21,10 +20,12 @@ impl Dispatcher {
             Event::Reply { session, stream, req, reply } => {
                 self.answer(session, stream, req, reply);
             }
-            Event::TopicSnapshot { name, topic_id, epoch, next, batches } => {
-                self.topic_snapshot(&name, topic_id, epoch, next, batches);
+            Event::TopicSnapshot { shard, name, topic_id, epoch, next, batches } => {
+                self.topic_snapshot(&(shard, name), topic_id, epoch, next, batches);
             }
-            Event::TopicRefused { name, refusal } => self.topic_refused(&name, &refusal),
+            Event::TopicRefused { shard, name, refusal } => {
+                self.topic_refused(&(shard, name), &refusal);
+            }
             Event::Appended { batch, first, evicted } => self.appended(&batch, first, &evicted),
             Event::Trimmed { shard, topic_id, first, evicted } => {
                 self.trimmed(shard, topic_id, first, &evicted);
@@ -33,23 +34,29 @@ impl Dispatcher {
                 self.log_snapshot(shard, epoch, CommitLog::of(base, slots));
                 self.start_waiting_patterns();
             }
-            Event::Cell { kind, name, version, epoch, value, snapshot } => {
-                self.cell_event(kind, &name, version, epoch, value, snapshot);
+            Event::Cell { shard, kind, name, version, epoch, value, snapshot } => {
+                let Some(index) = self.cell_names.get(&(kind, name)).copied() else { return };
+                if self.cells.get(index).is_some_and(|view| view.poll.is_some()) {
+                    self.poll_event(index, shard, version, epoch, value, snapshot);
+                } else {
+                    self.cell_event(index, version, epoch, value, snapshot);
+                }
             }
+            Event::Forward(commands) => self.outgoing.extend(commands),
         }
     }
 
     /// The view that a snapshot (or the refusal of one) is for. A view that was made while earlier
     /// snapshots were still under way waits for its own: the topic may have been removed and made
     /// anew since those.
-    fn answered_view(&mut self, name: &Name) -> Option<usize> {
-        if let Some(due) = self.snapshots_due.get_mut(name) {
+    fn answered_view(&mut self, place: &(u16, Name)) -> Option<usize> {
+        if let Some(due) = self.snapshots_due.get_mut(place) {
             *due -= 1;
             if *due == 0 {
-                self.snapshots_due.remove(name);
+                self.snapshots_due.remove(place);
             }
         }
-        let index = self.topic_names.get(name).copied()?;
+        let index = self.topic_names.get(place).copied()?;
         let view = self.topics.get_mut(index)?;
         view.answered += 1;
         (view.ready || view.answered >= view.asked).then_some(index)
@@ -57,13 +64,13 @@ impl Dispatcher {
 
     fn topic_snapshot(
         &mut self,
-        name: &Name,
+        place: &(u16, Name),
         topic_id: TopicId,
         epoch: u64,
         next: u64,
         batches: Vec<Arc<Batch>>,
     ) {
-        let Some(index) = self.answered_view(name) else { return };
+        let Some(index) = self.answered_view(place) else { return };
         let Some(view) = self.topics.get_mut(index) else { return };
         let base = batches.first().map_or(next, |batch| batch.base);
         view.ring = Ring::starting_at(base);
@@ -82,8 +89,8 @@ impl Dispatcher {
         }
     }
 
-    fn topic_refused(&mut self, name: &Name, refusal: &Refusal) {
-        let Some(index) = self.answered_view(name) else { return };
+    fn topic_refused(&mut self, place: &(u16, Name), refusal: &Refusal) {
+        let Some(index) = self.answered_view(place) else { return };
         let followers = self.topics.get(index).map(|view| view.followers.clone());
         for cursor in followers.unwrap_or_default() {
             let Some((slot, sub)) = self.cursors.get(cursor).map(|c| (c.session, c.sub)) else {
@@ -175,14 +182,12 @@ impl Dispatcher {
 
     pub(super) fn cell_event(
         &mut self,
-        kind: CellKind,
-        name: &Name,
+        index: usize,
         version: u64,
         epoch: u64,
         value: CellValue,
         snapshot: bool,
     ) {
-        let Some(index) = self.cell_names.get(&(kind, name.clone())).copied() else { return };
         let Some(view) = self.cells.get_mut(index) else { return };
         if !view.ready && !snapshot {
             return;
@@ -194,7 +199,8 @@ impl Dispatcher {
         view.epoch = epoch;
         view.version = version;
         match value {
-            CellValue::Refused(_) => {}
+            // A partition comes from a poll that has partitions only.
+            CellValue::Refused(_) | CellValue::Part(..) => {}
             CellValue::Absent => {
                 view.value = ViewValue::Absent;
                 view.info = None;

@@ -52,7 +52,7 @@ impl Dispatcher {
             from,
             next: chosen.next,
             time_ms: chosen.time_ms,
-            position: None,
+            position: self.partition_position(id, epoch, chosen.next),
             offsets: chosen.offsets.as_deref(),
             body_len: chosen.body.len(),
         };

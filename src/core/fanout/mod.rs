@@ -11,10 +11,13 @@
 //! [`Dispatcher::outgoing`].
 
 mod events;
+mod gather;
 mod large;
 mod latest;
+mod partitions;
 mod pattern;
 mod pattern_start;
+mod polls;
 mod pull;
 mod ready;
 mod reply;
@@ -22,6 +25,8 @@ mod request;
 mod selection;
 mod session;
 mod sink;
+mod split;
+mod start;
 mod subscribe;
 mod tick;
 mod view;
@@ -33,6 +38,7 @@ pub use session::{Framing, SessionOptions};
 pub use sink::{Lane, Sink};
 
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use slab::Slab;
@@ -41,8 +47,9 @@ use tidewire_protocol::options::Filter;
 use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 
 use crate::shard::{Command, DispatcherId, SessionId};
-use crate::topic::{PatternIndex, TopicId};
+use crate::topic::{PatternIndex, PolicyTable, TopicId};
 use crate::{HashMap, SHARDS, hash_map};
+use gather::Gathers;
 use large::LargeUpdates;
 use ready::Turns;
 use selection::Selections;
@@ -110,15 +117,17 @@ pub struct Dispatcher {
     id: DispatcherId,
     seed: u64,
     limits: FanoutLimits,
+    policies: Arc<PolicyTable>,
     now_ms: u64,
     generation: u32,
     sessions: Slab<Session>,
     cursors: Slab<Cursor>,
     topics: Slab<TopicView>,
-    topic_names: HashMap<Name, usize>,
+    /// By shard and name: partitions of one name live in several shards.
+    topic_names: HashMap<(u16, Name), usize>,
     topic_ids: HashMap<(u16, TopicId), usize>,
     /// Snapshots of topics that have been asked for and not come yet.
-    snapshots_due: HashMap<Name, u64>,
+    snapshots_due: HashMap<(u16, Name), u64>,
     shards: Vec<ShardView>,
     patterns: PatternIndex,
     cells: Slab<CellView>,
@@ -131,6 +140,11 @@ pub struct Dispatcher {
     waiting: Vec<(SessionId, u32, tidewire_protocol::frame::Start)>,
     turns: Turns,
     outgoing: VecDeque<(u16, Command)>,
+    /// What the last request asks of shards beyond its first command.
+    more_commands: VecDeque<(u16, Command)>,
+    gathers: Gathers,
+    /// Publishes without keys to topics with partitions: each goes to the next one.
+    keyless: u64,
     closing: Vec<(SessionId, Refusal)>,
     next_tick_ms: u64,
     next_progress_ms: u64,
@@ -183,6 +197,7 @@ impl Dispatcher {
             seed,
             large: LargeUpdates::new(limits.retired_updates_bytes_max),
             limits,
+            policies: Arc::default(),
             now_ms: 0,
             generation: 0,
             sessions: Slab::new(),
@@ -201,12 +216,21 @@ impl Dispatcher {
             waiting: Vec::new(),
             turns: Turns::default(),
             outgoing: VecDeque::new(),
+            more_commands: VecDeque::new(),
+            gathers: Gathers::new(seed),
+            keyless: 0,
             closing: Vec::new(),
             next_tick_ms: 0,
             next_progress_ms: 0,
             stats: FanoutStats::default(),
             subscriptions: 0,
         }
+    }
+
+    /// The same with these policies, which say what has partitions; without them nothing has.
+    #[must_use]
+    pub fn with_policies(self, policies: Arc<PolicyTable>) -> Self {
+        Self { policies, ..self }
     }
 
     /// Takes a new connection in, after its HELLO.

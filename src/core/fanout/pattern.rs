@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidewire_protocol::ServerFrame;
 use tidewire_protocol::frame::{DeliverHeader, Position, put_deliver_header};
 
-use super::pull::{GAP_JUMPED, GAP_RETENTION, Pull};
+use super::pull::{GAP_JUMPED, GAP_RETENTION, Gap, Pull};
 use super::selection::SelectionKey;
 use super::session::{Mode, OnGap};
 use super::{CursorId, Dispatcher, Target, Turn};
@@ -71,8 +71,16 @@ impl Dispatcher {
                         if self.on_gap(slot, sub) != OnGap::Continue {
                             return self.pattern_gap(id, slot, sub, position, position + 1, pull);
                         }
-                        let topic = Some(topic);
-                        self.send_gap(sub, topic, epoch, (from, next), GAP_RETENTION, pull);
+                        let at = self.shards.get(usize::from(shard)).map_or(0, |view| view.epoch);
+                        let gap = Gap {
+                            topic: Some(topic),
+                            epoch,
+                            from,
+                            next,
+                            reason: GAP_RETENTION,
+                            position: Some(Position(u64::from(shard), at, position + 1)),
+                        };
+                        self.send_gap(sub, gap, pull);
                     }
                 }
             }
@@ -123,7 +131,9 @@ impl Dispatcher {
         if !pull.has_room(self, slot, sub) {
             return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
         }
-        self.send_gap(sub, None, epoch, (position, next), reason, pull);
+        let at = Some(Position(u64::from(shard), epoch, next));
+        let gap = Gap { topic: None, epoch, from: position, next, reason, position: at };
+        self.send_gap(sub, gap, pull);
         self.set_position(id, Some(next));
         Turn::More
     }

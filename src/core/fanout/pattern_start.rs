@@ -10,7 +10,7 @@ use tidewire_protocol::{ErrorCode, Pattern, Refusal};
 
 use super::pattern::PatternCursor;
 use super::session::Sub;
-use super::subscribe::{STATUS_EPOCH, STATUS_FRESH, STATUS_GAP, STATUS_RESUMED};
+use super::start::{STATUS_EPOCH, STATUS_FRESH, STATUS_GAP, STATUS_RESUMED};
 use super::{Dispatcher, Target, invalid};
 use crate::shard::{Command, Interest};
 use crate::topic::{Batch, PatternId, Slot, TopicKey};

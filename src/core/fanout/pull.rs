@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use tidewire_protocol::frame::{CellKind, DeliverHeader};
+use tidewire_protocol::frame::{CellKind, DeliverHeader, Position};
 use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 
 use super::selection::SelectionKey;
@@ -26,6 +26,16 @@ const PROGRESS_RECORDS: u64 = 10_000;
 pub(super) const GAP_RETENTION: u64 = 0;
 /// The subscription asked to jump to the newest record.
 pub(super) const GAP_JUMPED: u64 = 2;
+
+/// What a GAP says.
+pub(super) struct Gap {
+    pub(super) topic: Option<Name>,
+    pub(super) epoch: u64,
+    pub(super) from: u64,
+    pub(super) next: u64,
+    pub(super) reason: u64,
+    pub(super) position: Option<Position>,
+}
 
 /// One pull's outbound side and what is left of its budget.
 pub(super) struct Pull<'a> {
@@ -211,7 +221,7 @@ impl Dispatcher {
             from,
             next: batch.next(),
             time_ms: batch.time_ms,
-            position: None,
+            position: self.partition_position(id, batch.epoch, batch.next()),
             offsets: None,
             body_len: 0,
         };
@@ -285,7 +295,7 @@ impl Dispatcher {
             topic: Some(view.name.clone()),
             epoch: view.epoch,
             next: target.next,
-            position: None,
+            position: target.position(view.epoch, target.next),
         })
     }
 
@@ -320,7 +330,9 @@ impl Dispatcher {
         {
             pull.send_frame(sub, &progress);
         }
-        self.send_gap(sub, Some(name), epoch, (next, to), reason, pull);
+        let position = self.partition_position(id, epoch, to);
+        let gap = Gap { topic: Some(name), epoch, from: next, next: to, reason, position };
+        self.send_gap(sub, gap, pull);
         self.advance(id, to, true);
         Turn::More
     }
@@ -332,17 +344,11 @@ impl Dispatcher {
             .map_or(OnGap::Continue, |entry| entry.on_gap)
     }
 
-    pub(super) fn send_gap(
-        &mut self,
-        sub: u32,
-        topic: Option<Name>,
-        epoch: u64,
-        (from, next): (u64, u64),
-        reason: u64,
-        pull: &mut Pull<'_>,
-    ) {
+    pub(super) fn send_gap(&mut self, sub: u32, gap: Gap, pull: &mut Pull<'_>) {
+        let Gap { topic, epoch, from, next, reason, position } = gap;
         self.stats.gaps += 1;
-        pull.send_frame(sub, &ServerFrame::Gap { sub, topic, epoch, from, next, reason });
+        let frame = ServerFrame::Gap { sub, topic, epoch, from, next, reason, position };
+        pull.send_frame(sub, &frame);
     }
 
     /// The subscription has asked to be ended at a gap.

@@ -9,18 +9,40 @@ use tidewire_protocol::tally::Standings;
 use tidewire_protocol::{ErrorCode, Refusal, ServerFrame, wire};
 
 use super::Dispatcher;
-use crate::shard::{KeyedEntry, Reply, SessionId, Value};
+use super::gather::{Complete, Gathers};
+use crate::shard::{KeyedEntry, Origin, Reply, SessionId, Value};
 
 impl Dispatcher {
     pub(super) fn answer(&mut self, id: SessionId, stream: u16, req: u64, reply: Reply) {
-        let Some(slot) = self.slot(id) else { return };
-        if matches!(reply, Reply::Refused(_)) {
-            self.stats.refusals += 1;
+        if !Gathers::owns(req) {
+            let is_refused = matches!(reply, Reply::Refused(_));
+            return self.answer_with(id, stream, req, frame_of(req, reply), is_refused);
         }
+        let Some(Complete { origin, outcome }) = self.gathers.take(req, reply) else { return };
+        let Origin { session, stream, req } = origin;
+        match outcome {
+            Ok(frame) => self.answer_with(session, stream, req, frame, false),
+            Err(refusal) => {
+                let frame = Some(ServerFrame::refuse(req, refusal));
+                self.answer_with(session, stream, req, frame, true);
+            }
+        }
+    }
+
+    fn answer_with(
+        &mut self,
+        id: SessionId,
+        stream: u16,
+        req: u64,
+        frame: Option<ServerFrame>,
+        is_refused: bool,
+    ) {
+        let Some(slot) = self.slot(id) else { return };
+        self.stats.refusals += u64::from(is_refused);
         let Some(session) = self.sessions.get_mut(slot) else { return };
         session.in_flight = session.in_flight.saturating_sub(1);
         if req != 0
-            && let Some(frame) = frame_of(req, reply)
+            && let Some(frame) = frame
         {
             session.push(stream, &fitting(frame, self.limits.max_frame_bytes));
         }
@@ -52,7 +74,8 @@ fn frame_of(req: u64, reply: Reply) -> Option<ServerFrame> {
         Reply::Refused(refusal) => ServerFrame::refuse(req, refusal),
         Reply::Published { epoch, offset } => {
             let level = AckLevel::Memory as u64;
-            ServerFrame::PubAck { req, epoch, offset: Some(offset), level }
+            let (offset, positions) = (Some(offset), None);
+            ServerFrame::PubAck { req, epoch, offset, level, positions }
         }
         Reply::Counted { epoch, counted } => ServerFrame::Counted {
             req,
@@ -62,12 +85,13 @@ fn frame_of(req: u64, reply: Reply) -> Option<ServerFrame> {
             applied: counted.applied,
             duplicate: counted.duplicate,
         },
-        Reply::Voted { epoch, voted } => ServerFrame::Voted {
+        Reply::Voted { epoch, voted, partition } => ServerFrame::Voted {
             req,
             epoch,
             version: voted.version,
             status: voted.status as u64,
             revision: voted.revision,
+            partition: partition.map(u64::from),
         },
         Reply::Tally(result) => ServerFrame::Ok { req, result: Some(encoded(&result)) },
         Reply::Done => ServerFrame::Ok { req, result: None },
@@ -85,6 +109,8 @@ fn value_of(value: Value) -> Option<Bytes> {
             let (options, rules) = (Some(info.options), Some(info.rules));
             encoded(&Standings { options, rules, ..*standings })
         }
+        // One partition alone is never asked: its replies are gathered.
+        Value::Part(..) | Value::Ballots { .. } => return None,
         Value::Rounds(rounds) => encoded(&rounds),
         Value::Entries(entries) => entries_of(&entries),
         Value::Bytes(bytes) => {
@@ -105,7 +131,7 @@ fn entries_of(entries: &[KeyedEntry]) -> Bytes {
     out.into()
 }
 
-fn encoded<T: serde::Serialize>(value: &T) -> Bytes {
+pub(super) fn encoded<T: serde::Serialize>(value: &T) -> Bytes {
     let mut out = Vec::new();
     wire::put_value(&mut out, value);
     out.into()

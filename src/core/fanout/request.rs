@@ -1,8 +1,8 @@
 //! Frames of clients: what the dispatcher does itself, and what becomes a command for a shard.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 
 use bytes::Bytes;
 use tidewire_protocol::frame::{BadFrame, CellKind, PresenceOp};
@@ -29,7 +29,8 @@ pub type HashVoter<'a> = &'a dyn Fn(&Name, &str) -> VoterId;
 
 impl Dispatcher {
     /// Takes one frame of a connection, after its HELLO. What a shard has to do is returned, with
-    /// the shard's number; the caller sends it there before it takes the next frame.
+    /// the shard's number; the caller sends it there, and [`Self::more_commands`] where they go,
+    /// before it takes the next frame.
     pub fn request(
         &mut self,
         id: SessionId,
@@ -133,6 +134,10 @@ impl Dispatcher {
                         session.present.insert(shard);
                     }
                 }
+                let partitions = self.policies.partitions(&name);
+                if partitions > 1 {
+                    return Ok(self.split(origin, &name, partitions, request));
+                }
                 Ok(Some((shard, Command::Request(origin, request))))
             }
         }
@@ -183,7 +188,8 @@ fn shard_request(
         }
         ClientFrame::Tally { op, tally, rules, .. } => {
             writable(&tally)?;
-            (tally.clone(), Request::Tally { name: tally, op, rules: rules.map(Box::new) })
+            let rules = rules.map(Arc::new);
+            (tally.clone(), Request::Tally { name: tally, op, rules, incarnation: None })
         }
         ClientFrame::Get { kind, name, key, .. } => {
             if let Some(key) = &key {

@@ -10,9 +10,10 @@ use tidewire_protocol::options::{Filter, SubscribeOptions};
 use tidewire_protocol::{ErrorCode, Name, Pattern, Refusal, ServerFrame};
 
 use super::session::{Mode, OnGap, Sub};
-use super::view::TopicView;
+use super::start::{STATUS_GAP, Started};
 use super::{Cursor, CursorId, Dispatcher, Target, invalid};
 use crate::shard::{Origin, SessionId};
+use crate::shard_of;
 
 /// Longest conflation interval.
 pub(super) const INTERVAL_MS_MAX: u64 = 60_000;
@@ -23,6 +24,8 @@ const LATEST_INTERVAL_MS: u64 = 100;
 #[derive(Debug)]
 pub(super) struct TopicCursor {
     pub(super) view: usize,
+    /// Of a topic with partitions: which one.
+    pub(super) partition: Option<u16>,
     /// Next record to deliver.
     pub(super) next: u64,
     /// Where to start, until the topic's snapshot has come.
@@ -48,10 +51,14 @@ impl Dispatcher {
         let Some(name) = pattern.as_name() else {
             return self.subscribe_pattern(slot, sub, pattern, start, entry);
         };
+        let partitions = self.policies.partitions(&name);
+        if partitions > 1 {
+            return self.subscribe_partitions(slot, sub, &name, partitions, start, entry);
+        }
         if matches!(start, Start::Positions(_)) {
             return Err(invalid(format!("'{pattern}' is one topic: start it at an offset")));
         }
-        let id = self.follow_topic(slot, sub, &name, start);
+        let id = self.follow_topic(slot, sub, (shard_of(&name), &name), None, start);
         entry.cursors.push(id);
         if let Some(session) = self.sessions.get_mut(slot) {
             session.subs.insert(sub, entry);
@@ -119,11 +126,19 @@ impl Dispatcher {
         })
     }
 
-    fn follow_topic(&mut self, slot: usize, sub: u32, name: &Name, start: Start) -> CursorId {
-        let view = self.topic_view(name);
+    pub(super) fn follow_topic(
+        &mut self,
+        slot: usize,
+        sub: u32,
+        (shard, name): (u16, &Name),
+        partition: Option<u16>,
+        start: Start,
+    ) -> CursorId {
+        let view = self.topic_view(shard, name);
         let at = self.topics.get(view).map_or(0, |view| view.followers.len());
+        let start = Some(start);
         let target =
-            TopicCursor { view, next: 0, start: Some(start), reported: 0, refused_after: None };
+            TopicCursor { view, partition, next: 0, start, reported: 0, refused_after: None };
         let id = self.insert_cursor(slot, sub, at, Target::Topic(target));
         if let Some(view) = self.topics.get_mut(view) {
             view.followers.push(id);
@@ -144,36 +159,20 @@ impl Dispatcher {
 
     /// Resolves where a cursor starts, once its topic's state is here, and answers SUBSCRIBE.
     pub(super) fn start_cursor(&mut self, id: CursorId) {
-        let Some(cursor) = self.cursors.get_mut(id) else { return };
+        let Some(cursor) = self.cursors.get(id) else { return };
         let (slot, sub) = (cursor.session, cursor.sub);
-        let Target::Topic(target) = &mut cursor.target else { return };
-        let Some(view) = self.topics.get(target.view).filter(|view| view.ready) else { return };
-        let Some(start) = target.start.take() else { return };
-        // A client that comes from another core or node may know more than has arrived here. The
-        // shard has the last word.
-        let beyond = matches!(&start, Start::Offset { epoch, offset }
-            if *offset > view.ring.next() && (*epoch == 0 || *epoch == view.epoch));
-        if beyond && target.refused_after.is_none_or(|snapshots| view.answered < snapshots) {
-            target.start = Some(start);
-            if target.refused_after.is_none() {
-                let index = target.view;
-                let snapshots = self.ask_again(index);
-                if let Some(Target::Topic(target)) = self.cursors.get_mut(id).map(|c| &mut c.target)
-                {
-                    target.refused_after = snapshots;
-                }
-            }
-            return;
+        let Target::Topic(target) = &cursor.target else { return };
+        if target.partition.is_some() {
+            return self.start_partitions(slot, sub);
         }
-        match resolve(view, &start) {
-            Ok(started) => {
-                target.next = started.offset;
-                target.reported = started.offset;
-                let epoch = view.epoch;
+        match self.resolve_start(id) {
+            Some(Ok((epoch, started))) => {
+                self.start_at(id, started.offset);
                 self.opened(slot, sub, epoch, started);
                 self.wake(id);
             }
-            Err(refusal) => self.refuse_sub(slot, sub, refusal),
+            Some(Err(refusal)) => self.refuse_sub(slot, sub, refusal),
+            None => {}
         }
     }
 
@@ -289,41 +288,4 @@ pub(super) fn check_interval(interval_ms: Option<u64>) -> Result<Option<u64>, Re
         }
         other => Ok(other),
     }
-}
-
-struct Started {
-    status: u64,
-    offset: u64,
-    missing: Option<(u64, u64)>,
-    positions: Option<Vec<Position>>,
-}
-
-pub(super) const STATUS_FRESH: u64 = 0;
-pub(super) const STATUS_RESUMED: u64 = 1;
-pub(super) const STATUS_GAP: u64 = 2;
-pub(super) const STATUS_EPOCH: u64 = 3;
-
-/// Where a start lies in a topic.
-fn resolve(view: &TopicView, start: &Start) -> Result<Started, Refusal> {
-    let (first, next) = (view.ring.first(), view.ring.next());
-    let fresh = |offset| Started { status: STATUS_FRESH, offset, missing: None, positions: None };
-    Ok(match start {
-        Start::Latest | Start::Positions(_) => fresh(next),
-        Start::Earliest => fresh(first),
-        Start::Time(time_ms) => fresh(view.ring.offset_at_time(*time_ms)),
-        Start::Last(count) => fresh(next.saturating_sub(*count).max(first)),
-        Start::Offset { epoch, .. } if *epoch != 0 && *epoch != view.epoch => {
-            Started { status: STATUS_EPOCH, ..fresh(first) }
-        }
-        Start::Offset { offset, .. } if *offset > next => {
-            let name = &view.name;
-            let message = format!("offset {offset} is beyond topic '{name}', which ends at {next}");
-            return Err(Refusal::new(ErrorCode::OutOfRange, message));
-        }
-        Start::Offset { offset, .. } if *offset < first => {
-            let missing = Some((*offset, first));
-            Started { status: STATUS_GAP, missing, ..fresh(first) }
-        }
-        Start::Offset { offset, .. } => Started { status: STATUS_RESUMED, ..fresh(*offset) },
-    })
 }

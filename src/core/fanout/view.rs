@@ -10,7 +10,7 @@ use super::watched::CellView;
 use super::{CursorId, Dispatcher, Target};
 use crate::shard::{Command, Interest};
 use crate::topic::{CommitLog, PatternId, Ring, TopicId, TopicKey};
-use crate::{HashMap, hash_map, shard_of};
+use crate::{HashMap, hash_map, shard_of_partition};
 
 /// Topics whose matching patterns a shard's view remembers.
 const MATCHES_MAX: usize = 100_000;
@@ -81,11 +81,11 @@ impl Dispatcher {
     }
 
     /// The copy of a topic, requested from its shard if nobody here follows it yet.
-    pub(super) fn topic_view(&mut self, name: &Name) -> usize {
-        if let Some(index) = self.topic_names.get(name) {
+    pub(super) fn topic_view(&mut self, shard: u16, name: &Name) -> usize {
+        let place = (shard, name.clone());
+        if let Some(index) = self.topic_names.get(&place) {
             return *index;
         }
-        let shard = shard_of(name);
         let index = self.topics.insert(TopicView {
             name: name.clone(),
             shard,
@@ -97,7 +97,7 @@ impl Dispatcher {
             answered: 0,
             followers: Vec::new(),
         });
-        self.topic_names.insert(name.clone(), index);
+        self.topic_names.insert(place, index);
         let asked = self.follow_topic_command(shard, name);
         if let Some(view) = self.topics.get_mut(index) {
             view.asked = asked;
@@ -109,7 +109,7 @@ impl Dispatcher {
     fn follow_topic_command(&mut self, shard: u16, name: &Name) -> u64 {
         let interest = Interest::Topic(name.clone());
         self.outgoing.push_back((shard, Command::Follow(self.id, interest)));
-        let due = self.snapshots_due.entry(name.clone()).or_default();
+        let due = self.snapshots_due.entry((shard, name.clone())).or_default();
         *due += 1;
         *due
     }
@@ -129,16 +129,29 @@ impl Dispatcher {
         if let Some(index) = self.cell_names.get(&(kind, name.clone())) {
             return *index;
         }
-        let index = self.cells.insert(CellView::new(kind, name.clone()));
+        let partitions = match kind {
+            CellKind::Tally => self.policies.partitions(name),
+            CellKind::Counter
+            | CellKind::Map
+            | CellKind::Presence
+            | CellKind::Topic
+            | CellKind::Rounds => 1,
+        };
+        let index = self.cells.insert(CellView::new(kind, name.clone(), partitions));
         self.cell_names.insert((kind, name.clone()), index);
-        self.ask_for_cell(kind, name);
+        self.ask_for_cell(index);
         index
     }
 
-    /// Asks the shard for a cell's state, and for its changes from then on.
-    pub(super) fn ask_for_cell(&mut self, kind: CellKind, name: &Name) {
-        let interest = Interest::Cell(kind, name.clone());
-        self.outgoing.push_back((shard_of(name), Command::Follow(self.id, interest)));
+    /// Asks for a cell's state, and for its changes from then on: its shard, or those of its
+    /// partitions.
+    pub(super) fn ask_for_cell(&mut self, index: usize) {
+        let Some(view) = self.cells.get(index) else { return };
+        for partition in 0..view.partitions() {
+            let shard = shard_of_partition(&view.name, partition);
+            let interest = Interest::Cell(view.kind, view.name.clone());
+            self.outgoing.push_back((shard, Command::Follow(self.id, interest)));
+        }
     }
 
     /// Takes a cursor out of its view's followers; the last one ends the interest.
@@ -149,8 +162,7 @@ impl Dispatcher {
             Target::Topic(target) => {
                 let Some(view) = self.topics.get_mut(target.view) else { return };
                 let moved = remove_at(&mut view.followers, at);
-                let emptied = view.followers.is_empty().then(|| Interest::Topic(view.name.clone()));
-                (moved, emptied)
+                (moved, view.followers.is_empty().then_some(Emptied::Topic(target.view)))
             }
             Target::Pattern(target) => {
                 let (shard, pattern) = (target.shard, target.pattern);
@@ -162,14 +174,14 @@ impl Dispatcher {
                 }
                 let Some(view) = self.cells.get_mut(target.view) else { return };
                 let moved = remove_at(&mut view.followers, at);
-                let emptied =
-                    view.followers.is_empty().then(|| Interest::Cell(view.kind, view.name.clone()));
-                (moved, emptied)
+                (moved, view.followers.is_empty().then_some(Emptied::Cell(target.view)))
             }
         };
         self.moved(moved, at);
-        if let Some(interest) = emptied {
-            self.drop_view(interest);
+        match emptied {
+            Some(Emptied::Topic(view)) => self.drop_topic(view),
+            Some(Emptied::Cell(view)) => self.drop_cell(view),
+            None => {}
         }
     }
 
@@ -179,24 +191,23 @@ impl Dispatcher {
         }
     }
 
-    fn drop_view(&mut self, interest: Interest) {
-        let shard = match &interest {
-            Interest::Topic(name) => {
-                if let Some(index) = self.topic_names.remove(name) {
-                    let view = self.topics.remove(index);
-                    self.topic_ids.remove(&(view.shard, view.id));
-                }
-                shard_of(name)
-            }
-            Interest::Cell(kind, name) => {
-                if let Some(index) = self.cell_names.remove(&(*kind, name.clone())) {
-                    self.cells.remove(index).forget(&mut self.large);
-                }
-                shard_of(name)
-            }
-            Interest::CommitLog => return,
-        };
-        self.outgoing.push_back((shard, Command::Unfollow(self.id, interest)));
+    fn drop_topic(&mut self, index: usize) {
+        let Some(view) = self.topics.try_remove(index) else { return };
+        self.topic_names.remove(&(view.shard, view.name.clone()));
+        self.topic_ids.remove(&(view.shard, view.id));
+        let command = Command::Unfollow(self.id, Interest::Topic(view.name));
+        self.outgoing.push_back((view.shard, command));
+    }
+
+    fn drop_cell(&mut self, index: usize) {
+        let Some(view) = self.cells.try_remove(index) else { return };
+        self.cell_names.remove(&(view.kind, view.name.clone()));
+        for partition in 0..view.partitions() {
+            let interest = Interest::Cell(view.kind, view.name.clone());
+            let shard = shard_of_partition(&view.name, partition);
+            self.outgoing.push_back((shard, Command::Unfollow(self.id, interest)));
+        }
+        view.forget(&mut self.large);
     }
 
     fn unfollow_pattern(&mut self, shard: u16, pattern: PatternId, at: usize) {
@@ -219,6 +230,12 @@ impl Dispatcher {
             self.outgoing.push_back((view.shard, command));
         }
     }
+}
+
+/// A view that nobody follows any more.
+enum Emptied {
+    Topic(usize),
+    Cell(usize),
 }
 
 /// Removes an element by moving the last one into its place; returns the one that moved.

@@ -79,6 +79,7 @@ impl Dispatcher {
             }
         };
         let view = self.cell_view(kind, name);
+        let index = view;
         // Somebody here watches a tally that has been deleted, and perhaps made again since with
         // other rules: only the shard knows.
         let outdated = kind == CellKind::Tally
@@ -113,7 +114,7 @@ impl Dispatcher {
             self.subscriptions += 1;
         }
         if outdated {
-            self.ask_for_cell(kind, name);
+            self.ask_for_cell(index);
         } else {
             self.start_watch(id);
             self.wake(id);
@@ -174,6 +175,7 @@ impl Dispatcher {
         if !target.started {
             return Turn::Done;
         }
+        view.sum_up();
         if target.taking.is_some() {
             return self.take_parts(id, slot, sub, pull);
         }

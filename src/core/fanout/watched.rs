@@ -8,6 +8,7 @@ use tidewire_protocol::frame::CellKind;
 
 use super::CursorId;
 use super::large::LargeUpdates;
+use super::polls::Poll;
 use crate::cell::{Keyed, Part};
 
 /// The copy of one cell.
@@ -23,6 +24,8 @@ pub(super) struct CellView {
     pub(super) followers: Vec<CursorId>,
     /// The last changes that were encoded, for the next watcher that needs the same.
     pub(super) encoded: Option<Encoded>,
+    /// The partitions of a poll that has several.
+    pub(super) poll: Option<Poll>,
     /// The newest large update that replaces everything.
     large_full: Option<u64>,
     /// The large update that leads from a version to the newest.
@@ -54,7 +57,7 @@ pub(super) enum Encoding {
 }
 
 impl CellView {
-    pub(super) fn new(kind: CellKind, name: Name) -> Self {
+    pub(super) fn new(kind: CellKind, name: Name, partitions: u16) -> Self {
         Self {
             kind,
             name,
@@ -65,9 +68,15 @@ impl CellView {
             ready: false,
             followers: Vec::new(),
             encoded: None,
+            poll: (partitions > 1).then(|| Poll::new(partitions)),
             large_full: None,
             large_changes: None,
         }
+    }
+
+    /// Number of its partitions.
+    pub(super) fn partitions(&self) -> u16 {
+        self.poll.as_ref().map_or(1, Poll::partitions)
     }
 
     /// What has been encoded of changes is of no use to those who come now: there are newer ones.

@@ -131,13 +131,24 @@ impl Shard {
             }
             CellKind::Tally => {
                 let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
-                let standings = Box::new(tally.standings(self.now_ms));
-                (tally.version(), Value::Standings(standings, Box::new(info(tally))))
+                let value = match self.part_of(name, tally) {
+                    Some(part) => Value::Part(Box::new(part), Box::new(info(tally))),
+                    None => {
+                        let standings = Box::new(tally.standings(self.now_ms));
+                        Value::Standings(standings, Box::new(info(tally)))
+                    }
+                };
+                (tally.version(), value)
             }
             CellKind::Rounds => {
                 let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
-                let rounds = tally.rounds().map_err(|refusal| about("tally", name, refusal))?;
-                (tally.version(), Value::Rounds(rounds))
+                let value = match tally.incarnation() {
+                    Some(incarnation) => tally
+                        .profile()
+                        .map(|profile| Value::Ballots { incarnation, profile: Box::new(profile) }),
+                    None => tally.rounds().map(Value::Rounds),
+                };
+                (tally.version(), value.map_err(|refusal| about("tally", name, refusal))?)
             }
             CellKind::Map => {
                 let topic = self.map_topic(name)?;

@@ -12,7 +12,7 @@ use tidewire_protocol::options::{CounterOptions, TopicInfo};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyInfo, TallyReply, TallyRules};
 use tidewire_protocol::{Name, Refusal};
 
-use crate::cell::{Counted, Voted, VoterId};
+use crate::cell::{Counted, Profile, Voted, VoterId};
 use crate::state_hash::StateHasher;
 use crate::topic::{Batch, Slot, TopicId};
 
@@ -83,12 +83,43 @@ pub enum Command {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of the frames in PROTOCOL.md")]
 pub enum Request {
-    Publish { topic: Name, ack: AckLevel, body: Bytes, count: u64, ttl_ms: Option<u64> },
-    Counter { name: Name, op: CounterOp, operand: i64, options: CounterOptions },
-    Vote { tally: Name, voter: VoterId, choices: Vec<Choice>, revision: Option<u64> },
-    Tally { name: Name, op: TallyOp, rules: Option<Box<TallyRules>> },
-    Get { kind: CellKind, name: Name, key: Option<String> },
-    Presence { name: Name, op: PresenceOp, member: String, data: Bytes },
+    Publish {
+        topic: Name,
+        ack: AckLevel,
+        body: Bytes,
+        count: u64,
+        ttl_ms: Option<u64>,
+    },
+    Counter {
+        name: Name,
+        op: CounterOp,
+        operand: i64,
+        options: CounterOptions,
+    },
+    Vote {
+        tally: Name,
+        voter: VoterId,
+        choices: Vec<Choice>,
+        revision: Option<u64>,
+    },
+    /// `incarnation`: passed on by the home partition of a poll, whose creation had this version.
+    Tally {
+        name: Name,
+        op: TallyOp,
+        rules: Option<Arc<TallyRules>>,
+        incarnation: Option<u64>,
+    },
+    Get {
+        kind: CellKind,
+        name: Name,
+        key: Option<String>,
+    },
+    Presence {
+        name: Name,
+        op: PresenceOp,
+        member: String,
+        data: Bytes,
+    },
 }
 
 /// What a dispatcher can follow.
@@ -109,9 +140,16 @@ pub enum Event {
     /// The reply to a request.
     Reply { session: SessionId, stream: u16, req: u64, reply: Reply },
     /// The state of a topic when the dispatcher began to follow it.
-    TopicSnapshot { name: Name, topic_id: TopicId, epoch: u64, next: u64, batches: Vec<Arc<Batch>> },
+    TopicSnapshot {
+        shard: u16,
+        name: Name,
+        topic_id: TopicId,
+        epoch: u64,
+        next: u64,
+        batches: Vec<Arc<Batch>>,
+    },
     /// The topic cannot be followed: it does not exist and cannot be made.
-    TopicRefused { name: Name, refusal: Refusal },
+    TopicRefused { shard: u16, name: Name, refusal: Refusal },
     /// A batch was committed. `first` is the topic's oldest kept offset from now on, `evicted`
     /// the sequences of the batches that left for it.
     Appended { batch: Arc<Batch>, first: u64, evicted: Vec<u64> },
@@ -120,7 +158,18 @@ pub enum Event {
     /// The shard's kept batches when the dispatcher began to follow all of them.
     LogSnapshot { shard: u16, epoch: u64, base: u64, slots: Vec<Slot> },
     /// The newest value of a cell, or its state when the dispatcher began to follow it.
-    Cell { kind: CellKind, name: Name, version: u64, epoch: u64, value: CellValue, snapshot: bool },
+    Cell {
+        shard: u16,
+        kind: CellKind,
+        name: Name,
+        version: u64,
+        epoch: u64,
+        value: CellValue,
+        snapshot: bool,
+    },
+    /// What the home partition of a poll passes on to the others: to be sent in this order. It
+    /// always goes by way of the same dispatcher, so that all partitions see the same order.
+    Forward(Vec<(u16, Command)>),
 }
 
 /// A cell's value on its way to the watchers.
@@ -135,6 +184,8 @@ pub enum CellValue {
         /// A tally's options and rules, encoded; only in a snapshot.
         info: Option<Bytes>,
     },
+    /// One partition of a poll, and what does not change in the poll; only in a snapshot.
+    Part(Arc<TallyPart>, Option<Bytes>),
     /// Entries of a map or presence set.
     Entries {
         /// Whether these are all of them; otherwise those that have changed.
@@ -144,6 +195,19 @@ pub enum CellValue {
     },
     /// The cell cannot be followed.
     Refused(Refusal),
+}
+
+/// Where one partition of a poll stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TallyPart {
+    /// Number of the partition.
+    pub partition: u16,
+    /// Which creation of the poll it belongs to.
+    pub incarnation: u64,
+    /// Version of the partition.
+    pub version: u64,
+    /// Its ballots, counted.
+    pub standings: Standings,
 }
 
 /// One entry of a map or presence set.
@@ -175,6 +239,7 @@ pub enum Reply {
     Voted {
         epoch: u64,
         voted: Voted,
+        partition: Option<u16>,
     },
     Tally(TallyReply),
     Done,
@@ -193,7 +258,9 @@ pub enum Value {
     Absent,
     Counter(i64),
     Standings(Box<Standings>, Box<TallyInfo>),
+    Part(Box<TallyPart>, Box<TallyInfo>),
     Rounds(Rounds),
+    Ballots { incarnation: u64, profile: Box<Profile> },
     Entries(Vec<KeyedEntry>),
     Bytes(Bytes),
     Topic(TopicInfo),

@@ -193,7 +193,12 @@ impl Shard {
             Request::Vote { tally, voter, choices, revision } => {
                 self.vote(&tally, voter, &choices, revision)
             }
-            Request::Tally { name, op, rules } => self.change_tally(&name, op, rules),
+            Request::Tally { name, op, rules, incarnation: None } => {
+                self.change_tally(origin, &name, op, rules)
+            }
+            Request::Tally { name, op, rules, incarnation } => {
+                self.change_part(&name, op, rules, incarnation)
+            }
             Request::Get { kind, name, key } => self.read(kind, &name, key.as_deref()),
             Request::Presence { name, op, member, data } => {
                 self.change_presence(origin.session, &name, op, &member, data)

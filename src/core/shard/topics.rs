@@ -168,21 +168,26 @@ impl Shard {
     pub(super) fn follow_topic(&mut self, dispatcher: DispatcherId, name: &Name) -> Event {
         let id = match self.topic_id(name) {
             Ok(id) => id,
-            Err(refusal) => return Event::TopicRefused { name: name.clone(), refusal },
+            Err(refusal) => return self.topic_refused(name, refusal),
         };
         self.seal_batch(id);
         let Some(topic) = self.topics.by_id.get_mut(id as usize) else {
             let refusal = refuse(ErrorCode::Internal, format!("topic '{name}' has vanished"));
-            return Event::TopicRefused { name: name.clone(), refusal };
+            return self.topic_refused(name, refusal);
         };
         topic.followers.insert(dispatcher);
         Event::TopicSnapshot {
+            shard: self.config.shard,
             name: name.clone(),
             topic_id: id,
             epoch: topic.epoch,
             next: topic.ring.next(),
             batches: topic.ring.iter().cloned().collect(),
         }
+    }
+
+    fn topic_refused(&self, name: &Name, refusal: Refusal) -> Event {
+        Event::TopicRefused { shard: self.config.shard, name: name.clone(), refusal }
     }
 
     pub(super) fn unfollow_topic(&mut self, dispatcher: DispatcherId, name: &Name) {
@@ -253,6 +258,7 @@ impl Shard {
             bytes: topic.ring.bytes() + topic.open.len() as u64,
             batches: topic.ring.batches() as u64,
             policy,
+            partitions: None,
         })
     }
 }

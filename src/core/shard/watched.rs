@@ -1,6 +1,7 @@
 //! Cells that are followed: their state for who begins, and what each round has changed.
 
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use tidewire_protocol::frame::CellKind;
@@ -24,7 +25,8 @@ impl Shard {
         if !matches!(value, CellValue::Refused(_)) {
             self.followed(dispatcher, kind, &name);
         }
-        Event::Cell { kind, name, version, epoch: self.config.epoch, value, snapshot: true }
+        let (shard, epoch) = (self.config.shard, self.config.epoch);
+        Event::Cell { shard, kind, name, version, epoch, value, snapshot: true }
     }
 
     fn followed(&mut self, dispatcher: DispatcherId, kind: CellKind, name: &Name) {
@@ -45,6 +47,9 @@ impl Shard {
                 match self.whole_value(kind, name) {
                     (version, CellValue::Whole { value, .. }) => {
                         (version, CellValue::Whole { value, info: Some(info) })
+                    }
+                    (version, CellValue::Part(part, _)) => {
+                        (version, CellValue::Part(part, Some(info)))
                     }
                     other => other,
                 }
@@ -79,8 +84,14 @@ impl Shard {
                 (counter.version(), CellValue::Whole { value, info: None })
             }),
             CellKind::Tally => self.cells.tallies.get(name).map_or(absent, |tally| {
-                let value = encode(&tally.standings(self.now_ms));
-                (tally.version(), CellValue::Whole { value, info: None })
+                let value = match self.part_of(name, tally) {
+                    Some(part) => CellValue::Part(Arc::new(part), None),
+                    None => CellValue::Whole {
+                        value: encode(&tally.standings(self.now_ms)),
+                        info: None,
+                    },
+                };
+                (tally.version(), value)
             }),
             CellKind::Map | CellKind::Presence | CellKind::Topic | CellKind::Rounds => absent,
         }
@@ -95,8 +106,8 @@ impl Shard {
             let Some((version, value)) = self.changes_of(kind, &name, is_followed) else {
                 continue;
             };
-            let epoch = self.config.epoch;
-            let event = Event::Cell { kind, name, version, epoch, value, snapshot: false };
+            let (shard, epoch) = (self.config.shard, self.config.epoch);
+            let event = Event::Cell { shard, kind, name, version, epoch, value, snapshot: false };
             tell(&mut self.round.events, followers, &event);
         }
     }

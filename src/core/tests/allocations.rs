@@ -94,6 +94,7 @@ impl World {
                 evicted: round.checked_sub(BATCHES_KEPT + 1).into_iter().collect(),
             },
             Kind::Counter => Event::Cell {
+                shard: shard_of(&topic()),
                 kind: CellKind::Counter,
                 name: topic(),
                 version: round,
@@ -102,6 +103,7 @@ impl World {
                 snapshot: false,
             },
             Kind::Map => Event::Cell {
+                shard: shard_of(&topic()),
                 kind: CellKind::Map,
                 name: topic(),
                 version: round,
@@ -135,7 +137,7 @@ fn snapshot(shard: u16, command: Command) -> Event {
     match interest {
         Interest::Topic(name) => {
             let (topic_id, batches) = (0, Vec::new());
-            Event::TopicSnapshot { name, topic_id, epoch: EPOCH, next: 0, batches }
+            Event::TopicSnapshot { shard, name, topic_id, epoch: EPOCH, next: 0, batches }
         }
         Interest::CommitLog => {
             Event::LogSnapshot { shard, epoch: EPOCH, base: 0, slots: Vec::new() }
@@ -145,7 +147,7 @@ fn snapshot(shard: u16, command: Command) -> Event {
                 CellKind::Map => entries(0, true),
                 _ => CellValue::Whole { value: vec![0].into(), info: None },
             };
-            Event::Cell { kind, name, version: 0, epoch: EPOCH, value, snapshot: true }
+            Event::Cell { shard, kind, name, version: 0, epoch: EPOCH, value, snapshot: true }
         }
     }
 }

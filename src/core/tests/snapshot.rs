@@ -99,6 +99,7 @@ impl Chance {
                     TallyOp::Delete,
                 ][self.below(5) as usize],
                 rules: Some(self.rules()),
+                incarnation: self.maybe(2),
             },
             4 | 5 => Request::Vote {
                 tally: self.name("tally"),
@@ -131,11 +132,11 @@ impl Chance {
         Request::Publish { topic, ack, body, count, ttl_ms }
     }
 
-    fn rules(&mut self) -> Box<TallyRules> {
+    fn rules(&mut self) -> Arc<TallyRules> {
         let kind = [TallyKind::Single, TallyKind::Multiple, TallyKind::Ranked];
         let options = ["A", "B", "C"].map(str::to_owned).to_vec();
         let opens_at_ms = self.maybe(400);
-        Box::new(TallyRules {
+        Arc::new(TallyRules {
             opens_at_ms,
             closes_at_ms: self.maybe(400).map(|after| after + opens_at_ms.unwrap_or(0) + 1),
             ..TallyRules::new(kind[self.below(3) as usize], options)

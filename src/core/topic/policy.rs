@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 use tidewire_protocol::frame::AckLevel;
-use tidewire_protocol::{Name, Pattern};
+use tidewire_protocol::{Name, PARTITIONS_MAX, Pattern};
 
 use crate::state_hash::StateHasher;
 
@@ -24,6 +24,8 @@ pub struct Policy {
     pub map_keys_max: usize,
     /// The strongest acknowledgement the topic offers.
     pub ack_max: AckLevel,
+    /// Shards that the records, or the ballots of a tally, are spread over; 1: they are not spread.
+    pub partitions: u16,
 }
 
 impl Default for Policy {
@@ -35,6 +37,7 @@ impl Default for Policy {
             idle_timeout_ms: None,
             map_keys_max: 0,
             ack_max: AckLevel::Memory,
+            partitions: 1,
         }
     }
 }
@@ -48,6 +51,7 @@ impl Policy {
             idle_timeout_ms,
             map_keys_max,
             ack_max,
+            partitions,
         } = self;
         hasher.number(*retention_records);
         hasher.number(*retention_bytes);
@@ -55,6 +59,7 @@ impl Policy {
         hasher.option_number(*idle_timeout_ms);
         hasher.size(*map_keys_max);
         hasher.number(*ack_max as u8);
+        hasher.number(*partitions);
     }
 }
 
@@ -63,13 +68,17 @@ impl Policy {
 pub struct PolicyTable {
     rules: Vec<(Pattern, Policy)>,
     fallback: Policy,
+    /// Whether a policy has partitions; if not, nobody has to look.
+    splits: bool,
 }
 
 impl PolicyTable {
     /// These rules in this order, and what applies where none matches.
     #[must_use]
     pub fn new(rules: Vec<(Pattern, Policy)>, fallback: Policy) -> Self {
-        Self { rules, fallback }
+        let policies = rules.iter().map(|(_, policy)| policy).chain([&fallback]);
+        let splits = policies.map(|policy| policy.partitions).any(|partitions| partitions > 1);
+        Self { rules, fallback, splits }
     }
 
     /// The policy for a name, and the pattern that decided (`None`: the fallback).
@@ -81,8 +90,14 @@ impl PolicyTable {
             .map_or((None, &self.fallback), |(pattern, policy)| (Some(pattern), policy))
     }
 
+    /// Partitions of a name: 1 to [`PARTITIONS_MAX`].
+    #[must_use]
+    pub fn partitions(&self, name: &Name) -> u16 {
+        if self.splits { self.explain(name).1.partitions.clamp(1, PARTITIONS_MAX) } else { 1 }
+    }
+
     pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { rules, fallback } = self;
+        let Self { rules, fallback, splits: _ } = self;
         hasher.ordered(rules, |hasher, (pattern, policy)| {
             hasher.text(pattern.as_str());
             policy.hash_into(hasher);

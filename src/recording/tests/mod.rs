@@ -67,8 +67,9 @@ fn command(number: u64) -> Command {
         0 => Command::Follow((number % 3) as u8, Interest::Topic(name("news"))),
         1 => {
             let options = vec!["soup".to_owned(), "pie".to_owned()];
-            let rules = Box::new(TallyRules::new(TallyKind::Single, options));
-            request(Request::Tally { name: name("poll"), op: TallyOp::Create, rules: Some(rules) })
+            let rules = Some(TallyRules::new(TallyKind::Single, options).into());
+            let (name, op, incarnation) = (name("poll"), TallyOp::Create, None);
+            request(Request::Tally { name, op, rules, incarnation })
         }
         2 => request(Request::Vote {
             tally: name("poll"),

@@ -33,14 +33,15 @@ class Hole(AssertionError):
 class Continuity:
     """Checks that the ranges of each topic and epoch follow each other."""
 
-    ends: dict[tuple[str, int], int] = field(default_factory=dict)
+    ends: dict[tuple[str, int, int | None], int] = field(default_factory=dict)
 
     def follow(self, frame: Deliver | Gap | Progress) -> None:
         if frame.topic is None:
             if isinstance(frame, Gap):  # of a shard: which topics it concerns is not known
                 self.ends.clear()
             return
-        place = (frame.topic, frame.epoch)
+        # Partitions of one topic are told apart by the first number of their positions.
+        place = (frame.topic, frame.epoch, frame.position.shard if frame.position else None)
         if isinstance(frame, Progress):
             if frame.next < self.ends.get(place, 0):
                 raise Hole(f"{frame} goes back behind {self.ends[place]}")
@@ -93,7 +94,7 @@ class Subscription:
         for position in reply.positions or []:
             self.positions[position.shard] = position
         if reply.positions is None:
-            self.continuity.ends[(pattern, reply.epoch)] = reply.offset
+            self.continuity.ends[(pattern, reply.epoch, None)] = reply.offset
 
     async def next(self, wait: float = WAIT) -> Deliver | Gap | Progress:
         frame = await self.inbox.take(wait)

@@ -12,6 +12,8 @@ I = Annotated[int, "signed"]  # noqa: E741 - the letter that the document uses
 
 
 class Position(NamedTuple):
+    """Of a shard: its commit order. Of a topic with partitions: partition, epoch, offset."""
+
     shard: U
     epoch: U
     sequence: U
@@ -105,6 +107,7 @@ class Puback(Frame):
     epoch: U
     offset: U | None
     level: U
+    positions: list[Position] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ class Gap(Frame):
     start: U
     next: U
     reason: U
+    position: Position | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,7 @@ class Voted(Frame):
     version: U
     status: U
     revision: U
+    partition: U | None = None
 
 
 @dataclass(frozen=True)

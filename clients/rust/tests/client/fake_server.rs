@@ -150,5 +150,5 @@ pub(crate) fn error(req: u64, code: u64, message: &str) -> ServerFrame {
 }
 
 pub(crate) fn voted(req: u64, version: u64) -> ServerFrame {
-    ServerFrame::Voted { req, epoch: 1, version, status: 0, revision: 1 }
+    ServerFrame::Voted { req, epoch: 1, version, status: 0, revision: 1, partition: None }
 }

@@ -113,7 +113,14 @@ async fn a_body_over_the_servers_limit_is_refused_before_it_is_sent() {
     assert_eq!(failure.refusal().unwrap().code, ErrorCode::FrameTooLarge);
     let (small, ()) = tokio::join!(client.publish("news", "x"), async {
         let ClientFrame::Publish { req, .. } = peer.next().await else { panic!() };
-        peer.send(&[ServerFrame::PubAck { req, epoch: 9, offset: Some(4), level: 1 }]).await;
+        peer.send(&[ServerFrame::PubAck {
+            req,
+            epoch: 9,
+            offset: Some(4),
+            level: 1,
+            positions: None,
+        }])
+        .await;
     });
     let published = small.unwrap();
     assert_eq!((published.epoch, published.offset), (9, Some(4)));

@@ -302,7 +302,8 @@ async fn gaps_are_told_with_their_reason() {
     let server = FakeServer::listen().await;
     let (mut subscription, mut peer, sub) = started(&server, 1_000).await;
     let topic = Some(Name::parse("news").unwrap());
-    let gap = ServerFrame::Gap { sub, topic, epoch: 7, from: 100, next: 105, reason: 0 };
+    let gap =
+        ServerFrame::Gap { sub, topic, epoch: 7, from: 100, next: 105, reason: 0, position: None };
     // The hole from 106 to 108 is not explained.
     peer.send(&[gap, deliver(sub, 105, &[b"a"]), deliver(sub, 108, &[b"b"])]).await;
     let mut gaps = Vec::new();

@@ -151,15 +151,23 @@ fn values(group: &mut Group) -> Result<(), Failure> {
             &format!("[25, 5, {kind}, 3, 12, {json}]"),
         );
     }
-    let info = TopicInfo { first: 10, next: 42, bytes: 4096, batches: 7, policy: "news".into() };
-    let mut value = Vec::new();
-    tidewire_protocol::wire::put_value(&mut value, &info);
-    group.both(
-        "value of a topic",
-        &ServerFrame::Value { req: 5, kind: 5, epoch: 3, version: 0, value: Some(value.into()) },
-        r#"[25, 5, 5, 3, 0,
-            {"first": 10, "next": 42, "bytes": 4096, "batches": 7, "policy": "news"}]"#,
-    );
+    for (what, partitions, json) in
+        [("a topic", None, ""), ("a topic with partitions", Some(8), r#", "partitions": 8"#)]
+    {
+        let policy = "news".into();
+        let info = TopicInfo { first: 10, next: 42, bytes: 4096, batches: 7, policy, partitions };
+        let mut value = Vec::new();
+        tidewire_protocol::wire::put_value(&mut value, &info);
+        let value = Some(value.into());
+        group.both(
+            &format!("value of {what}"),
+            &ServerFrame::Value { req: 5, kind: 5, epoch: 3, version: 0, value },
+            &format!(
+                r#"[25, 5, 5, 3, 0, {{"first": 10, "next": 42, "bytes": 4096, "batches": 7,
+                    "policy": "news"{json}}}]"#
+            ),
+        );
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Names, patterns, and which pattern matches which name.
 
 use serde::Serialize;
-use tidewire_protocol::{Name, Pattern, VERSION};
+use tidewire_protocol::{Name, Pattern, VERSION, partition_of};
 
 use super::Failure;
 use super::group::lines;
@@ -12,6 +12,14 @@ pub(crate) struct Match {
     pub(crate) pattern: String,
     pub(crate) name: String,
     pub(crate) matches: bool,
+}
+
+/// The partition of a key.
+#[derive(Serialize)]
+pub(crate) struct Partition {
+    pub(crate) key: String,
+    pub(crate) partitions: u16,
+    pub(crate) partition: u16,
 }
 
 pub(crate) fn text() -> Result<String, Failure> {
@@ -67,6 +75,7 @@ pub(crate) fn text() -> Result<String, Failure> {
     text.push_str(&lines("patterns_valid", &patterns_valid)?);
     text.push_str(&lines("patterns_invalid", &patterns_invalid)?);
     text.push_str(&lines("matches", &matches()?)?);
+    text.push_str(&lines("partitions", &partitions())?);
     text.push_str("\n}\n");
     Ok(text)
 }
@@ -80,6 +89,15 @@ fn check(texts: &[String], holds: impl Fn(&str) -> bool) -> Result<(), Failure> 
         Some(text) => Err(format!("{text:?} is not what the list says").into()),
         None => Ok(()),
     }
+}
+
+fn partitions() -> Vec<Partition> {
+    let keys = ["a", "user-1", "user-2", "größe", "日本", &"k".repeat(256)].map(str::to_owned);
+    let of = |key: &String, partitions| {
+        let partition = partition_of(key, partitions);
+        Partition { key: key.clone(), partitions, partition }
+    };
+    keys.iter().flat_map(|key| [2, 3, 7, 16].map(|partitions| of(key, partitions))).collect()
 }
 
 fn matches() -> Result<Vec<Match>, Failure> {

@@ -117,10 +117,12 @@ fn replies(group: &mut Group) {
         let status = status as u64;
         group.both(
             &format!("voted: {what}"),
-            &ServerFrame::Voted { req: 4, epoch: 3, version: 12, status, revision: 2 },
+            &voted(status, None),
             &format!("[23, 4, 3, 12, {status}, 2]"),
         );
     }
+    group.both("voted in a partition", &voted(0, Some(3)), "[23, 4, 3, 12, 0, 2, 3]");
+    group.reads("voted in no partition", &voted(0, None), "[23, 4, 3, 12, 0, 2, null]");
     let states = [TallyState::Scheduled, TallyState::Open, TallyState::Closed];
     for state in states {
         let reply = TallyReply { created: state == TallyState::Open, state, version: 1 };
@@ -133,6 +135,10 @@ fn replies(group: &mut Group) {
     }
 }
 
+fn voted(status: u64, partition: Option<u64>) -> ServerFrame {
+    ServerFrame::Voted { req: 4, epoch: 3, version: 12, status, revision: 2, partition }
+}
+
 fn standings(group: &mut Group) {
     let standings = Standings {
         counts: vec![3, 300],
@@ -140,6 +146,7 @@ fn standings(group: &mut Group) {
         blank: 2,
         overvotes: 1,
         state: TallyState::Open,
+        partitions: None,
         options: None,
         rules: None,
     };
@@ -148,6 +155,13 @@ fn standings(group: &mut Group) {
         &ServerFrame::Update { sub: 8, version: 306, flags: 1, value: Some(encoded(&standings)) },
         r#"[28, 8, 306, 1,
             {"counts": [3, 300], "ballots": 306, "blank": 2, "overvotes": 1, "state": "open"}]"#,
+    );
+    let added = Standings { partitions: Some(vec![300, 6]), ..standings.clone() };
+    group.both(
+        "update of standings with partitions",
+        &ServerFrame::Update { sub: 8, version: 306, flags: 1, value: Some(encoded(&added)) },
+        r#"[28, 8, 306, 1, {"counts": [3, 300], "ballots": 306, "blank": 2, "overvotes": 1,
+            "state": "open", "partitions": [300, 6]}]"#,
     );
     let options = vec!["a".to_owned(), "b".to_owned()];
     let whole = Standings {

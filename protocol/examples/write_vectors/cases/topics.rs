@@ -56,10 +56,20 @@ fn publishes(group: &mut Group, news: &Name) {
         r#"[10, 9007199254740991, "news", 2, {"bin": "93c0c0c4026869"}, {"ttl_ms": 1,
             "producer": 7, "sequence": 0, "expected_offset": {"int": "18446744073709551615"}}]"#,
     );
-    let puback =
-        |offset| ServerFrame::PubAck { req: 2, epoch: 1_764_000_000_000, offset, level: 1 };
+    let puback = |offset| {
+        let (req, epoch, level, positions) = (2, 1_764_000_000_000, 1, None);
+        ServerFrame::PubAck { req, epoch, offset, level, positions }
+    };
     group.both("puback", &puback(Some(41)), "[11, 2, 1764000000000, 41, 1]");
     group.both("puback without offset", &puback(None), "[11, 2, 1764000000000, null, 1]");
+    group.reads(
+        "puback without positions",
+        &puback(Some(41)),
+        "[11, 2, 1764000000000, 41, 1, null]",
+    );
+    let positions = Some(vec![Position(0, 3, 17), Position(5, 3, 0)]);
+    let parted = ServerFrame::PubAck { req: 2, epoch: 0, offset: None, level: 1, positions };
+    group.both("puback of partitions", &parted, "[11, 2, 0, null, 1, [[0, 3, 17], [5, 3, 0]]]");
 }
 
 fn none() -> PublishOptions {
@@ -224,20 +234,23 @@ fn deliveries(group: &mut Group, news: &Name) {
         options: none(),
     };
     group.both("publish with a body of 262 bytes", &frame, &json);
+    let gap = |reason, position| {
+        let (topic, epoch, from, next) = (Some(news.clone()), 3, 10, 40);
+        ServerFrame::Gap { sub: 7, topic, epoch, from, next, reason, position }
+    };
     for reason in 0..=2 {
         group.both(
             &format!("gap for reason {reason}"),
-            &ServerFrame::Gap {
-                sub: 7,
-                topic: Some(news.clone()),
-                epoch: 3,
-                from: 10,
-                next: 40,
-                reason,
-            },
+            &gap(reason, None),
             &format!(r#"[16, 7, "news", 3, 10, 40, {reason}]"#),
         );
     }
+    group.both(
+        "gap of a partition",
+        &gap(0, Some(Position(5, 3, 40))),
+        r#"[16, 7, "news", 3, 10, 40, 0, [5, 3, 40]]"#,
+    );
+    group.reads("gap without position", &gap(0, None), r#"[16, 7, "news", 3, 10, 40, 0, null]"#);
 }
 
 fn progress(group: &mut Group, news: &Name) {

@@ -48,6 +48,7 @@ fn delivery(kind: u64, fields: &mut Fields<'_>) -> Result<Option<ServerFrame>, R
             from: fields.uint("from")?,
             next: fields.uint("next")?,
             reason: fields.uint("reason")?,
+            position: fields.opt_value("position")?,
         },
         number::PROGRESS => ServerFrame::Progress {
             sub,
@@ -94,6 +95,7 @@ fn reply(kind: u64, fields: &mut Fields<'_>) -> Result<Option<ServerFrame>, Refu
             epoch: fields.uint("epoch")?,
             offset: fields.opt_uint("offset")?,
             level: fields.uint("level")?,
+            positions: fields.opt_value("positions")?,
         },
         number::SUBSCRIBED => ServerFrame::Subscribed {
             req: fields.uint("req")?,
@@ -118,6 +120,7 @@ fn reply(kind: u64, fields: &mut Fields<'_>) -> Result<Option<ServerFrame>, Refu
             version: fields.uint("version")?,
             status: fields.uint("status")?,
             revision: fields.uint("revision")?,
+            partition: fields.opt_uint("partition")?,
         },
         number::VALUE => ServerFrame::Value {
             req: fields.uint("req")?,

@@ -24,11 +24,12 @@ impl ServerFrame {
                 put_deliver_header(out, &header);
                 out.extend_from_slice(body);
             }
-            Self::Gap { sub, topic, epoch, from, next, reason } => {
-                head(out, number::GAP, 6);
+            Self::Gap { sub, topic, epoch, from, next, reason, position } => {
+                head(out, number::GAP, 6 + usize::from(position.is_some()));
                 wire::put_uint(out, u64::from(*sub));
                 wire::put_opt(out, topic.as_ref().map(Name::as_str), wire::put_str);
                 put_uints(out, &[*epoch, *from, *next, *reason]);
+                put_trailing(out, *position, put_position);
             }
             Self::Progress { sub, topic, epoch, next, position } => {
                 head(out, number::PROGRESS, 5);
@@ -90,11 +91,12 @@ impl ServerFrame {
                 wire::put_uint(out, *req);
                 put_raw(out, result.as_deref());
             }
-            Self::PubAck { req, epoch, offset, level } => {
-                head(out, number::PUBACK, 4);
+            Self::PubAck { req, epoch, offset, level, positions } => {
+                head(out, number::PUBACK, 4 + usize::from(positions.is_some()));
                 put_uints(out, &[*req, *epoch]);
                 wire::put_opt(out, *offset, wire::put_uint);
                 wire::put_uint(out, *level);
+                put_trailing(out, positions.as_ref(), wire::put_value);
             }
             Self::Subscribed { req, sub, status, epoch, offset, missing, positions } => {
                 head(out, number::SUBSCRIBED, 7);
@@ -109,8 +111,10 @@ impl ServerFrame {
                 wire::put_int(out, *applied);
                 wire::put_bool(out, *duplicate);
             }
-            Self::Voted { req, epoch, version, status, revision } => {
-                numbers(out, number::VOTED, &[*req, *epoch, *version, *status, *revision]);
+            Self::Voted { req, epoch, version, status, revision, partition } => {
+                head(out, number::VOTED, 5 + usize::from(partition.is_some()));
+                put_uints(out, &[*req, *epoch, *version, *status, *revision]);
+                put_trailing(out, *partition, wire::put_uint);
             }
             Self::Value { req, kind, epoch, version, value } => {
                 head(out, number::VALUE, 5);
@@ -203,6 +207,13 @@ fn numbers(out: &mut Vec<u8>, kind: u64, numbers: &[u64]) {
 fn put_position(out: &mut Vec<u8>, Position(shard, epoch, sequence): Position) {
     wire::put_array(out, 3);
     put_uints(out, &[shard, epoch, sequence]);
+}
+
+/// Appends a last field that is left out when there is nothing to say in it.
+fn put_trailing<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
+    if let Some(value) = value {
+        put(out, value);
+    }
 }
 
 fn put_raw(out: &mut Vec<u8>, value: Option<&[u8]>) {

@@ -11,8 +11,10 @@ mod tests;
 
 pub use state::SavedTally;
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyKind, TallyRules, TallyState};
@@ -38,6 +40,30 @@ pub struct Tally {
     names: OptionNames,
     ballots: Ballots,
     counts: Counts,
+    /// Of a poll with partitions: the version with which its home partition created the poll.
+    incarnation: Option<u64>,
+}
+
+/// The ballots of one partition of a ranked poll.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The poll's rules.
+    pub rules: TallyRules,
+    /// Distinct ballots as marks per rank, each with the number of its voters.
+    pub ballots: Vec<(Box<[u16]>, u64)>,
+}
+
+impl Profile {
+    /// The instant-runoff rounds of these ballots and those of other partitions of the poll.
+    #[must_use]
+    pub fn rounds_with(&self, others: &[Self]) -> Rounds {
+        let ballots = || others.iter().chain([self]).flat_map(|profile| &profile.ballots);
+        Rounds {
+            options: self.rules.options.clone(),
+            rounds: runoff::rounds(&self.rules, ballots().map(|(marks, count)| (&**marks, *count))),
+            ballots: ballots().map(|(_, count)| count).sum(),
+        }
+    }
 }
 
 /// What became of a ballot.
@@ -82,8 +108,21 @@ impl Tally {
             names: OptionNames::of(&rules, hash_seed),
             ballots: Ballots::new(hash_seed),
             counts: Counts::of(&rules),
+            incarnation: None,
             rules,
         })
+    }
+
+    /// The same as a partition of the poll that was created with this version.
+    #[must_use]
+    pub fn in_partition(self, incarnation: Option<u64>) -> Self {
+        Self { incarnation, ..self }
+    }
+
+    /// Of a poll with partitions: which creation of it this belongs to.
+    #[must_use]
+    pub fn incarnation(&self) -> Option<u64> {
+        self.incarnation
     }
 
     /// The rules it was created with.
@@ -230,14 +269,27 @@ impl Tally {
     /// # Errors
     /// `unsupported` for a tally that is not ranked.
     pub fn rounds(&self) -> Result<Rounds, Refusal> {
+        self.check_ranked()?;
+        Ok(Rounds {
+            options: self.rules.options.clone(),
+            rounds: runoff::rounds(&self.rules, self.ballots.distinct()),
+            ballots: self.ballots.voters() as u64,
+        })
+    }
+
+    /// The ballots so far, for a runoff over several partitions.
+    ///
+    /// # Errors
+    /// `unsupported` for a tally that is not ranked.
+    pub fn profile(&self) -> Result<Profile, Refusal> {
+        self.check_ranked()?;
+        let ballots = self.ballots.distinct().map(|(marks, count)| (marks.into(), count));
+        Ok(Profile { rules: self.rules.clone(), ballots: ballots.collect() })
+    }
+
+    fn check_ranked(&self) -> Result<(), Refusal> {
         let kind = match self.rules.kind {
-            TallyKind::Ranked => {
-                return Ok(Rounds {
-                    options: self.rules.options.clone(),
-                    rounds: runoff::rounds(&self.rules, self.ballots.distinct()),
-                    ballots: self.ballots.voters() as u64,
-                });
-            }
+            TallyKind::Ranked => return Ok(()),
             TallyKind::Single => "single",
             TallyKind::Multiple => "multiple",
         };

@@ -21,13 +21,15 @@ pub struct SavedTally {
     schedule: Schedule,
     ballots: SavedBallots,
     counts: Counts,
+    incarnation: Option<u64>,
 }
 
 impl Tally {
     /// A copy to be stored.
     #[must_use]
     pub fn save(&self) -> SavedTally {
-        let Self { rules, voters_max, version, schedule, names: _, ballots, counts } = self;
+        let Self { rules, voters_max, version, schedule, ballots, counts, incarnation, names: _ } =
+            self;
         SavedTally {
             rules: rules.clone(),
             voters_max: *voters_max,
@@ -35,6 +37,7 @@ impl Tally {
             schedule: *schedule,
             ballots: ballots.save(),
             counts: counts.clone(),
+            incarnation: *incarnation,
         }
     }
 
@@ -43,7 +46,8 @@ impl Tally {
     /// # Errors
     /// When the rules contradict themselves, or the counts or ballots do not belong to them.
     pub fn restore(saved: SavedTally, hash_seed: u64) -> Result<Self, BadSnapshot> {
-        let SavedTally { rules, voters_max, version, schedule, ballots, counts } = saved;
+        let SavedTally { rules, voters_max, version, schedule, ballots, counts, incarnation } =
+            saved;
         rules.validate().map_err(|refusal| BadSnapshot::new(refusal.message))?;
         let (counted, declared) = (counts.options(), rules.options.len());
         if counted != declared {
@@ -57,12 +61,15 @@ impl Tally {
             names: OptionNames::of(&rules, hash_seed),
             ballots: Ballots::restore(ballots, hash_seed)?,
             counts,
+            incarnation,
             rules,
         })
     }
 
     pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { rules, voters_max, version, schedule, names, ballots, counts } = self;
+        let Self { rules, voters_max, version, schedule, names, ballots, counts, incarnation } =
+            self;
+        hasher.option_number(*incarnation);
         hash_rules(rules, hasher);
         hasher.size(*voters_max);
         hasher.number(*version);
@@ -135,6 +142,7 @@ mod tests {
                 |tally| tally.rules.overvote = Overvote::Exhaust,
                 |tally| tally.rules.exhaust_after_skips = 2,
                 |tally| tally.voters_max += 1,
+                |tally| tally.incarnation = Some(1),
                 |tally| tally.touch(99),
                 |tally| assert!(tally.close(7, 10)),
                 |tally| vote(tally, 0, &[Choice::Index(1)], 2),

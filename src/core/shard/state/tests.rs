@@ -68,6 +68,7 @@ fn shard() -> Shard {
             name: name("poll"),
             op: TallyOp::Create,
             rules: Some(rules.into()),
+            incarnation: None,
         }),
         vote(1),
         vote(2),

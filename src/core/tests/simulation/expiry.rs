@@ -104,7 +104,8 @@ fn who_resumes_into_a_topic_that_was_made_again_is_told() {
     for life in 0..3 {
         let epoch = EPOCH + life;
         let acknowledged = net.ask(session, publish("a"));
-        let expected = ServerFrame::PubAck { req: 1, epoch, offset: Some(0), level: 1 };
+        let (offset, positions) = (Some(0), None);
+        let expected = ServerFrame::PubAck { req: 1, epoch, offset, level: 1, positions };
         assert_eq!(acknowledged, [expected]);
         pass(&mut net);
     }

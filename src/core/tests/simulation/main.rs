@@ -18,6 +18,8 @@ mod boards;
 mod chance;
 mod expiry;
 mod net;
+mod partitions;
+mod polls;
 mod recorded;
 mod topics;
 

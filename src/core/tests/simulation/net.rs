@@ -10,7 +10,7 @@ use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOpti
 use tidewire_core::shard::{Event, SessionId, Shard, ShardConfig, ShardLimits};
 use tidewire_core::topic::PolicyTable;
 use tidewire_protocol::frame::split_first;
-use tidewire_protocol::{ClientFrame, Name, ServerFrame};
+use tidewire_protocol::{ClientFrame, Name, ServerFrame, stable_hash};
 
 use crate::chance::Chance;
 use crate::recorded::Recorded;
@@ -73,6 +73,7 @@ impl Net {
             shards: (0..SHARDS).map(shard).collect(),
             dispatchers: (0..DISPATCHERS)
                 .map(|id| Dispatcher::new(id, seed, fanout.clone()))
+                .map(|dispatcher| dispatcher.with_policies(Arc::clone(&policies)))
                 .collect(),
             wires: HashMap::new(),
         }
@@ -90,8 +91,10 @@ impl Net {
 
     pub(crate) fn request(&mut self, session: SessionId, frame: ClientFrame) {
         let dispatcher = &mut self.dispatchers[usize::from(session.dispatcher)];
-        if let Some((shard, command)) = dispatcher.request(session, 0, Ok(frame), &voter_id) {
+        let mut next = dispatcher.request(session, 0, Ok(frame), &voter_id);
+        while let Some((shard, command)) = next {
             self.shards[usize::from(shard)].handle(command, self.now_ms);
+            next = dispatcher.more_commands();
         }
     }
 
@@ -161,8 +164,6 @@ impl Net {
 /// Stands for the server's keyed hash of a voter.
 fn voter_id(_tally: &Name, voter: &str) -> VoterId {
     let mut id = [0; 16];
-    for (place, byte) in id.iter_mut().rev().zip(voter.bytes().rev()) {
-        *place = byte;
-    }
+    id[8..].copy_from_slice(&stable_hash(voter.as_bytes()).to_be_bytes());
     VoterId(id)
 }

@@ -99,7 +99,14 @@ fn replies_and_updates_give_versions() {
         applied: 1,
         duplicate: false,
     };
-    let voted = ServerFrame::Voted { req: 900, epoch: 1, version: 77, status: 0, revision: 1 };
+    let voted = ServerFrame::Voted {
+        req: 900,
+        epoch: 1,
+        version: 77,
+        status: 0,
+        revision: 1,
+        partition: None,
+    };
     let stream = [ACCEPT, &web(&[welcome(), counted(2, 70), counted(3, 500)]), &web(&[voted])];
     let writer = || Tidewire::new(Role::Writer(Cell::Counter, 0), Envelope::WebSocket);
     let heard = hear_split(writer, &stream.concat());
@@ -115,7 +122,15 @@ fn replies_and_updates_give_versions() {
 
 #[test]
 fn lost_records_refusals_and_broken_frames_are_errors() {
-    let gap = ServerFrame::Gap { sub: 1, topic: None, epoch: 1, from: 3, next: 9, reason: 0 };
+    let gap = ServerFrame::Gap {
+        sub: 1,
+        topic: None,
+        epoch: 1,
+        from: 3,
+        next: 9,
+        reason: 0,
+        position: None,
+    };
     let refused = ServerFrame::Error {
         req: 1,
         code: 6,

@@ -1,0 +1,123 @@
+//! Requests that concern several partitions of a name: a command for each of their shards.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use tidewire_protocol::frame::CellKind;
+use tidewire_protocol::record::Records;
+use tidewire_protocol::{Name, partition_of, stable_hash};
+
+use super::Dispatcher;
+use super::gather::Gathered;
+use crate::cell::VoterId;
+use crate::shard::{Command, Origin, Request};
+use crate::shard_of_partition;
+
+impl Dispatcher {
+    /// What a request for a name with partitions asks of their shards. The first command is
+    /// returned, the others are handed out by [`Self::more_commands`].
+    pub(super) fn split(
+        &mut self,
+        origin: Origin,
+        name: &Name,
+        partitions: u16,
+        request: Request,
+    ) -> Option<(u16, Command)> {
+        let (kind, targets): (Gathered, Vec<(u16, Request)>) = match request {
+            Request::Publish { topic, ack, body, ttl_ms, .. } => {
+                let bodies = self.split_body(&body, partitions).into_iter();
+                let publish = |(partition, body, count)| {
+                    let topic = topic.clone();
+                    (partition, Request::Publish { topic, ack, body, count, ttl_ms })
+                };
+                (Gathered::Publish, bodies.map(publish).collect())
+            }
+            // The home partition passes it on to the others, and all of them reply.
+            Request::Tally { .. } => {
+                return Some(self.ask_home(origin, name, partitions, request));
+            }
+            Request::Get {
+                kind: kind @ (CellKind::Tally | CellKind::Rounds | CellKind::Topic),
+                ..
+            } => {
+                let everyone = (0..partitions).map(|partition| (partition, request.clone()));
+                (Gathered::Get(kind), everyone.collect())
+            }
+            Request::Vote { voter, .. } => {
+                let shard = shard_of_partition(name, partition_of_voter(voter, partitions));
+                return Some((shard, Command::Request(origin, request)));
+            }
+            // These are not spread.
+            Request::Counter { .. } | Request::Get { .. } | Request::Presence { .. } => {
+                return Some((shard_of_partition(name, 0), Command::Request(origin, request)));
+            }
+        };
+        let gather = self.gathers.begin(origin, kind, targets.len());
+        for (partition, request) in targets {
+            let origin = Origin { req: gather.req(partition), ..origin };
+            let shard = shard_of_partition(name, partition);
+            self.more_commands.push_back((shard, Command::Request(origin, request)));
+        }
+        self.more_commands.pop_front()
+    }
+
+    /// What the last request asks of shards beyond the command that [`Self::request`] returned;
+    /// to be sent with it, in order.
+    pub fn more_commands(&mut self) -> Option<(u16, Command)> {
+        self.more_commands.pop_front()
+    }
+
+    fn ask_home(
+        &mut self,
+        origin: Origin,
+        name: &Name,
+        partitions: u16,
+        request: Request,
+    ) -> (u16, Command) {
+        let gather = self.gathers.begin(origin, Gathered::Tally, usize::from(partitions));
+        let origin = Origin { req: gather.req(0), ..origin };
+        (shard_of_partition(name, 0), Command::Request(origin, request))
+    }
+
+    /// The records of a body by partition, in their order, with their number.
+    fn split_body(&mut self, body: &Bytes, partitions: u16) -> Vec<(u16, Bytes, u64)> {
+        let mut keyless = None;
+        let mut of = |key: Option<&str>, counter: &mut u64| match key {
+            Some(key) => partition_of(key, partitions),
+            None => *keyless.get_or_insert_with(|| {
+                *counter += 1;
+                u16::try_from(*counter % u64::from(partitions)).unwrap_or(0)
+            }),
+        };
+        let mut bodies: Vec<(u16, Vec<u8>, u64)> = Vec::new();
+        for record in Records::of(body) {
+            let partition = of(record.key, &mut self.keyless);
+            let at = bodies.iter().position(|(known, ..)| *known == partition);
+            let place = match at {
+                Some(at) => bodies.get_mut(at),
+                None => {
+                    bodies.push((partition, Vec::new(), 0));
+                    bodies.last_mut()
+                }
+            };
+            if let Some((_, bytes, count)) = place {
+                bytes.extend_from_slice(record.encoded);
+                *count += 1;
+            }
+        }
+        if let [(partition, _, count)] = bodies.as_slice() {
+            // All of them go to the same one: the bytes as they came.
+            return Vec::from([(*partition, body.clone(), *count)]);
+        }
+        bodies
+            .into_iter()
+            .map(|(partition, bytes, count)| (partition, bytes.into(), count))
+            .collect()
+    }
+}
+
+/// The partition that holds a voter's ballot.
+fn partition_of_voter(VoterId(id): VoterId, partitions: u16) -> u16 {
+    let number = stable_hash(&id) % u64::from(partitions.max(1));
+    u16::try_from(number).unwrap_or(0)
+}
