@@ -8,8 +8,8 @@ mod server;
 pub use cell_value::{KeyedEntry, read_bytes, read_entries};
 pub use client::{ClientFrame, CounterOp, PresenceOp, TallyOp};
 pub use server::{
-    DeliverHeader, ServerFrame, put_deliver_header, put_entry, put_update_entries_header,
-    put_update_header,
+    DeliverHeader, DeliverView, ServerFrame, put_deliver_header, put_entry,
+    put_update_entries_header, put_update_header,
 };
 
 use bytes::Bytes;

@@ -1,8 +1,10 @@
 //! Frames that a server sends.
 
 mod decode;
+mod deliver;
 mod encode;
 
+pub use deliver::DeliverView;
 pub use encode::{
     DeliverHeader, put_deliver_header, put_entry, put_update_entries_header, put_update_header,
 };

@@ -5,8 +5,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tidewire_protocol::frame::{
-    put_entry, put_update_entries_header, put_update_header, split_first,
+    DeliverView, put_entry, put_update_entries_header, put_update_header, split_first,
 };
+use tidewire_protocol::wire::Broken;
 use tidewire_protocol::{ClientFrame, ErrorCode, ServerFrame};
 
 use super::generated::{client_frame, number, server_frame};
@@ -34,6 +35,33 @@ proptest! {
             found.push(ClientFrame::decode(&split_first(&mut message).unwrap()).unwrap());
         }
         prop_assert_eq!(found, frames);
+    }
+
+    #[test]
+    fn a_view_of_a_deliver_says_what_decoding_says(frame in server_frame(), behind in vec(any::<u8>(), 0..20)) {
+        let bytes = server_bytes(&frame);
+        let message = [&bytes, behind.as_slice()].concat();
+        let view = DeliverView::split_first(&message).unwrap();
+        if let ServerFrame::Deliver { sub, epoch, from, next, offsets, body, .. } = &frame {
+            let is_dense = offsets.is_none();
+            let expected =
+                DeliverView { sub: *sub, epoch: *epoch, from: *from, next: *next, is_dense, body };
+            prop_assert_eq!(view, Some((expected, behind.as_slice())));
+        } else {
+            prop_assert_eq!(view, None);
+        }
+    }
+
+    #[test]
+    fn a_view_of_a_deliver_that_is_cut_off_waits_for_the_rest(frame in server_frame(), cut in any::<Index>()) {
+        let bytes = server_bytes(&frame);
+        let whole = DeliverView::split_first(&bytes).unwrap().is_some();
+        let view = DeliverView::split_first(&bytes[..cut.index(bytes.len())]);
+        if whole {
+            prop_assert_eq!(view, Err(Broken::Truncated));
+        } else {
+            prop_assert!(!matches!(view, Ok(Some(_))));
+        }
     }
 
     #[test]
@@ -118,6 +146,11 @@ fn server_bytes(frame: &ServerFrame) -> Bytes {
 fn decode_both(mut bytes: Bytes) {
     drop(ClientFrame::decode(&bytes));
     drop(ServerFrame::decode(&bytes));
+    if let Ok(Some((_, rest))) = DeliverView::split_first(&bytes) {
+        let mut message = bytes.clone();
+        split_first(&mut message).unwrap();
+        assert_eq!(message, rest);
+    }
     while let Ok(frame) = split_first(&mut bytes) {
         drop(ClientFrame::decode(&frame));
         drop(ServerFrame::decode(&frame));
