@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::link::Link;
 use crate::target::Target;
+use crate::transport;
 
 /// Whose certificate to accept. For `wss://` and `quic://`; verification cannot be switched off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,17 @@ pub enum Trust {
     /// The one certificate whose DER bytes have this SHA-256. Names, dates and issuers in it are
     /// not looked at.
     Fingerprint([u8; 32]),
+}
+
+impl Trust {
+    /// The TLS settings with this trust, for a program that speaks the protocol over connections
+    /// of its own. Their application protocols are left empty.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when what is to be trusted cannot be read.
+    pub fn tls_config(&self) -> Result<rustls::ClientConfig, Error> {
+        transport::tls_config(self)
+    }
 }
 
 /// Settings of a [`Client`], made by [`Client::builder`].

@@ -4,6 +4,8 @@ mod quic;
 mod tls;
 mod websocket;
 
+pub(crate) use tls::client_config as tls_config;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

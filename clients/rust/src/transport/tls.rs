@@ -16,7 +16,7 @@ use crate::builder::Trust;
 use crate::error::Error;
 
 /// The TLS settings for this trust. No process-wide provider is needed or touched.
-pub(super) fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
+pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
