@@ -1,10 +1,12 @@
 //! A server for one bench: a child process of the same program, so that its CPU time is its own.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
@@ -43,31 +45,39 @@ struct Listening {
 }
 
 impl ChildServer {
-    /// Starts the server on free ports of loopback and waits until it listens.
+    /// Starts the server with this configuration on free ports of loopback and waits until it
+    /// listens.
     ///
     /// # Errors
     /// When it does not start; what it said stands on standard error.
-    pub(crate) async fn start() -> Result<Self, String> {
-        let program = std::env::current_exe()
-            .map_err(|error| format!("this program's own file is not known: {error}"))?;
+    pub(crate) async fn start(config: String) -> Result<Self, String> {
+        let program = own_program()?;
         let mut command = Command::new(&program);
         command
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .stdin(Stdio::null())
+            // A pipe leaves no file behind, whatever becomes of either side.
+            .args(["--config", "/dev/stdin"])
+            .env_remove("TIDEWIRE_DATA_DIR")
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         if std::env::var_os(LOG_VARIABLE).is_none() {
             command.env(LOG_VARIABLE, "warn");
         }
-        Self::spawn(command)
+        Self::spawn(command, config)
             .await
             .map_err(|error| format!("the server {} for the bench: {error}", program.display()))
     }
 
-    async fn spawn(mut command: Command) -> Result<Self, String> {
+    async fn spawn(mut command: Command, config: String) -> Result<Self, String> {
         let mut child = command.spawn().map_err(|error| format!("cannot be started: {error}"))?;
         let stdout = child.stdout.take().ok_or("has no standard output")?;
+        let stdin = child.stdin.take();
         let mut starting = Starting(Some(child));
         let reading = spawn_blocking(move || {
+            if let Some(mut stdin) = stdin {
+                // A server that does not read it to the end says why by itself.
+                drop(stdin.write_all(config.as_bytes()));
+            }
             let mut stdout = BufReader::new(stdout);
             let mut line = String::new();
             let read = stdout.by_ref().take(LINE_BYTES_MAX).read_line(&mut line);
@@ -110,11 +120,9 @@ impl ChildServer {
     /// # Errors
     /// When it ends with a failure, or has to be killed.
     pub(crate) async fn stop(mut self) -> Result<(), String> {
-        // The standard library can only kill; `kill` is the way to SIGTERM without unsafe code.
-        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
-        if !asked.as_ref().is_ok_and(ExitStatus::success) {
-            return Err(format!("the server could not be asked to end (kill: {asked:?})"));
-        }
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let asked = pid.map_or(Err(Errno::SRCH), |pid| kill_process(pid, Signal::TERM));
+        asked.map_err(|error| format!("the server could not be asked to end: {error}"))?;
         let deadline = Instant::now() + STOP_TIMEOUT;
         while Instant::now() < deadline {
             match self.child.try_wait() {
@@ -146,11 +154,20 @@ impl Drop for Starting {
 }
 
 /// Kills a child that still runs, and takes its exit status so that no zombie stays.
-fn end(child: &mut Child) {
+pub(crate) fn end(child: &mut Child) {
     if matches!(child.try_wait(), Ok(None)) {
         drop(child.kill());
         drop(child.wait());
     }
+}
+
+/// The file of this program, to start it once more.
+///
+/// # Errors
+/// When the system does not tell.
+pub(crate) fn own_program() -> Result<std::path::PathBuf, String> {
+    std::env::current_exe()
+        .map_err(|error| format!("this program's own file is not known: {error}"))
 }
 
 /// Reads a SHA-256 in hexadecimal; colons between the bytes are allowed.
@@ -190,7 +207,7 @@ mod tests {
     async fn a_server_is_asked_to_end_and_waited_for() {
         // Waiting in the background lets the shell take the signal at once.
         let script = format!("sleep 60 & trap 'kill $!; exit 0' TERM; echo '{LINE}'; wait");
-        let server = ChildServer::spawn(shell(&script)).await.unwrap();
+        let server = ChildServer::spawn(shell(&script), String::new()).await.unwrap();
         assert_eq!(server.address().port(), 7);
         assert_eq!(server.certificate_sha256()[31], 0x1f);
         server.stop().await.unwrap();
@@ -199,14 +216,14 @@ mod tests {
     #[tokio::test]
     async fn a_failure_at_the_end_is_told() {
         let script = format!("sleep 60 & trap 'kill $!; exit 9' TERM; echo '{LINE}'; wait");
-        let server = ChildServer::spawn(shell(&script)).await.unwrap();
+        let server = ChildServer::spawn(shell(&script), String::new()).await.unwrap();
         assert!(server.stop().await.unwrap_err().contains("9"));
     }
 
     #[tokio::test]
     async fn a_dropped_server_is_gone() {
         let script = format!("trap '' TERM; echo '{LINE}'; exec sleep 60");
-        let server = ChildServer::spawn(shell(&script)).await.unwrap();
+        let server = ChildServer::spawn(shell(&script), String::new()).await.unwrap();
         let proc = format!("/proc/{}", server.pid());
         assert!(std::path::Path::new(&proc).exists());
         drop(server);
@@ -215,7 +232,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_does_not_start_says_how() {
-        let refused = |script| async move { ChildServer::spawn(shell(script)).await.unwrap_err() };
+        let refused = |script| async move {
+            ChildServer::spawn(shell(script), String::new()).await.unwrap_err()
+        };
         assert_eq!(refused("exit 1").await, "ended before it listened");
         assert!(refused("echo hello").await.contains("its first line is 'hello'"));
     }

@@ -1,4 +1,4 @@
-//! `tidewire bench`: what a server can do, measured from outside through the client.
+//! `tidewire bench`: what a server can do, measured from outside.
 //!
 //! The server is a child process of this program, so that its CPU time can be told from the
 //! bench's own; or it is one that runs already. Both share this machine's processors, so each
@@ -6,21 +6,38 @@
 
 mod args;
 mod child;
+mod delivery;
 mod fanout;
+mod flow;
+mod idle;
+mod latency;
+mod lean;
 mod limit;
+mod machine;
+mod open_files;
+mod pace;
+mod payload;
 mod phase;
 mod process;
+mod progress;
+mod publish;
+mod publishers;
 mod report;
+mod server_config;
 mod sizes;
+mod subscribers;
 mod tally;
 mod target;
 
 pub use args::BenchArgs;
 
 use crate::cli::{CliError, Globals};
-use crate::demo::screen::{print, say, stop_asked};
-use args::Workload;
-use report::Report;
+use crate::demo::screen::{print, stop_asked};
+use args::{OutputArgs, Workload};
+use progress::Progress;
+use report::{Baseline, Report};
+use server_config::Needs;
+use sizes::Sizes;
 use target::Target;
 
 /// Exit code when the server lost something.
@@ -33,36 +50,123 @@ const UNFINISHED: u8 = 4;
 /// Runs a workload and prints what was measured.
 ///
 /// # Errors
-/// When there is no server, it refuses something, or records were lost.
+/// When options do not go together, there is no server, it refuses something, or records were lost.
 pub async fn run(args: BenchArgs, globals: &Globals) -> Result<(), CliError> {
-    let options = args.workload.options();
-    let target = Target::start(&options.target).await?;
-    say(&format!(
-        "bench: {} s of warm-up, then {} s, against {}",
-        options.warmup_seconds, options.seconds, target
-    ));
+    let workload = args.workload;
+    if let Workload::Hold(args) = workload {
+        return idle::hold(args).await;
+    }
+    let (Some(to), Some(output)) = (workload.target(), workload.output()) else { return Ok(()) };
+    workload.check(open_files::raise_limit()).map_err(CliError::usage)?;
+    let sizes = Sizes::of(&workload);
+    let baseline = output.baseline.as_deref().map(Baseline::read).transpose()?;
+    if let Some(baseline) = &baseline {
+        baseline.check(workload.kind(), to.scheme(), &sizes)?;
+    }
+    let target = Target::start(to, &workload.needs()).await?;
+    let progress = Progress::start();
+    progress.note(&format!("bench: {} against {target}: {sizes}", workload.kind()));
     let measured = tokio::select! {
-        measured = run_workload(&args.workload, &target) => measured,
+        measured = run_workload(&workload, &sizes, &target, &progress) => measured,
         () = stop_asked() => Err(unfinished("the bench was stopped before its end")),
     };
+    progress.end();
     let stopped = target.stop().await;
     let mut report = measured?;
-    report.add_fault(stopped.err());
-    if globals.json {
-        print(&report.json()?);
-    } else {
-        print(&report.summary());
-    }
+    report.add_faults(stopped.err());
+    tell(&report, baseline.as_ref(), output, globals)?;
     match report.faults() {
         [] => Ok(()),
         faults => Err(CliError { exit_code: WRONG, message: faults.join("; ") }),
     }
 }
 
-async fn run_workload(workload: &Workload, target: &Target) -> Result<Report, CliError> {
+/// Prints first: whatever becomes of the files, the figures are there.
+fn tell(
+    report: &Report,
+    baseline: Option<&Baseline>,
+    output: &OutputArgs,
+    globals: &Globals,
+) -> Result<(), CliError> {
+    if globals.json {
+        print(&report.json(baseline)?);
+    } else {
+        print(&report.summary(baseline));
+    }
+    if let Some(file) = &output.save {
+        report.save(file)?;
+    }
+    if let Some(file) = &output.report {
+        report.write_page(file, baseline)?;
+    }
+    Ok(())
+}
+
+async fn run_workload(
+    workload: &Workload,
+    sizes: &Sizes,
+    target: &Target,
+    progress: &Progress,
+) -> Result<Report, CliError> {
     match workload {
-        Workload::Fanout(args) => fanout::run(args, target).await,
-        Workload::Tally(args) => tally::run(args, target).await,
+        Workload::Fanout(args) => fanout::run(args, sizes, target, progress).await,
+        Workload::Publish(args) => publish::run(args, sizes, target, progress).await,
+        Workload::Tally(args) => tally::run(args, sizes, target, progress).await,
+        Workload::Idle(args) => idle::run(args, sizes, target, progress).await,
+        Workload::Latency(args) => latency::run(args, sizes, target, progress).await,
+        Workload::Hold(_) => Err(CliError::usage("`hold` is for the bench's own processes")),
+    }
+}
+
+impl Workload {
+    /// The word that it is asked for by.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Fanout(_) => "fanout",
+            Self::Publish(_) => "publish",
+            Self::Tally(_) => "tally",
+            Self::Idle(_) => "idle",
+            Self::Latency(_) => "latency",
+            Self::Hold(_) => "hold",
+        }
+    }
+
+    /// What it needs of a server.
+    fn needs(&self) -> Needs {
+        let whole = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        match self {
+            Self::Fanout(args) => {
+                let connections = args.connections.unwrap_or(args.subscribers);
+                Needs {
+                    connections: whole(connections) + whole(args.publishers),
+                    subscriptions: whole(args.subscribers.div_ceil(connections)),
+                    // Twice, so that the oldest batch may leave as a whole.
+                    kept: Some((2 * args.window_records(), args.batch.shape())),
+                }
+            }
+            Self::Publish(args) => {
+                Needs { connections: whole(args.publishers), ..Needs::default() }
+            }
+            Self::Tally(args) => {
+                let connections = args.watching_connections();
+                Needs {
+                    connections: whole(connections) + usize::from(args.writers),
+                    subscriptions: whole(args.watchers.div_ceil(connections)),
+                    kept: None,
+                }
+            }
+            Self::Idle(args) => Needs { connections: whole(args.connections), ..Needs::default() },
+            Self::Latency(args) => {
+                let most = args.subscribers.iter().copied().max().unwrap_or(1);
+                let connections = args.connections.map_or(most, |max| max.min(most));
+                Needs {
+                    connections: whole(connections),
+                    subscriptions: whole(most.div_ceil(connections)),
+                    kept: None,
+                }
+            }
+            Self::Hold(_) => Needs::default(),
+        }
     }
 }
 
@@ -73,8 +177,8 @@ fn unfinished(message: &str) -> CliError {
 /// A name that no other run uses.
 fn unique_name(workload: &str) -> Result<tidewire_client::Name, CliError> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now_ms = since.map_or(0, |since| since.as_millis());
-    let name = format!("bench.{workload}.{}-{now_ms}", std::process::id());
+    let now_ns = since.map_or(0, |since| since.as_nanos());
+    let name = format!("bench.{workload}.{}-{now_ns}", std::process::id());
     tidewire_client::Name::parse(&name).map_err(|refusal| CliError::usage(refusal.message))
 }
 

@@ -1,10 +1,12 @@
 //! What a process costs: its CPU time and its memory, from `/proc` on this machine or from the
 //! metrics of a server elsewhere.
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -63,6 +65,43 @@ impl UsageSource {
             Self::Unknown => Ok(Usage::default()),
         }
     }
+}
+
+/// The CPU seconds of a process's threads so far.
+pub(crate) type ThreadTimes = HashMap<String, (String, f64)>;
+
+/// A thread, and how much of a time it was busy: 1 is all of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct BusyThread {
+    pub(crate) name: String,
+    pub(crate) share: f64,
+}
+
+/// The threads of a process on this machine, by their numbers. Empty when they are not known.
+pub(crate) fn thread_times(pid: u32) -> ThreadTimes {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let read = threads.filter_map(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+        let name = fs::read_to_string(thread.path().join("comm")).ok()?;
+        let number = thread.file_name().into_string().ok()?;
+        Some((number, (name.trim_end().to_owned(), cpu_s(stat)?)))
+    });
+    read.collect()
+}
+
+/// Which thread was the busiest between two looks.
+pub(crate) fn busiest(
+    before: &ThreadTimes,
+    after: &ThreadTimes,
+    elapsed: Duration,
+) -> Option<BusyThread> {
+    let spent = after.iter().map(|(number, (name, cpu_s))| {
+        let earlier = before.get(number).map_or(0.0, |(_, cpu_s)| *cpu_s);
+        (name, cpu_s - earlier)
+    });
+    let (name, cpu_s) = spent.max_by(|(_, one), (_, other)| one.total_cmp(other))?;
+    let share = (cpu_s / elapsed.as_secs_f64() * 100.0).round() / 100.0;
+    Some(BusyThread { name: name.clone(), share })
 }
 
 /// CPU seconds that all processors of this machine have spent on anything but idling, if known.
@@ -163,6 +202,22 @@ mod tests {
         let usage = UsageSource::own().read().await.unwrap();
         assert!(usage.cpu_s.unwrap() >= 0.0);
         assert!(usage.rss_bytes.unwrap() > 100_000);
+    }
+
+    #[test]
+    fn the_busiest_thread_is_the_one_that_used_most_since() {
+        let times = |times: &[(&str, &str, f64)]| -> ThreadTimes {
+            let named = |(number, name, cpu_s): &(&str, &str, f64)| {
+                ((*number).to_owned(), ((*name).to_owned(), *cpu_s))
+            };
+            times.iter().map(named).collect()
+        };
+        let before = times(&[("1", "main", 50.0), ("2", "reader", 1.0)]);
+        let after = times(&[("1", "main", 50.5), ("2", "reader", 9.0), ("3", "late", 2.0)]);
+        let busy = busiest(&before, &after, Duration::from_secs(10)).unwrap();
+        assert_eq!(busy, BusyThread { name: "reader".to_owned(), share: 0.8 });
+        assert!(!thread_times(std::process::id()).is_empty());
+        assert_eq!(busiest(&before, &ThreadTimes::new(), Duration::from_secs(1)), None);
     }
 
     async fn serve_once(answer: &'static str) -> SocketAddr {

@@ -1,69 +1,126 @@
-//! The workload that was asked for, as each result repeats it.
+//! The workload that was asked for, as each result repeats it and runs are matched by it.
 
 use std::fmt;
-use std::num::NonZeroU32;
 
-use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::args::RunArgs;
+use super::args::{
+    BatchArgs, FanoutArgs, IdleArgs, LatencyArgs, PublishArgs, TallyArgs, TimesArgs, Workload,
+};
 
-/// What was asked for.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Sizes {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) subscribers: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) writers: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) in_flight: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) watchers: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) options: Option<u16>,
-    /// Of the subscribers or the watchers.
-    pub(crate) connections: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) publishers: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) payload_bytes: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) batch: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) window: Option<u64>,
-    /// Per second; `null`: as fast as possible.
-    pub(crate) rate: Option<u32>,
-    pub(crate) seconds: u32,
-    pub(crate) warmup_seconds: u32,
-}
+/// What was asked for: a name for programs, a noun for people, and the value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Sizes(Vec<(&'static str, &'static str, Value)>);
 
 impl Sizes {
-    /// What every workload has; the rest is absent.
-    pub(crate) fn of(run: &RunArgs, rate: Option<NonZeroU32>) -> Self {
-        Self {
-            rate: rate.map(NonZeroU32::get),
-            seconds: run.seconds,
-            warmup_seconds: run.warmup_seconds,
-            ..Self::default()
+    /// The sizes of a workload.
+    pub(crate) fn of(workload: &Workload) -> Self {
+        match workload {
+            Workload::Fanout(args) => Self::fanout(args),
+            Workload::Publish(args) => Self::publish(args),
+            Workload::Tally(args) => Self::tally(args),
+            Workload::Idle(args) => Self::idle(args),
+            Workload::Latency(args) => Self::latency(args),
+            Workload::Hold(_) => Self::default(),
         }
+    }
+
+    fn fanout(args: &FanoutArgs) -> Self {
+        let window = args.rate.is_none().then(|| args.window_records());
+        Self::default()
+            .with("publishers", "publishers", args.publishers)
+            .with("subscribers", "subscribers", args.subscribers)
+            .with("connections", "connections", args.connections.unwrap_or(args.subscribers))
+            .batch(args.batch)
+            .with("window", "window", window)
+            .with("rate", "records a second", args.rate.map(u32::from))
+            .with("threads", "threads", args.threads.threads)
+            .times(args.times)
+    }
+
+    fn publish(args: &PublishArgs) -> Self {
+        let window = args.rate.is_none().then_some(args.window);
+        Self::default()
+            .with("publishers", "publishers", args.publishers)
+            .with("topics", "topics", args.topics)
+            .batch(args.batch)
+            .with("ack", "acknowledged from", args.ack.level().as_str())
+            .with("window", "window of each", window)
+            .with("rate", "records a second", args.rate.map(u32::from))
+            .with("threads", "threads", args.threads.threads)
+            .times(args.times)
+    }
+
+    fn tally(args: &TallyArgs) -> Self {
+        Self::default()
+            .with("writers", "writers", args.writers)
+            .with("in_flight", "votes in flight on each", args.in_flight)
+            .with("watchers", "watchers", args.watchers)
+            .with("connections", "connections", args.watching_connections())
+            .with("options", "options", args.options)
+            .with("rate", "votes a second", args.rate.map(u32::from))
+            .times(args.times)
+    }
+
+    fn idle(args: &IdleArgs) -> Self {
+        Self::default()
+            .with("connections", "connections", args.connections)
+            .with("connections_per_process", "on each process", args.connections_per_process)
+            .with("seconds", "seconds", args.seconds)
+    }
+
+    fn latency(args: &LatencyArgs) -> Self {
+        Self::default()
+            .with("subscribers", "subscribers", args.subscribers.clone())
+            .with("connections", "connections at most", args.connections)
+            .batch(args.batch)
+            .with("rate", "deliveries a second", args.rate.get())
+            .with("rounds", "rounds", args.rounds)
+            .with("threads", "threads", args.threads.threads)
+            .times(args.times)
+    }
+
+    fn with(mut self, name: &'static str, noun: &'static str, value: impl Into<Value>) -> Self {
+        self.0.push((name, noun, value.into()));
+        self
+    }
+
+    fn batch(self, args: BatchArgs) -> Self {
+        self.with("payload_bytes", "payload bytes", args.payload).with(
+            "batch",
+            "records per publish",
+            args.batch,
+        )
+    }
+
+    fn times(self, args: TimesArgs) -> Self {
+        self.with("seconds", "seconds", args.seconds).with(
+            "warmup_seconds",
+            "of warm-up",
+            args.warmup_seconds,
+        )
+    }
+
+    /// The object for programs. What was left open is `null`.
+    pub(crate) fn object(&self) -> Map<String, Value> {
+        self.0.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect()
     }
 }
 
 impl fmt::Display for Sizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        let mut add = |count: Option<u64>, noun: &str| {
-            parts.extend(count.map(|count| format!("{noun} {count}")));
-        };
-        add(self.publishers.map(u64::from), "publishers");
-        add(self.subscribers.map(u64::from), "subscribers");
-        add(self.writers.map(u64::from), "writers");
-        add(self.in_flight.map(u64::from), "votes in flight on each");
-        add(self.watchers.map(u64::from), "watchers");
-        add(Some(self.connections.into()), "connections");
-        add(self.payload_bytes.map(u64::from), "payload bytes");
-        add(self.batch.map(u64::from), "records per publish");
-        add(self.window, "window");
-        add(self.rate.map(u64::from), "rate");
-        f.write_str(&parts.join(", "))
+        let told = self.0.iter().filter(|(_, _, value)| !value.is_null());
+        let parts = told.map(|(_, noun, value)| format!("{noun} {}", show(value)));
+        f.write_str(&parts.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// A value without quotes and brackets.
+pub(crate) fn show(value: &Value) -> String {
+    match value {
+        Value::Array(values) => values.iter().map(show).collect::<Vec<_>>().join(" and "),
+        Value::String(text) => text.clone(),
+        Value::Null => "not given".to_owned(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }

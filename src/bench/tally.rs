@@ -1,5 +1,6 @@
 //! The tally workload: many votes in one tally that many watchers follow.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,8 +11,9 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::args::TallyArgs;
-use super::phase::{Measured, Phase};
-use super::report::{Figures, Report};
+use super::phase::{Gauge, Measured, Phase};
+use super::progress::Progress;
+use super::report::{Distribution, Figures, Report};
 use super::sizes::Sizes;
 use super::target::Target;
 use super::{unfinished, unique_name};
@@ -20,8 +22,6 @@ use crate::demo::cast::{self, Ballot, BallotBox, Sender, Tallied};
 use crate::demo::freshness::{Clock, Meter, SenderLog, TICK};
 use crate::demo::watchers::Watchers;
 
-/// Connections that the watchers share unless told otherwise.
-const CONNECTIONS_MAX: u32 = 100;
 /// How long the last votes may take to be answered and to reach every watcher.
 const FINISH: Duration = Duration::from_secs(20);
 
@@ -29,14 +29,20 @@ const FINISH: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// When the server refuses something or a connection breaks.
-pub(crate) async fn run(args: &TallyArgs, target: &Target) -> Result<Report, CliError> {
+pub(crate) async fn run(
+    args: &TallyArgs,
+    sizes: &Sizes,
+    target: &Target,
+    progress: &Progress,
+) -> Result<Report, CliError> {
     let tally = unique_name("tally")?;
     let control = target.connect().await?;
     let options = (1..=args.options).map(|number| format!("option {number}")).collect();
     control.create_tally(&tally, TallyRules::new(TallyKind::Single, options)).await?;
     let clock = Clock::start();
-    let connections = args.connections.unwrap_or(CONNECTIONS_MAX).min(args.watchers);
-    let watching = target.connect_many(usize::try_from(connections).unwrap_or(1)).await?;
+    progress.begin("connecting", 0);
+    let connections = usize::try_from(args.watching_connections()).unwrap_or(1);
+    let watching = target.connect_many(connections).await?;
     let count = usize::try_from(args.watchers).unwrap_or(usize::MAX);
     let watchers = Watchers::start(&watching, count, &tally, clock).await?;
     let senders = senders(args, target, &tally, clock).await?;
@@ -44,26 +50,27 @@ pub(crate) async fn run(args: &TallyArgs, target: &Target) -> Result<Report, Cli
     let meter = Meter::new(logs, watchers.logs());
 
     let load = Load { tallied: Arc::new(Tallied::default()), votes: Arc::new(Votes::new(args)) };
-    let cast = measure(args, target, load, senders, meter, clock).await?;
+    let cast = measure(args, target, progress, load, senders, meter, clock).await?;
     // Measuring goes on until every watcher holds the last vote.
     let faults = check(&control, &tally, &watchers, cast.accepted_in_all).await?;
     drop(cast.stop);
     let meter = cast.metering.await.map_err(|fault| failed("measuring", &fault))?;
     control.delete_tally(&tally).await?;
-    let sizes = Sizes {
-        writers: Some(args.writers),
-        in_flight: Some(args.in_flight),
-        watchers: Some(args.watchers),
-        options: Some(args.options),
-        connections,
-        ..Sizes::of(&args.run, args.rate)
-    };
-    let figures = Figures::Tally {
-        votes: cast.accepted,
-        latency_each: meter.each_watcher().summary_us(),
-        latency: meter.last_watcher().summary_us(),
-    };
-    Ok(Report::new(target, sizes, cast.measured, figures, faults))
+    let mut report = Report::new("tally", target, sizes);
+    report.explain_latency(
+        "from sending a vote until the last watcher holds a value that contains it",
+    );
+    report.count("votes", cast.accepted, &cast.measured);
+    let (each, last) = (meter.each_watcher(), meter.last_watcher());
+    report.figures().latency(last);
+    let mut to_each = Figures::default();
+    to_each.latency(each);
+    report.figures().group("each_watcher", to_each);
+    report.distribution(Distribution::of("to the last watcher", last));
+    report.distribution(Distribution::of("to each watcher", each));
+    report.cost(&cast.measured, args.rate.map(NonZeroU32::get));
+    report.add_faults(faults);
+    Ok(report)
 }
 
 async fn senders(
@@ -100,6 +107,7 @@ struct Cast {
 async fn measure(
     args: &TallyArgs,
     target: &Target,
+    progress: &Progress,
     load: Load,
     senders: Vec<Sender>,
     meter: Meter,
@@ -111,7 +119,14 @@ async fn measure(
     let metering = tokio::spawn(join_notes(meter, clock, Arc::clone(&phase), stopped));
     let mut casting =
         tokio::spawn(cast::cast_all(senders, Arc::clone(&votes), Arc::clone(&tallied)));
-    let mut before = 0;
+    let before = AtomicU64::new(0);
+    let gauge = Gauge {
+        times: args.times,
+        server: target.usage(),
+        progress,
+        begin: || before.store(tallied.accepted(), Ordering::Relaxed),
+        count: || tallied.accepted() - before.load(Ordering::Relaxed),
+    };
     let measured = tokio::select! {
         biased;
         ended = &mut casting => return Err(match ended {
@@ -119,9 +134,9 @@ async fn measure(
             Ok(Ok(())) => unfinished("the writers ended before the time was over"),
             Err(fault) => failed("a writer", &fault),
         }),
-        measured = phase.run(&args.run, target.usage(), || before = tallied.accepted()) => measured?,
+        measured = phase.run(gauge) => measured?,
     };
-    let accepted = tallied.accepted() - before;
+    let accepted = tallied.accepted() - before.load(Ordering::Relaxed);
     votes.close();
     let late = |_elapsed| unfinished("the last votes are not answered");
     let cast = tokio::time::timeout(FINISH, casting).await.map_err(late)?;

@@ -1,27 +1,35 @@
 //! The server that is measured.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tidewire_client::{Client, Error, Trust};
 
 use super::USAGE;
-use super::args::{TargetArgs, TransportArg};
+use super::args::TargetArgs;
 use super::child::ChildServer;
+use super::lean::Endpoint;
 use super::process::UsageSource;
+use super::server_config::{Needs, server_config};
 use crate::cli::CliError;
 
-const CLIENT_NAME: &str = concat!("tidewire-bench/", env!("CARGO_PKG_VERSION"));
+/// The name by which connections of the bench are known to the server.
+pub(crate) const CLIENT_NAME: &str = concat!("tidewire-bench/", env!("CARGO_PKG_VERSION"));
 /// Connections that are made at the same time.
 const CONNECTING_MAX: usize = 32;
 /// Handshakes of many connections share the processors with everything else.
 const CONNECT_TIMEOUT_MS: u64 = 30_000;
 
+/// Exit code when there is no connection.
+const NOT_CONNECTED: u8 = 3;
+
 /// A server, and how to reach it.
-#[derive(Debug)]
 pub(crate) struct Target {
     url: String,
     trust: Trust,
+    /// For lean connections, where the transport has them.
+    endpoint: Option<Endpoint>,
     usage: UsageSource,
     child: Option<ChildServer>,
 }
@@ -40,29 +48,56 @@ impl Target {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub(crate) async fn start(args: &TargetArgs) -> Result<Self, CliError> {
+    pub(crate) async fn start(args: &TargetArgs, needs: &Needs) -> Result<Self, CliError> {
         if let Some(url) = &args.url {
-            let trust = match (&args.ca, args.fingerprint) {
-                (Some(file), _) => Trust::CaFile(file.clone()),
-                (None, Some(sha256)) => Trust::Fingerprint(sha256),
-                (None, None) => Trust::System,
-            };
+            let trust = trust(args.ca.as_ref(), args.fingerprint);
             let usage = args.admin.map_or(UsageSource::Unknown, UsageSource::Metrics);
-            return Ok(Self { url: url.clone(), trust, usage, child: None });
+            return Self::new(url.clone(), trust, usage, None);
         }
-        let child =
-            ChildServer::start().await.map_err(|message| CliError { exit_code: USAGE, message })?;
+        let failed = |message| CliError { exit_code: USAGE, message };
+        let config = server_config(args.config.as_deref(), needs).map_err(failed)?;
+        let child = ChildServer::start(config).await.map_err(failed)?;
+        let scheme = args.scheme();
         // Without encryption there is no certificate to be checked.
-        let (scheme, trust) = match args.transport {
-            TransportArg::Ws => ("ws", Trust::System),
-            TransportArg::Quic => ("quic", Trust::Fingerprint(child.certificate_sha256())),
+        let trust = match scheme {
+            "ws" => Trust::System,
+            _ => Trust::Fingerprint(child.certificate_sha256()),
         };
-        Ok(Self {
-            url: format!("{scheme}://{}", child.address()),
-            trust,
-            usage: UsageSource::Process(child.pid()),
-            child: Some(child),
-        })
+        let url = format!("{scheme}://{}", child.address());
+        Self::new(url, trust, UsageSource::Process(child.pid()), Some(child))
+    }
+
+    fn new(
+        url: String,
+        trust: Trust,
+        usage: UsageSource,
+        child: Option<ChildServer>,
+    ) -> Result<Self, CliError> {
+        let endpoint = Endpoint::of(&url, &trust)?;
+        Ok(Self { url, trust, endpoint, usage, child })
+    }
+
+    /// The server of another process of the bench.
+    ///
+    /// # Errors
+    /// When its URL cannot be used.
+    pub(crate) fn elsewhere(url: &str, trust: Trust) -> Result<Self, CliError> {
+        Self::new(url.to_owned(), trust, UsageSource::Unknown, None)
+    }
+
+    /// For lean connections; `None` where the client has to make them.
+    pub(crate) fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
+    }
+
+    /// Where the server is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whose certificate is accepted.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// How frames travel: the scheme of the URL.
@@ -116,4 +151,18 @@ impl Target {
             None => Ok(()),
         }
     }
+}
+
+/// What these options trust.
+pub(crate) fn trust(ca: Option<&PathBuf>, fingerprint: Option<[u8; 32]>) -> Trust {
+    match (ca, fingerprint) {
+        (Some(file), _) => Trust::CaFile(file.clone()),
+        (None, Some(sha256)) => Trust::Fingerprint(sha256),
+        (None, None) => Trust::System,
+    }
+}
+
+/// There is no connection, or not any more.
+pub(crate) fn not_connected(reason: &str) -> CliError {
+    CliError { exit_code: NOT_CONNECTED, message: reason.to_owned() }
 }

@@ -61,6 +61,11 @@ impl Latencies {
         self.0.as_ref().map_or(0, Histogram::len)
     }
 
+    /// The microseconds that this share of them does not exceed; `None` without latencies.
+    pub(crate) fn at_quantile_us(&self, quantile: f64) -> Option<u64> {
+        self.0.as_ref().map(|histogram| histogram.value_at_quantile(quantile))
+    }
+
     /// In milliseconds; `None` without latencies.
     pub(crate) fn summary_ms(&self) -> Option<SummaryMs> {
         let SummaryUs { p50_us, p95_us, p99_us, max_us, .. } = self.summary_us()?;

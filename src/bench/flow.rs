@@ -52,13 +52,13 @@ impl Flow {
         self.reached.iter().map(|reached| reached.load(Ordering::SeqCst)).min().unwrap_or(u64::MAX)
     }
 
-    /// Announces so many records, and waits until they fit into the window. Who has to wait does
-    /// so until half the window is free: waiting for each record costs a look at every subscriber.
-    pub(crate) async fn room_for(&self, records: u64) {
+    /// Announces so many records. When they do not fit into the window, returns the offset that
+    /// every subscriber is to reach first. That is half a window ahead of need: waiting for each
+    /// record would cost a look at every subscriber.
+    pub(crate) fn claim(&self, records: u64) -> Option<u64> {
         let end = self.claimed.fetch_add(records, Ordering::Relaxed) + records;
-        if self.slowest() < end.saturating_sub(self.window) {
-            self.all_reach(end.saturating_sub(self.window / 2)).await;
-        }
+        let fits = self.slowest() >= end.saturating_sub(self.window);
+        (!fits).then(|| end.saturating_sub(self.window / 2))
     }
 
     /// Waits until every subscriber has everything before this offset.
@@ -84,14 +84,20 @@ mod tests {
     use tokio::task::yield_now;
     use tokio::time::timeout;
 
+    async fn room_for(flow: &Flow, records: u64) {
+        if let Some(offset) = flow.claim(records) {
+            flow.all_reach(offset).await;
+        }
+    }
+
     #[tokio::test]
     async fn the_slowest_subscriber_holds_the_publisher() {
         let flow = Arc::new(Flow::new(2, 4));
         for _ in 0..4 {
-            flow.room_for(1).await;
+            room_for(&flow, 1).await;
         }
         let waiting = Arc::clone(&flow);
-        let fifth = tokio::spawn(async move { waiting.room_for(1).await });
+        let fifth = tokio::spawn(async move { room_for(&waiting, 1).await });
         flow.reach(0, 4);
         for _ in 0..10 {
             yield_now().await;
@@ -111,7 +117,7 @@ mod tests {
             let (flow, published) = (Arc::clone(&flow), Arc::clone(&published));
             tasks.spawn(async move {
                 for _ in 0..1000 {
-                    flow.room_for(3).await;
+                    room_for(&flow, 3).await;
                     published.send_modify(|count| *count += 3);
                 }
             });
