@@ -151,7 +151,9 @@ fn accept_key(key: &[u8]) -> String {
 /// The stream below HTTP, and what has been read from it already.
 fn take_back(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
+    // An empty piece keeps all of HTTP's buffer, 8 KiB, for as long as somebody has it.
+    let first = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
+    Some((parts.io.into_inner(), first))
 }
 
 fn put(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {

@@ -27,8 +27,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes) {
     let mut inbound = Inbound {
         halves: halves.clone(),
         unframer: Unframer::new(core.shared.config.limits.max_frame_bytes),
-        // An empty piece of HTTP's buffer would keep all of it for as long as the connection lives.
-        first: if first.is_empty() { Bytes::new() } else { first },
+        first,
     };
     let mut outlet = Outlet::new(halves);
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
