@@ -1,6 +1,7 @@
 //! Append: the bytes of a PUBLISH frame are decoded and validated, appended by the topic's shard,
 //! committed as a batch and acknowledged.
 
+use bytes::Bytes;
 use tidewire_core::topic::Policy;
 
 use crate::one_core::OneCore;
@@ -25,6 +26,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         counted: 200,
         prepare: || prepare(64),
     },
+    Operation {
+        name: "append/64_frames_of_one_read",
+        elements: 64,
+        warm_up: 20,
+        counted: 200,
+        prepare: || prepare_read(64),
+    },
 ];
 
 fn prepare(records: usize) -> Step {
@@ -33,4 +41,13 @@ fn prepare(records: usize) -> Step {
     let publisher = core.connect();
     let frame = publish(&name("bench.append"), body(records));
     Box::new(move |sink| core.request(publisher, &frame, sink))
+}
+
+/// So many frames of one record each, as they come with one read of a socket.
+fn prepare_read(frames: usize) -> Step {
+    let policy = Policy { retention_records: RETENTION_RECORDS, ..Policy::default() };
+    let mut core = OneCore::new(policy);
+    let publisher = core.connect();
+    let message: Bytes = publish(&name("bench.append"), body(1)).repeat(frames).into();
+    Box::new(move |sink| core.read(publisher, message.clone(), sink))
 }

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use tidewire_core::SHARDS;
 use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, SessionOptions, Sink};
-use tidewire_core::shard::{SessionId, Shard, ShardConfig, ShardLimits};
+use tidewire_core::shard::{Command, SessionId, Shard, ShardConfig, ShardLimits};
 use tidewire_core::topic::{Batch, Policy, PolicyTable};
-use tidewire_protocol::frame::Start;
+use tidewire_protocol::frame::{Start, split_first};
 use tidewire_protocol::options::{SubscribeOptions, WatchOptions};
 use tidewire_protocol::{ClientFrame, Name, Pattern, frame::CellKind};
 
@@ -92,6 +92,35 @@ impl OneCore {
                 shard.handle(command, NOW_MS);
                 commit(shard, &mut self.dispatcher, &mut self.committed);
             }
+        }
+        self.serve(sink);
+    }
+
+    /// The frames of a client that came with one read: what they ask of one shard is carried out in
+    /// one round.
+    pub fn read(&mut self, session: SessionId, mut message: Bytes, sink: &mut dyn Sink) {
+        let mut last_name: Option<Name> = None;
+        let mut collected: Vec<Command> = Vec::new();
+        let mut number = 0;
+        while let Ok(frame) = split_first(&mut message) {
+            let frame = ClientFrame::decode_knowing(&frame, last_name.as_ref());
+            if last_name.is_none() {
+                last_name = frame.as_ref().ok().and_then(ClientFrame::name).cloned();
+            }
+            let Some((shard, command)) = self.dispatcher.request(session, 0, frame, &voter_id)
+            else {
+                continue;
+            };
+            number = usize::from(shard);
+            let alone = match collected.last_mut() {
+                Some(last) => last.join(command),
+                None => Some(command),
+            };
+            collected.extend(alone);
+        }
+        if let Some(shard) = self.shards.get_mut(number) {
+            collected.into_iter().for_each(|command| shard.handle(command, NOW_MS));
+            commit(shard, &mut self.dispatcher, &mut self.committed);
         }
         self.serve(sink);
     }

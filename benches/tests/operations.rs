@@ -88,9 +88,10 @@ fn name(frame: &ServerFrame) -> &'static str {
 fn every_operation_sends_what_its_name_says_and_nothing_else() {
     let seen: BTreeMap<&str, Sent> =
         operations().map(|operation| (operation.name, sent(operation))).collect();
-    let expected: [Expected; 11] = [
+    let expected: [Expected; 12] = [
         ("append/1_record", &[("PUBACK", 1)], 0),
         ("append/64_records", &[("PUBACK", 1)], 0),
+        ("append/64_frames_of_one_read", &[("PUBACK", 64)], 0),
         ("cells/counter_increment", &[("COUNTED", 1), ("UPDATE", 1)], 0),
         ("cells/map_key", &[("PUBACK", 1), ("UPDATE", 1)], 0),
         ("cells/tally_vote", &[("VOTED", 1), ("UPDATE", 1)], 0),

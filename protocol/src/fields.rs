@@ -14,6 +14,7 @@ pub(crate) struct Fields<'a> {
     rest: &'a [u8],
     left: u32,
     what: &'static str,
+    known: Option<&'a Name>,
 }
 
 impl<'a> Fields<'a> {
@@ -23,7 +24,12 @@ impl<'a> Fields<'a> {
         let mut rest: &[u8] = frame;
         let left = rmp::decode::read_array_len(&mut rest)
             .map_err(|error| malformed(&format!("a frame must be an array: {error}")))?;
-        Ok(Self { frame, rest, left, what: "frame" })
+        Ok(Self { frame, rest, left, what: "frame", known: None })
+    }
+
+    /// A name that equals this one is not checked and copied again.
+    pub(crate) fn know(&mut self, name: Option<&'a Name>) {
+        self.known = name;
     }
 
     pub(crate) fn name_frame(&mut self, what: &'static str) {
@@ -88,7 +94,11 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn name(&mut self, field: &str) -> Result<Name, Refusal> {
-        Name::parse(self.str(field)?)
+        let raw = self.str(field)?;
+        match self.known {
+            Some(known) if known.as_str() == raw => Ok(known.clone()),
+            _ => Name::parse(raw),
+        }
     }
 
     pub(crate) fn pattern(&mut self, field: &str) -> Result<Pattern, Refusal> {

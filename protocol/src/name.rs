@@ -164,6 +164,9 @@ impl<'de> Deserialize<'de> for Pattern {
 }
 
 fn broken_rule(raw: &str) -> Option<&'static str> {
+    if raw.len() <= NAME_BYTES_MAX && is_plain(raw.as_bytes()) {
+        return None;
+    }
     if raw.is_empty() {
         return Some("it is empty");
     }
@@ -177,6 +180,18 @@ fn broken_rule(raw: &str) -> Option<&'static str> {
         return Some("no token between dots may be empty");
     }
     None
+}
+
+/// Whether these are tokens of visible ASCII, as in nearly every name: found in one pass.
+fn is_plain(raw: &[u8]) -> bool {
+    let mut last = b'.';
+    for byte in raw {
+        if !byte.is_ascii_graphic() || (*byte == b'.' && last == b'.') {
+            return false;
+        }
+        last = *byte;
+    }
+    last != b'.'
 }
 
 fn refusal(code: ErrorCode, what: &str, raw: &str, rule: &str) -> Refusal {

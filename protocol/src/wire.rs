@@ -28,6 +28,15 @@ pub enum Broken {
 /// # Errors
 /// When the bytes do not begin with one whole value of at most [`DEPTH_MAX`] levels.
 pub fn value_len(bytes: &[u8]) -> Result<usize, Broken> {
+    match head(bytes)? {
+        (size, 0) if size <= bytes.len() => Ok(size),
+        (_, 0) => Err(Broken::Truncated),
+        _ => nested_len(bytes),
+    }
+}
+
+/// Length of an array or map.
+fn nested_len(bytes: &[u8]) -> Result<usize, Broken> {
     let mut at = 0_usize;
     let mut open = [0_u64; DEPTH_MAX];
     let mut depth = 0_usize;
@@ -54,43 +63,97 @@ pub fn value_len(bytes: &[u8]) -> Result<usize, Broken> {
 }
 
 /// Bytes of a value's head (with its content, for leaves) and the number of values inside it.
+#[inline]
 fn head(bytes: &[u8]) -> Result<(usize, u64), Broken> {
     let first = *bytes.first().ok_or(Broken::Truncated)?;
-    let length = |width: usize| -> Result<u64, Broken> {
-        let digits = bytes.get(1..=width).ok_or(Broken::Truncated)?;
-        Ok(digits.iter().fold(0_u64, |number, digit| number << 8 | u64::from(*digit)))
+    match SHAPES.get(usize::from(first)) {
+        Some(Shape::Fixed(size, children)) => Ok((usize::from(*size), u64::from(*children))),
+        Some(Shape::Counted(width, what)) => counted_head(bytes, usize::from(*width), *what),
+        Some(Shape::Reserved) | None => Err(Broken::Reserved),
+    }
+}
+
+/// The head of a value whose length, or number of parts, stands behind its marker.
+fn counted_head(bytes: &[u8], width: usize, what: Counted) -> Result<(usize, u64), Broken> {
+    let digits = bytes.get(1..=width).ok_or(Broken::Truncated)?;
+    let number = digits.iter().fold(0_u64, |number, digit| number << 8 | u64::from(*digit));
+    let leaf = |extra: usize| {
+        let content = usize::try_from(number).unwrap_or(usize::MAX);
+        (content.saturating_add(1 + width + extra), 0)
     };
-    let leaf = |width: usize, extra: usize| -> Result<(usize, u64), Broken> {
-        let content = usize::try_from(length(width)?).unwrap_or(usize::MAX);
-        Ok((content.saturating_add(1 + width + extra), 0))
-    };
-    Ok(match Marker::from_u8(first) {
-        Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => {
-            (1, 0)
-        }
-        Marker::U8 | Marker::I8 => (2, 0),
-        Marker::U16 | Marker::I16 | Marker::FixExt1 => (3, 0),
-        Marker::FixExt2 => (4, 0),
-        Marker::U32 | Marker::I32 | Marker::F32 => (5, 0),
-        Marker::FixExt4 => (6, 0),
-        Marker::U64 | Marker::I64 | Marker::F64 => (9, 0),
-        Marker::FixExt8 => (10, 0),
-        Marker::FixExt16 => (18, 0),
-        Marker::FixStr(len) => (1 + usize::from(len), 0),
-        Marker::Str8 | Marker::Bin8 => leaf(1, 0)?,
-        Marker::Str16 | Marker::Bin16 => leaf(2, 0)?,
-        Marker::Str32 | Marker::Bin32 => leaf(4, 0)?,
-        Marker::Ext8 => leaf(1, 1)?,
-        Marker::Ext16 => leaf(2, 1)?,
-        Marker::Ext32 => leaf(4, 1)?,
-        Marker::FixArray(len) => (1, u64::from(len)),
-        Marker::Array16 => (3, length(2)?),
-        Marker::Array32 => (5, length(4)?),
-        Marker::FixMap(len) => (1, 2 * u64::from(len)),
-        Marker::Map16 => (3, 2 * length(2)?),
-        Marker::Map32 => (5, 2 * length(4)?),
-        Marker::Reserved => return Err(Broken::Reserved),
+    Ok(match what {
+        Counted::Bytes => leaf(0),
+        Counted::Extension => leaf(1),
+        Counted::Items => (1 + width, number),
+        Counted::Pairs => (1 + width, 2 * number),
     })
+}
+
+/// What a marker says of its value.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// Bytes of the head (with the content, for leaves), and values inside.
+    Fixed(u8, u8),
+    /// A number of so many bytes follows, and what it counts.
+    Counted(u8, Counted),
+    /// Not a marker.
+    Reserved,
+}
+
+/// What the number behind a marker counts.
+#[derive(Clone, Copy)]
+enum Counted {
+    Bytes,
+    /// Bytes, behind one byte for the type.
+    Extension,
+    Items,
+    Pairs,
+}
+
+/// By marker: a value's length is asked for many times per frame.
+static SHAPES: [Shape; 256] = shapes();
+
+#[expect(clippy::indexing_slicing, reason = "it is run by the compiler, which finds a wrong index")]
+const fn shapes() -> [Shape; 256] {
+    let mut shapes = [Shape::Reserved; 256];
+    let mut marker: u8 = 0;
+    loop {
+        shapes[marker as usize] = shape(Marker::from_u8(marker));
+        if marker == u8::MAX {
+            return shapes;
+        }
+        marker += 1;
+    }
+}
+
+const fn shape(marker: Marker) -> Shape {
+    match marker {
+        Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => {
+            Shape::Fixed(1, 0)
+        }
+        Marker::U8 | Marker::I8 => Shape::Fixed(2, 0),
+        Marker::U16 | Marker::I16 | Marker::FixExt1 => Shape::Fixed(3, 0),
+        Marker::FixExt2 => Shape::Fixed(4, 0),
+        Marker::U32 | Marker::I32 | Marker::F32 => Shape::Fixed(5, 0),
+        Marker::FixExt4 => Shape::Fixed(6, 0),
+        Marker::U64 | Marker::I64 | Marker::F64 => Shape::Fixed(9, 0),
+        Marker::FixExt8 => Shape::Fixed(10, 0),
+        Marker::FixExt16 => Shape::Fixed(18, 0),
+        Marker::FixStr(len) => Shape::Fixed(1 + len, 0),
+        Marker::Str8 | Marker::Bin8 => Shape::Counted(1, Counted::Bytes),
+        Marker::Str16 | Marker::Bin16 => Shape::Counted(2, Counted::Bytes),
+        Marker::Str32 | Marker::Bin32 => Shape::Counted(4, Counted::Bytes),
+        Marker::Ext8 => Shape::Counted(1, Counted::Extension),
+        Marker::Ext16 => Shape::Counted(2, Counted::Extension),
+        Marker::Ext32 => Shape::Counted(4, Counted::Extension),
+        Marker::FixArray(len) => Shape::Fixed(1, len),
+        Marker::Array16 => Shape::Counted(2, Counted::Items),
+        Marker::Array32 => Shape::Counted(4, Counted::Items),
+        Marker::FixMap(len) => Shape::Fixed(1, 2 * len),
+        Marker::Map16 => Shape::Counted(2, Counted::Pairs),
+        Marker::Map32 => Shape::Counted(4, Counted::Pairs),
+        Marker::Reserved => Shape::Reserved,
+    }
 }
 
 /// A structured value, from one whole `MessagePack` value with nothing behind it.

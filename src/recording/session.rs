@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Instant;
 
 use serde::Serialize;
-use tidewire_core::shard::{Command, Request, ShardSnapshot};
+use tidewire_core::shard::{Command, Request, RunPublish, ShardSnapshot};
 use tidewire_core::state_hash::StateHash;
 use tokio::sync::watch;
 
@@ -253,6 +253,11 @@ impl Entry {
 pub(super) fn weight(command: &Command) -> usize {
     let request = match command {
         Command::Request(_, request) => request,
+        Command::Publishes(run) => {
+            let bodies = run.publishes.iter().map(|publish| publish.body.len());
+            let each = size_of::<RunPublish>();
+            return size_of::<Command>() + run.publishes.len() * each + bodies.sum::<usize>();
+        }
         Command::Follow(..) | Command::Unfollow(..) | Command::SessionEnded(_) => {
             return size_of::<Command>();
         }

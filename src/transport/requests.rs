@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use tidewire_core::shard::Command;
-use tidewire_protocol::ClientFrame;
+use tidewire_protocol::{ClientFrame, Name};
 
 use super::connection::Connection;
 use crate::server::Core;
@@ -18,6 +18,8 @@ const COLLECTED_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     by_shard: Vec<(u16, Vec<Command>)>,
+    /// What the last request was about: the next is likely to be about the same.
+    last_name: Option<Name>,
     collected: usize,
     taken: u64,
 }
@@ -31,7 +33,11 @@ impl Requests {
         stream: u16,
         frame: &Bytes,
     ) {
-        let decoded = ClientFrame::decode(frame);
+        let decoded = ClientFrame::decode_knowing(frame, self.last_name.as_ref());
+        let name = decoded.as_ref().ok().and_then(ClientFrame::name);
+        if name.is_some() && name != self.last_name.as_ref() {
+            self.last_name = name.cloned();
+        }
         if self.collected >= COLLECTED_MAX
             || !connection.reads(core)
             || !decoded.as_ref().is_ok_and(is_for_shards)
@@ -59,15 +65,22 @@ impl Requests {
             figures.requests.fetch_add(std::mem::take(&mut self.taken), Relaxed);
         }
         self.collected = 0;
-        for (shard, commands) in &mut self.by_shard {
-            core.send_all(*shard, commands).await;
+        // What was collected in is given back: a connection that is idle needs none.
+        for (shard, mut commands) in std::mem::take(&mut self.by_shard) {
+            core.send_all(shard, &mut commands).await;
         }
     }
 
     fn collect(&mut self, shard: u16, command: Command) {
         self.collected += 1;
         match self.by_shard.iter_mut().find(|(known, _)| *known == shard) {
-            Some((_, commands)) => commands.push(command),
+            Some((_, commands)) => {
+                let alone = match commands.last_mut() {
+                    Some(last) => last.join(command),
+                    None => Some(command),
+                };
+                commands.extend(alone);
+            }
             None => self.by_shard.push((shard, vec![command])),
         }
     }

@@ -30,6 +30,28 @@ pub enum ClientFrame {
     Tally { req: u64, op: TallyOp, tally: Name, rules: Option<TallyRules> },
 }
 
+impl ClientFrame {
+    /// The topic or cell that the frame is about.
+    #[must_use]
+    pub const fn name(&self) -> Option<&Name> {
+        match self {
+            Self::Publish { topic: name, .. }
+            | Self::Incr { counter: name, .. }
+            | Self::Vote { tally: name, .. }
+            | Self::Tally { tally: name, .. }
+            | Self::Get { name, .. }
+            | Self::Watch { name, .. }
+            | Self::Presence { name, .. } => Some(name),
+            Self::Hello { .. }
+            | Self::Ping { .. }
+            | Self::Pong { .. }
+            | Self::Subscribe { .. }
+            | Self::Unsubscribe { .. }
+            | Self::Credit { .. } => None,
+        }
+    }
+}
+
 macro_rules! numbered {
     ($(#[$doc:meta])* $name:ident { $($(#[$item:meta])* $variant:ident = $number:literal),+ }) => {
         $(#[$doc])*

@@ -21,6 +21,14 @@ proptest! {
     }
 
     #[test]
+    fn a_known_name_changes_nothing_but_the_cost(frame in client_frame(), other in client_frame()) {
+        let bytes = client_bytes(&frame);
+        for known in [frame.name(), other.name()] {
+            prop_assert_eq!(ClientFrame::decode_knowing(&bytes, known), Ok(frame.clone()));
+        }
+    }
+
+    #[test]
     fn server_frames_round_trip(frame in server_frame()) {
         let bytes = server_bytes(&frame);
         prop_assert_eq!(split_first(&mut bytes.clone()), Ok(bytes.clone()));

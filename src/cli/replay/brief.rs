@@ -2,7 +2,7 @@
 
 use tidewire_core::cell::Counted;
 use tidewire_core::shard::{
-    CellValue, Command, Event, Interest, Origin, Reply, Request, SessionId, Value,
+    CellValue, Command, Event, Interest, Origin, PublishRun, Reply, Request, SessionId, Value,
 };
 use tidewire_protocol::frame::{CounterOp, PresenceOp, TallyOp};
 use tidewire_protocol::record::Records;
@@ -26,6 +26,12 @@ pub(super) fn command(command: Option<&Command>) -> String {
         }
         Some(Command::Unfollow(dispatcher, interest)) => {
             format!("dispatcher {dispatcher} no longer follows {}", self::interest(interest))
+        }
+        Some(Command::Publishes(run)) => {
+            let PublishRun { session, stream: _, topic, ack, ttl_ms: _, publishes } = &**run;
+            let records: u64 = publishes.iter().map(|publish| publish.count).sum();
+            let (count, ack, of) = (publishes.len(), ack.as_str(), connection(*session));
+            format!("{count} publishes to {topic}: {records} records, ack {ack} (of {of})")
         }
         Some(Command::SessionEnded(session)) => format!("{} has ended", connection(*session)),
     }
@@ -116,6 +122,9 @@ pub(super) fn event(event: &Event) -> String {
     match event {
         Event::Reply { session, stream: _, req, reply } => {
             format!("{}, request {req}: {}", connection(*session), self::reply(reply))
+        }
+        Event::Published { session, stream: _, epoch: _, acks } => {
+            format!("{}: {} publishes have succeeded", connection(*session), acks.len())
         }
         Event::TopicSnapshot { shard: _, name, topic_id: _, epoch: _, next, batches } => {
             format!("topic {name} as it is: {} batches up to {next}", batches.len())

@@ -9,7 +9,7 @@ use super::view::TOMBSTONES_MAX;
 use super::watched::ViewValue;
 use super::{CursorId, Dispatcher, Target};
 use crate::cell::Keyed;
-use crate::shard::{CellValue, Event, KeyedEntry};
+use crate::shard::{CellValue, Event, KeyedEntry, Reply};
 use crate::topic::{Batch, CommitLog, Ring, TopicId};
 
 impl Dispatcher {
@@ -19,6 +19,13 @@ impl Dispatcher {
         match event {
             Event::Reply { session, stream, req, reply } => {
                 self.answer(session, stream, req, reply);
+            }
+            Event::Published { session, stream, epoch, acks } => {
+                for (req, offset) in acks {
+                    let published = |offset| Reply::Published { epoch, offset };
+                    let reply = offset.map_or(Reply::Silent, published);
+                    self.answer(session, stream, req, reply);
+                }
             }
             Event::TopicSnapshot { shard, name, topic_id, epoch, next, batches } => {
                 self.topic_snapshot(&(shard, name), topic_id, epoch, next, batches);

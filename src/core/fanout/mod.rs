@@ -52,6 +52,7 @@ use crate::{HashMap, SHARDS, hash_map};
 use gather::Gathers;
 use large::LargeUpdates;
 use ready::Turns;
+use request::Route;
 use selection::Selections;
 use session::Session;
 use view::{ShardView, TopicView};
@@ -118,6 +119,8 @@ pub struct Dispatcher {
     seed: u64,
     limits: FanoutLimits,
     policies: Arc<PolicyTable>,
+    /// Where the last request went.
+    routed: Option<Route>,
     now_ms: u64,
     generation: u32,
     sessions: Slab<Session>,
@@ -198,6 +201,7 @@ impl Dispatcher {
             large: LargeUpdates::new(limits.retired_updates_bytes_max),
             limits,
             policies: Arc::default(),
+            routed: None,
             now_ms: 0,
             generation: 0,
             sessions: Slab::new(),
@@ -230,7 +234,7 @@ impl Dispatcher {
     /// The same with these policies, which say what has partitions; without them nothing has.
     #[must_use]
     pub fn with_policies(self, policies: Arc<PolicyTable>) -> Self {
-        Self { policies, ..self }
+        Self { policies, routed: None, ..self }
     }
 
     /// Takes a new connection in, after its HELLO.

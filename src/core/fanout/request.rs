@@ -125,7 +125,7 @@ impl Dispatcher {
                 let Some((name, request)) = shard_request(request, hash_voter)? else {
                     return Ok(None);
                 };
-                let shard = shard_of(&name);
+                let (shard, partitions) = self.route(&name);
                 if let Some(session) =
                     self.slot(origin.session).and_then(|slot| self.sessions.get_mut(slot))
                 {
@@ -134,11 +134,33 @@ impl Dispatcher {
                         session.present.insert(shard);
                     }
                 }
-                let partitions = self.policies.partitions(&name);
                 if partitions > 1 {
                     return Ok(self.split(origin, &name, partitions, request));
                 }
                 Ok(Some((shard, Command::Request(origin, request))))
+            }
+        }
+    }
+}
+
+/// Where requests for a name go.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    name: Name,
+    /// Its shard, and how many partitions it has.
+    shard: u16,
+    partitions: u16,
+}
+
+impl Dispatcher {
+    /// Where requests for this name go. The next request is likely to be for the same name.
+    fn route(&mut self, name: &Name) -> (u16, u16) {
+        match &self.routed {
+            Some(route) if route.name == *name => (route.shard, route.partitions),
+            _ => {
+                let (shard, partitions) = (shard_of(name), self.policies.partitions(name));
+                self.routed = Some(Route { name: name.clone(), shard, partitions });
+                (shard, partitions)
             }
         }
     }

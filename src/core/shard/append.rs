@@ -36,7 +36,7 @@ impl Shard {
     }
 
     /// Appends to the open batch; returns epoch and offset of the first record.
-    fn append(
+    pub(super) fn append(
         &mut self,
         name: &Name,
         ack: AckLevel,

@@ -12,6 +12,7 @@ use tidewire_protocol::options::{CounterOptions, TopicInfo};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyInfo, TallyReply, TallyRules};
 use tidewire_protocol::{Name, Refusal};
 
+use super::run::{Acks, PublishRun};
 use crate::cell::{Counted, Profile, Voted, VoterId};
 use crate::state_hash::StateHasher;
 use crate::topic::{Batch, Slot, TopicId};
@@ -77,6 +78,8 @@ pub enum Command {
     Unfollow(DispatcherId, Interest),
     /// A connection has ended: its presence ends with it.
     SessionEnded(SessionId),
+    /// Publishes that came together.
+    Publishes(Box<PublishRun>),
 }
 
 /// A request that needs the shard's state. The body of a publish has been validated.
@@ -139,6 +142,8 @@ pub enum Interest {
 pub enum Event {
     /// The reply to a request.
     Reply { session: SessionId, stream: u16, req: u64, reply: Reply },
+    /// Publishes of a run that have succeeded.
+    Published { session: SessionId, stream: u16, epoch: u64, acks: Acks },
     /// The state of a topic when the dispatcher began to follow it.
     TopicSnapshot {
         shard: u16,

@@ -13,6 +13,7 @@ mod open_batch;
 mod polls;
 mod presence;
 mod retention;
+mod run;
 mod snapshot;
 mod state;
 mod topics;
@@ -21,6 +22,7 @@ mod watched;
 pub use interest::Dispatchers;
 pub use inventory::{CounterEntry, Inventory, PresenceEntry, TallyEntry, TopicEntry};
 pub use message::*;
+pub use run::{Acks, PublishRun, RunPublish};
 pub use snapshot::{SNAPSHOT_VERSION, ShardSnapshot};
 pub use state::Progress;
 
@@ -125,6 +127,7 @@ impl Shard {
         self.now_ms = self.now_ms.max(now_ms);
         match command {
             Command::Request(origin, request) => self.request(origin, request),
+            Command::Publishes(run) => self.publish_run(*run),
             Command::Follow(dispatcher, interest) => self.follow(dispatcher, interest),
             Command::Unfollow(dispatcher, interest) => self.unfollow(dispatcher, interest),
             Command::SessionEnded(session) => self.session_ended(session),

@@ -131,9 +131,9 @@ async fn read(
     inbound: &mut Inbound,
     mut received: Received,
 ) -> End {
+    let mut requests = Requests::default();
     loop {
         core.dispatcher.borrow_mut().heard(connection.id(), core.now_ms());
-        let mut requests = Requests::default();
         while let Some(frame) = received.next_frame() {
             match frame {
                 Ok(frame) => requests.take(core, connection, 0, &frame).await,

@@ -6,6 +6,7 @@ use super::{ClientFrame, CounterOp, PresenceOp, TallyOp};
 use crate::error::{ErrorCode, Refusal};
 use crate::fields::Fields;
 use crate::frame::{AckLevel, BadFrame, CellKind, Position, Start, number, open, unknown};
+use crate::name::Name;
 use crate::wire::malformed;
 
 impl ClientFrame {
@@ -14,7 +15,17 @@ impl ClientFrame {
     /// # Errors
     /// The refusal and the request it answers.
     pub fn decode(frame: &Bytes) -> Result<Self, BadFrame> {
+        Self::decode_knowing(frame, None)
+    }
+
+    /// The same. A name that equals the known one, as that of the frame before often does, is
+    /// shared instead of being checked and copied.
+    ///
+    /// # Errors
+    /// The refusal and the request it answers.
+    pub fn decode_knowing(frame: &Bytes, known: Option<&Name>) -> Result<Self, BadFrame> {
         let (kind, mut fields) = open(frame)?;
+        fields.know(known);
         let no_request = |refusal| BadFrame { req: 0, refusal, wants_reply: true };
         match kind {
             number::HELLO => hello(&mut fields).map_err(no_request),

@@ -212,6 +212,7 @@ fn epochs_never_run_ahead_of_the_clock() {
         for number in 0..5 {
             net.request(session, publish(&format!("t.{}", round * 5 + number)));
         }
+        net.settle();
         net.now_ms += IDLE_TIMEOUT_MS;
         (0..3).for_each(|_| net.settle());
         for frame in net.pull(session, usize::MAX) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidewire_core::SHARDS;
 use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink};
-use tidewire_core::shard::{Event, SessionId, Shard, ShardConfig, ShardLimits};
+use tidewire_core::shard::{Command, Event, SessionId, Shard, ShardConfig, ShardLimits};
 use tidewire_core::topic::PolicyTable;
 use tidewire_protocol::frame::split_first;
 use tidewire_protocol::{ClientFrame, Name, ServerFrame, stable_hash};
@@ -27,6 +27,8 @@ pub(crate) struct Net {
     pub(crate) dispatchers: Vec<Dispatcher>,
     /// Events under way, per (shard, dispatcher).
     wires: HashMap<(usize, u8), VecDeque<Event>>,
+    /// What connections have asked and shards have not been told yet.
+    collected: Vec<(u16, Command)>,
 }
 
 #[derive(Default)]
@@ -76,6 +78,7 @@ impl Net {
                 .map(|dispatcher| dispatcher.with_policies(Arc::clone(&policies)))
                 .collect(),
             wires: HashMap::new(),
+            collected: Vec::new(),
         }
     }
 
@@ -86,6 +89,7 @@ impl Net {
     }
 
     pub(crate) fn close(&mut self, session: SessionId) {
+        self.pass_on();
         self.dispatchers[usize::from(session.dispatcher)].close(session);
     }
 
@@ -93,13 +97,28 @@ impl Net {
         let dispatcher = &mut self.dispatchers[usize::from(session.dispatcher)];
         let mut next = dispatcher.request(session, 0, Ok(frame), &voter_id);
         while let Some((shard, command)) = next {
-            self.shards[usize::from(shard)].handle(command, self.now_ms);
+            let alone = match self.collected.last_mut() {
+                Some((last_shard, last)) if *last_shard == shard => last.join(command),
+                _ => Some(command),
+            };
+            self.collected.extend(alone.map(|command| (shard, command)));
             next = dispatcher.more_commands();
+        }
+        if self.chance.below(4) == 0 {
+            self.pass_on();
+        }
+    }
+
+    /// Hands the shards what connections have asked, publishes of one read as one.
+    fn pass_on(&mut self) {
+        for (shard, command) in self.collected.drain(..) {
+            self.shards[usize::from(shard)].handle(command, self.now_ms);
         }
     }
 
     /// Ends the shards' rounds and puts their events on the wires.
     pub(crate) fn seal(&mut self) {
+        self.pass_on();
         for (number, shard) in self.shards.iter_mut().enumerate() {
             shard.handle_timeout(self.now_ms);
             for (dispatcher, event) in shard.seal().into_iter().flat_map(|round| round.events) {
@@ -110,6 +129,7 @@ impl Net {
 
     /// Lets some (or all) events arrive, and the dispatchers' commands reach the shards.
     pub(crate) fn arrive(&mut self, all: bool) {
+        self.pass_on();
         let mut wires: Vec<(usize, u8)> = self.wires.keys().copied().collect();
         wires.sort_unstable();
         for wire in wires {
