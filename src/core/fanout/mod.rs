@@ -11,6 +11,7 @@
 //! [`Dispatcher::outgoing`].
 
 mod events;
+mod filters;
 mod gather;
 mod large;
 mod latest;
@@ -43,12 +44,12 @@ use alloc::vec::Vec;
 
 use slab::Slab;
 use tidewire_protocol::frame::CellKind;
-use tidewire_protocol::options::Filter;
 use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 
 use crate::shard::{Command, DispatcherId, SessionId};
 use crate::topic::{PatternIndex, PolicyTable, TopicId};
 use crate::{HashMap, SHARDS, hash_map};
+use filters::Filters;
 use gather::Gathers;
 use large::LargeUpdates;
 use ready::Turns;
@@ -135,7 +136,7 @@ pub struct Dispatcher {
     patterns: PatternIndex,
     cells: Slab<CellView>,
     cell_names: HashMap<(CellKind, Name), usize>,
-    filters: Slab<(Filter, usize)>,
+    filters: Filters,
     large: LargeUpdates,
     selections: Selections,
     timers: BTreeSet<(u64, CursorId)>,
@@ -214,7 +215,7 @@ impl Dispatcher {
             patterns: PatternIndex::new(seed),
             cells: Slab::new(),
             cell_names: hash_map(seed),
-            filters: Slab::new(),
+            filters: Filters::new(seed),
             selections: Selections::new(seed),
             timers: BTreeSet::new(),
             waiting: Vec::new(),
@@ -352,32 +353,6 @@ impl Dispatcher {
             session.queue.push_back(id);
         }
         self.mark_ready(slot);
-    }
-
-    /// The bounded number of filters in use are kept by value, so that equal ones share their
-    /// selections.
-    fn intern_filter(&mut self, filter: &Filter) -> u32 {
-        let known = self.filters.iter_mut().find(|(_, (known, _))| known == filter);
-        let id = match known {
-            Some((id, (_, users))) => {
-                *users += 1;
-                id
-            }
-            None => self.filters.insert((filter.clone(), 1)),
-        };
-        u32::try_from(id).unwrap_or(u32::MAX)
-    }
-
-    fn release_filter(&mut self, id: u32) {
-        let id = id as usize;
-        if let Some((_, users)) = self.filters.get_mut(id) {
-            *users -= 1;
-            if *users == 0 {
-                self.filters.remove(id);
-                // The number may be used for another filter.
-                self.selections = Selections::new(self.seed);
-            }
-        }
     }
 }
 

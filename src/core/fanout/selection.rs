@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tidewire_protocol::options::Filter;
 use tidewire_protocol::record::Records;
 
+use super::filters::FilterId;
 use super::session::Mode;
 use crate::topic::{Batch, TopicKey};
 use crate::{HashMap, hash_map};
@@ -39,7 +40,7 @@ pub(super) struct SelectionKey {
     pub(super) from: u64,
     pub(super) next: u64,
     pub(super) mode: Mode,
-    pub(super) filter: Option<u32>,
+    pub(super) filter: Option<FilterId>,
 }
 
 /// The most recent selections.
@@ -72,6 +73,12 @@ impl Selections {
         self.order.push_back(key);
         self.by_key.insert(key, Arc::clone(&built));
         built
+    }
+
+    /// Forgets what a filter made that nobody uses any more.
+    pub(super) fn forget(&mut self, filter: FilterId) {
+        self.order.retain(|key| key.filter != Some(filter));
+        self.by_key.retain(|key, _| key.filter != Some(filter));
     }
 }
 

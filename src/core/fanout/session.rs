@@ -10,6 +10,7 @@ use tidewire_protocol::options::Filter;
 use tidewire_protocol::{Refusal, ServerFrame};
 
 use super::CursorId;
+use super::filters::FilterId;
 use super::ready::Waiting;
 use crate::HashMap;
 use crate::shard::{Origin, SessionId};
@@ -64,7 +65,7 @@ pub(super) struct Sub {
     pub(super) cursors: Vec<CursorId>,
     /// Bytes of body that may still be sent; `None`: no limit.
     pub(super) credit: Option<i64>,
-    pub(super) filter: Option<(u32, Arc<Filter>)>,
+    pub(super) filter: Option<(FilterId, Arc<Filter>)>,
     pub(super) mode: Mode,
     pub(super) interval_ms: u64,
     pub(super) on_gap: OnGap,

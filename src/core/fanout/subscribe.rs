@@ -9,6 +9,7 @@ use tidewire_protocol::frame::{Position, Start};
 use tidewire_protocol::options::{Filter, SubscribeOptions};
 use tidewire_protocol::{ErrorCode, Name, Pattern, Refusal, ServerFrame};
 
+use super::filters::FilterId;
 use super::session::{Mode, OnGap, Sub};
 use super::start::{STATUS_GAP, Started};
 use super::{Cursor, CursorId, Dispatcher, Target, invalid};
@@ -47,7 +48,23 @@ impl Dispatcher {
         options: &SubscribeOptions,
     ) -> Result<(), Refusal> {
         let slot = self.check_sub(origin.session, sub)?;
-        let mut entry = self.sub_of(origin, options)?;
+        let entry = self.sub_of(origin, options)?;
+        let filter = entry.filter.clone();
+        let begun = self.begin_sub(slot, sub, pattern, start, entry);
+        if begun.is_err() {
+            self.release_filter(filter);
+        }
+        begun
+    }
+
+    fn begin_sub(
+        &mut self,
+        slot: usize,
+        sub: u32,
+        pattern: &Pattern,
+        start: Start,
+        mut entry: Sub,
+    ) -> Result<(), Refusal> {
         let Some(name) = pattern.as_name() else {
             return self.subscribe_pattern(slot, sub, pattern, start, entry);
         };
@@ -109,7 +126,7 @@ impl Dispatcher {
             None | Some([]) => None,
             Some(conditions) => Some(Filter::parse(conditions)?),
         };
-        let filter = filter.map(|filter| (self.intern_filter(&filter), Arc::new(filter)));
+        let filter = filter.map(|filter| self.filters.add(filter));
         Ok(Sub {
             cursors: Vec::new(),
             credit: options.credit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
@@ -245,13 +262,19 @@ impl Dispatcher {
                 self.timers.remove(&(at_ms, *id));
             }
         }
-        if let Some((filter, _)) = entry.filter {
-            self.release_filter(filter);
-        }
+        self.release_filter(entry.filter);
         if let Some(pattern) = entry.pattern {
             self.release_pattern(&pattern);
         }
         self.mark_ready(slot);
+    }
+
+    fn release_filter(&mut self, filter: Option<(FilterId, Arc<Filter>)>) {
+        if let Some((id, filter)) = filter
+            && self.filters.remove(&filter)
+        {
+            self.selections.forget(id);
+        }
     }
 
     /// Carries out CREDIT. Credit for a subscription that has just ended is no error.
