@@ -10,7 +10,7 @@ use super::watched::ViewValue;
 use super::{CursorId, Dispatcher, Target};
 use crate::cell::Keyed;
 use crate::shard::{CellValue, Event, KeyedEntry, Reply};
-use crate::topic::{Batch, CommitLog, Ring, TopicId};
+use crate::topic::{Batch, CommitLog, PatternId, Ring, TopicId};
 
 impl Dispatcher {
     /// Takes in what a shard says. Events of one shard must come in the order of its rounds.
@@ -153,25 +153,31 @@ impl Dispatcher {
         }
         let matching = self.matching(batch.shard, &batch.topic, batch.key());
         for pattern in matching.iter() {
-            let followers = self
-                .shards
-                .get(usize::from(batch.shard))
-                .and_then(|view| view.by_pattern.get(pattern))
-                .cloned()
-                .unwrap_or_default();
-            for id in followers {
-                if let Some(Target::Pattern(cursor)) =
-                    self.cursors.get_mut(id).map(|cursor| &mut cursor.target)
-                {
-                    if !cursor.started {
-                        continue;
-                    }
-                    // Whoever had caught up has seen everything that matches before this batch.
-                    cursor.position.get_or_insert(batch.sequence);
-                }
-                self.wake(id);
+            let Some(followers) = self.followers_of(batch.shard, *pattern) else { continue };
+            let followers = core::mem::take(followers);
+            for id in &followers {
+                self.wake_at(*id, batch.sequence);
+            }
+            if let Some(place) = self.followers_of(batch.shard, *pattern) {
+                *place = followers;
             }
         }
+    }
+
+    fn followers_of(&mut self, shard: u16, pattern: PatternId) -> Option<&mut Vec<CursorId>> {
+        self.shards.get_mut(usize::from(shard))?.by_pattern.get_mut(&pattern)
+    }
+
+    /// A batch that matches a cursor's pattern has come. Whoever had caught up has seen everything
+    /// that matches before it.
+    fn wake_at(&mut self, id: CursorId, sequence: u64) {
+        if let Some(Target::Pattern(cursor)) = self.cursors.get_mut(id).map(|c| &mut c.target) {
+            if !cursor.started {
+                return;
+            }
+            cursor.position.get_or_insert(sequence);
+        }
+        self.wake(id);
     }
 
     pub(super) fn trimmed(&mut self, shard: u16, topic_id: TopicId, first: u64, evicted: &[u64]) {

@@ -34,11 +34,6 @@ impl Dispatcher {
             )));
         }
         let (pattern_id, is_new) = self.patterns.add(pattern);
-        if is_new {
-            for view in &mut self.shards {
-                view.matches.clear();
-            }
-        }
         if self.patterns.len() == 1 && is_new {
             for shard in 0..SHARDS {
                 self.outgoing.push_back((shard, Command::Follow(self.id, Interest::CommitLog)));
@@ -79,11 +74,7 @@ impl Dispatcher {
         let Ok(pattern) = Pattern::parse(pattern) else { return };
         let (id, _) = self.patterns.add(&pattern);
         self.patterns.remove(id);
-        if self.patterns.remove(id) {
-            for view in &mut self.shards {
-                view.matches.clear();
-            }
-        }
+        self.patterns.remove(id);
         if self.patterns.is_empty() {
             self.drop_logs();
         }

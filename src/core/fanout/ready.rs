@@ -9,6 +9,9 @@ use crate::shard::SessionId;
 /// Turns of connections with replies for each turn of one without.
 const REPLIES_PER_TURN: u32 = 3;
 
+/// Entries whose memory is kept in any case.
+const KEPT_MIN: usize = 256;
+
 /// The turns of a dispatcher's sessions. A session stands at most once in each queue.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
@@ -40,6 +43,20 @@ impl Turns {
         self.in_a_row = 0;
         self.followers.pop_front().map(|slot| (slot, false))
     }
+
+    /// Gives memory back that so many sessions do not need.
+    pub(super) fn shrink(&mut self, sessions: usize) {
+        for queue in [&mut self.replies, &mut self.followers] {
+            if is_sparse(sessions, queue.capacity()) {
+                queue.shrink_to(sessions);
+            }
+        }
+    }
+}
+
+/// Whether so little of a capacity is in use that the rest is to be given back.
+pub(super) fn is_sparse(len: usize, capacity: usize) -> bool {
+    capacity >= KEPT_MIN && len < capacity / 4
 }
 
 impl Dispatcher {

@@ -3,8 +3,10 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use slab::Slab;
 use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
 
+use super::ready::is_sparse;
 use super::{CursorId, Dispatcher, Target};
 
 /// How often progress is reported, and heartbeats are looked at at the least.
@@ -65,10 +67,21 @@ impl Dispatcher {
             }
             self.mark_ready(slot);
         }
+        self.give_back();
         if self.now_ms >= self.next_progress_ms {
             self.next_progress_ms = self.now_ms + TICK_MS;
             self.report_progress();
         }
+    }
+
+    /// After many connections have gone: memory that was theirs and that those who are left do not
+    /// need. A slab lets go of what lies behind its last entry.
+    fn give_back(&mut self) {
+        shrink(&mut self.sessions);
+        shrink(&mut self.cursors);
+        shrink(&mut self.topics);
+        shrink(&mut self.cells);
+        self.turns.shrink(self.sessions.len());
     }
 
     /// Subscriptions that scan without finding much hear how far they have come.
@@ -103,5 +116,11 @@ impl Dispatcher {
                 self.mark_ready(slot);
             }
         }
+    }
+}
+
+fn shrink<T>(slab: &mut Slab<T>) {
+    if is_sparse(slab.len(), slab.capacity()) {
+        slab.shrink_to_fit();
     }
 }

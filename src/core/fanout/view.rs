@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use tidewire_protocol::Name;
 use tidewire_protocol::frame::CellKind;
 
+use super::ready::is_sparse;
 use super::watched::CellView;
 use super::{CursorId, Dispatcher, Target};
 use crate::shard::{Command, Interest};
@@ -41,8 +42,16 @@ pub(super) struct ShardView {
     pub(super) log: CommitLog,
     pub(super) ready: bool,
     pub(super) by_pattern: HashMap<PatternId, Vec<CursorId>>,
-    /// Patterns that match a topic, by its number, with the epoch of the life that had it then.
-    pub(super) matches: HashMap<TopicId, (u64, Arc<[PatternId]>)>,
+    matches: HashMap<TopicId, Matches>,
+}
+
+/// The patterns that a topic matches: in the life that had its number then, and among the patterns
+/// of that time. So a new pattern outdates what is remembered of a million topics without touching it.
+#[derive(Debug)]
+struct Matches {
+    epoch: u64,
+    version: u64,
+    patterns: Arc<[PatternId]>,
 }
 
 impl ShardView {
@@ -67,17 +76,20 @@ impl Dispatcher {
         topic: TopicKey,
     ) -> Arc<[PatternId]> {
         let Some(view) = self.shards.get_mut(usize::from(shard)) else { return Arc::from([]) };
-        if let Some((epoch, known)) = view.matches.get(&topic.id)
-            && *epoch == topic.epoch
+        let version = self.patterns.version();
+        if let Some(known) = view.matches.get(&topic.id)
+            && known.epoch == topic.epoch
+            && known.version == version
         {
-            return Arc::clone(known);
+            return Arc::clone(&known.patterns);
         }
-        let found: Arc<[PatternId]> = self.patterns.lookup(name).into();
+        let patterns: Arc<[PatternId]> = self.patterns.lookup(name).into();
         if view.matches.len() >= MATCHES_MAX {
             view.matches.clear();
         }
-        view.matches.insert(topic.id, (topic.epoch, Arc::clone(&found)));
-        found
+        let matches = Matches { epoch: topic.epoch, version, patterns: Arc::clone(&patterns) };
+        view.matches.insert(topic.id, matches);
+        patterns
     }
 
     /// The copy of a topic, requested from its shard if nobody here follows it yet.
@@ -225,7 +237,7 @@ impl Dispatcher {
         for view in &mut self.shards {
             view.log = CommitLog::default();
             view.ready = false;
-            view.matches.clear();
+            view.matches = hash_map(self.seed);
             let command = Command::Unfollow(self.id, Interest::CommitLog);
             self.outgoing.push_back((view.shard, command));
         }
@@ -244,5 +256,8 @@ fn remove_at(followers: &mut Vec<CursorId>, at: usize) -> Option<CursorId> {
         return None;
     }
     followers.swap_remove(at);
+    if is_sparse(followers.len(), followers.capacity()) {
+        followers.shrink_to(2 * followers.len());
+    }
     followers.get(at).copied()
 }

@@ -17,6 +17,7 @@ pub struct PatternIndex {
     root: Node,
     entries: slab::Slab<Entry>,
     by_pattern: HashMap<Pattern, PatternId>,
+    version: u64,
     seed: u64,
 }
 
@@ -50,7 +51,19 @@ impl PatternIndex {
     /// An empty index.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { root: Node::new(seed), entries: slab::Slab::new(), by_pattern: hash_map(seed), seed }
+        Self {
+            root: Node::new(seed),
+            entries: slab::Slab::new(),
+            by_pattern: hash_map(seed),
+            version: 0,
+            seed,
+        }
+    }
+
+    /// Changes when another lookup may find something else than before.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Number of distinct patterns.
@@ -75,6 +88,7 @@ impl PatternIndex {
         }
         let id = self.entries.insert(Entry { pattern: pattern.clone(), users: 1 });
         self.by_pattern.insert(pattern.clone(), id);
+        self.version += 1;
         let seed = self.seed;
         let mut node = &mut self.root;
         for token in pattern.tokens() {
@@ -101,6 +115,7 @@ impl PatternIndex {
             return false;
         }
         let entry = self.entries.remove(id);
+        self.version += 1;
         self.by_pattern.remove(&entry.pattern);
         let tokens: Vec<&str> = entry.pattern.tokens().collect();
         cut(&mut self.root, &tokens);
