@@ -42,10 +42,15 @@ pub struct Operation {
     /// Steps until everything that grows has reached its bound.
     pub warm_up: u32,
     /// Steps whose instructions are counted: whole rounds of whatever the steps take in turn.
+    /// [`TIMED_ONLY`]: none.
     pub counted: u32,
     /// Makes the situation.
     pub prepare: fn() -> Step,
 }
+
+/// For operations that callgrind would take too long to prepare. What they ask is about caches and
+/// memory anyway, and of those a count of instructions says nothing.
+pub const TIMED_ONLY: u32 = 0;
 
 /// All operations, in the order of their reports.
 pub const OPERATIONS: &[&[Operation]] = &[

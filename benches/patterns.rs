@@ -11,16 +11,12 @@ use tidewire_protocol::{Name, Pattern};
 
 use crate::one_core::{EPOCH, NOW_MS, OneCore, SEED};
 use crate::records::{body, name};
-use crate::{Operation, Step};
+use crate::{Operation, Step, TIMED_ONLY};
 
 /// Patterns in the index.
 pub const PATTERNS: usize = 10_000;
 /// Names that are looked up in turn.
 const NAMES: usize = 500;
-/// Topics in the commit logs.
-pub const TOPICS: usize = 100_000;
-/// Topics, and kept batches, of one shard.
-const TOPICS_PER_SHARD: usize = TOPICS / SHARDS as usize;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
@@ -35,7 +31,35 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         elements: 1,
         warm_up: 100,
         counted: 1_000,
-        prepare: everything,
+        prepare: || everything(100_000, 1),
+    },
+    Operation {
+        name: "patterns/everything_of_1_topic",
+        elements: 1,
+        warm_up: 100,
+        counted: TIMED_ONLY,
+        prepare: || everything(1, 1),
+    },
+    Operation {
+        name: "patterns/everything_of_1000000_topics",
+        elements: 1,
+        warm_up: 1_000_000,
+        counted: TIMED_ONLY,
+        prepare: || everything(1_000_000, 1),
+    },
+    Operation {
+        name: "patterns/everything_of_1_topic_to_1000",
+        elements: 1_000,
+        warm_up: 100,
+        counted: TIMED_ONLY,
+        prepare: || everything(1, 1_000),
+    },
+    Operation {
+        name: "patterns/everything_of_1000000_topics_to_1000",
+        elements: 1_000,
+        warm_up: 1_000,
+        counted: TIMED_ONLY,
+        prepare: || everything(1_000_000, 1_000),
     },
 ];
 
@@ -72,14 +96,19 @@ fn topic_looked_up(turn: usize) -> Name {
     name(&format!("site.{}.room.{}", first + turn % 4, first + 2))
 }
 
-/// One step: the newest batch of one of many topics reaches a dispatcher, whose only subscriber
-/// follows them all; the shard's oldest batch leaves.
-fn everything() -> Step {
+/// One step: the newest batch of one of so many topics reaches a dispatcher, whose subscribers
+/// follow them all; the shard's oldest batch leaves.
+fn everything(topics: usize, subscribers: usize) -> Step {
     let mut core = OneCore::new(Policy::default());
-    core.subscriber(">");
+    for _ in 0..subscribers {
+        core.subscriber(">");
+    }
     let body = body(1);
-    let mut newest: Vec<Vec<Batch>> = (0..SHARDS).map(|shard| topics_of(shard, &body)).collect();
-    for (shard, batches) in (0..SHARDS).zip(&newest) {
+    let shards = SHARDS.min(u16::try_from(topics).unwrap_or(SHARDS));
+    let topics_per_shard = topics / usize::from(shards);
+    let of_shard = |shard| topics_of(shard, topics_per_shard, &body);
+    let mut newest: Vec<Vec<Batch>> = (0..shards).map(of_shard).collect();
+    for (shard, batches) in (0..shards).zip(&newest) {
         let slots = batches.iter().map(|batch| Slot::Live(Arc::new(batch.clone()))).collect();
         let event = Event::LogSnapshot { shard, epoch: EPOCH, base: 0, slots };
         core.dispatcher.apply(event, NOW_MS);
@@ -88,23 +117,23 @@ fn everything() -> Step {
     let mut turn = 0;
     Box::new(move |sink| {
         let shard = turn % newest.len();
-        let topic = turn / newest.len() % TOPICS_PER_SHARD;
+        let topic = turn / newest.len() % topics_per_shard;
         turn += 1;
         let Some(batch) = newest.get_mut(shard).and_then(|topics| topics.get_mut(topic)) else {
             return;
         };
         let evicted = Vec::from([batch.sequence]);
         batch.base = batch.next();
-        batch.sequence += TOPICS_PER_SHARD as u64;
+        batch.sequence += topics_per_shard as u64;
         let (first, batch) = (batch.base, Arc::new(batch.clone()));
         core.dispatcher.apply(Event::Appended { batch, first, evicted }, NOW_MS);
         core.serve(sink);
     })
 }
 
-/// A batch of one record for each topic of a shard, in the order of its commits.
-fn topics_of(shard: u16, body: &Bytes) -> Vec<Batch> {
-    (0..TOPICS_PER_SHARD)
+/// A batch of one record for each of so many topics of a shard, in the order of its commits.
+fn topics_of(shard: u16, topics: usize, body: &Bytes) -> Vec<Batch> {
+    (0..topics)
         .map(|topic| Batch {
             topic: name(&format!("site.{topic}.shard.{shard}")),
             topic_id: u32::try_from(topic).unwrap_or(u32::MAX),

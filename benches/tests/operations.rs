@@ -88,7 +88,7 @@ fn name(frame: &ServerFrame) -> &'static str {
 fn every_operation_sends_what_its_name_says_and_nothing_else() {
     let seen: BTreeMap<&str, Sent> =
         operations().map(|operation| (operation.name, sent(operation))).collect();
-    let expected: [Expected; 12] = [
+    let expected: [Expected; 18] = [
         ("append/1_record", &[("PUBACK", 1)], 0),
         ("append/64_records", &[("PUBACK", 1)], 0),
         ("append/64_frames_of_one_read", &[("PUBACK", 64)], 0),
@@ -97,9 +97,15 @@ fn every_operation_sends_what_its_name_says_and_nothing_else() {
         ("cells/tally_vote", &[("VOTED", 1), ("UPDATE", 1)], 0),
         ("fanout/1_record_to_100", &[("DELIVER", 100)], 100),
         ("fanout/64_records_to_100", &[("DELIVER", 100)], 6_400),
+        ("fanout/1_record_to_10000", &[("DELIVER", 10_000)], 10_000),
+        ("fanout/1_record_to_100000", &[("DELIVER", 100_000)], 100_000),
         // A lookup sends nothing; what it finds is tested beside it.
         ("patterns/lookup_among_10000", &[], 0),
         ("patterns/everything_of_100000_topics", &[("DELIVER", 1)], 1),
+        ("patterns/everything_of_1_topic", &[("DELIVER", 1)], 1),
+        ("patterns/everything_of_1_topic_to_1000", &[("DELIVER", 1_000)], 1_000),
+        ("patterns/everything_of_1000000_topics", &[("DELIVER", 1)], 1),
+        ("patterns/everything_of_1000000_topics_to_1000", &[("DELIVER", 1_000)], 1_000),
         ("replay/1000_batches", &[("SUBSCRIBED", 1), ("DELIVER", 1_000), ("OK", 1)], 7_997),
         (
             "replay/1000_batches_filtered",
