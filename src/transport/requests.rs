@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
+use tidewire_core::fanout::is_for_shards;
 use tidewire_core::shard::Command;
 use tidewire_protocol::{ClientFrame, Name};
 
@@ -83,24 +84,5 @@ impl Requests {
             }
             None => self.by_shard.push((shard, vec![command])),
         }
-    }
-}
-
-/// Whether a shard, not the dispatcher, carries the request out.
-fn is_for_shards(frame: &ClientFrame) -> bool {
-    match frame {
-        ClientFrame::Publish { .. }
-        | ClientFrame::Incr { .. }
-        | ClientFrame::Vote { .. }
-        | ClientFrame::Get { .. }
-        | ClientFrame::Presence { .. }
-        | ClientFrame::Tally { .. } => true,
-        ClientFrame::Hello { .. }
-        | ClientFrame::Ping { .. }
-        | ClientFrame::Pong { .. }
-        | ClientFrame::Credit { .. }
-        | ClientFrame::Subscribe { .. }
-        | ClientFrame::Unsubscribe { .. }
-        | ClientFrame::Watch { .. } => false,
     }
 }

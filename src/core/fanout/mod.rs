@@ -34,7 +34,7 @@ mod view;
 mod watch;
 mod watched;
 
-pub use request::HashVoter;
+pub use request::{HashVoter, is_for_shards};
 pub use session::{Framing, SessionOptions};
 pub use sink::{Lane, Sink};
 

@@ -166,6 +166,27 @@ impl Dispatcher {
     }
 }
 
+/// Whether a shard, not the dispatcher, carries the request out: [`Dispatcher::request`] makes
+/// commands of these, and of no others.
+#[must_use]
+pub fn is_for_shards(frame: &ClientFrame) -> bool {
+    match frame {
+        ClientFrame::Publish { .. }
+        | ClientFrame::Incr { .. }
+        | ClientFrame::Vote { .. }
+        | ClientFrame::Get { .. }
+        | ClientFrame::Presence { .. }
+        | ClientFrame::Tally { .. } => true,
+        ClientFrame::Hello { .. }
+        | ClientFrame::Ping { .. }
+        | ClientFrame::Pong { .. }
+        | ClientFrame::Credit { .. }
+        | ClientFrame::Subscribe { .. }
+        | ClientFrame::Unsubscribe { .. }
+        | ClientFrame::Watch { .. } => false,
+    }
+}
+
 fn request_id(frame: &ClientFrame) -> u64 {
     match frame {
         ClientFrame::Publish { req, .. }
@@ -273,3 +294,6 @@ fn check_len(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
