@@ -7,6 +7,9 @@ use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_
 use tidewire_benches::sink::ByteCount;
 use tidewire_benches::{Operation, Step, TIMED_ONLY, operations};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SAMPLES_OF_LONG_STEPS: usize = 20;
 
 fn core(criterion: &mut Criterion) {

@@ -8,6 +8,9 @@ use std::process::ExitCode;
 use tidewire_benches::sink::ByteCount;
 use tidewire_benches::{Step, TIMED_ONLY, operations};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let Some(wanted) = std::env::args().nth(1) else {
         for operation in operations().filter(|operation| operation.counted != TIMED_ONLY) {

@@ -9,6 +9,9 @@
 //! * [`replay`]: a subscriber that is far behind catches up.
 //! * [`cells`]: a counter, a tally, a map change, and their watchers hear of it.
 //! * [`patterns`]: which patterns match a topic, and following every topic there is.
+//!
+//! The programs choose the allocator: those that measure time or count instructions the one that
+//! ships, so that they measure what the server pays; `memory` one that counts.
 #![allow(
     clippy::expect_used,
     reason = "a situation that cannot be prepared is to stop the benchmark at once"
@@ -24,10 +27,6 @@ pub mod replay;
 pub mod sink;
 
 use tidewire_core::fanout::Sink;
-
-/// The allocator that ships, so that what is measured here is what the server pays.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What is timed and counted. The output goes to the sink.
 pub type Step = Box<dyn FnMut(&mut dyn Sink)>;

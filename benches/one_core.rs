@@ -40,9 +40,15 @@ impl OneCore {
     /// A core whose topics all have this policy.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
+        Self::with_limits(policy, ShardLimits::default())
+    }
+
+    /// The same with bounds of its own.
+    #[must_use]
+    pub fn with_limits(policy: Policy, limits: ShardLimits) -> Self {
         let policies = Arc::new(PolicyTable::new(Vec::new(), policy));
         let shard = |shard| {
-            let (limits, policies) = (ShardLimits::default(), Arc::clone(&policies));
+            let (limits, policies) = (limits.clone(), Arc::clone(&policies));
             Shard::new(ShardConfig { shard, epoch: EPOCH, seed: SEED, policies, limits })
         };
         Self {
