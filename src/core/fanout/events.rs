@@ -100,10 +100,8 @@ impl Dispatcher {
         let Some(index) = self.answered_view(place) else { return };
         let followers = self.topics.get(index).map(|view| view.followers.clone());
         for cursor in followers.unwrap_or_default() {
-            let Some((slot, sub)) = self.cursors.get(cursor).map(|c| (c.session, c.sub)) else {
-                continue;
-            };
-            self.refuse_sub(slot, sub, refusal.clone());
+            let Some(owner) = self.cursors.get(cursor).map(|c| c.owner) else { continue };
+            self.refuse_sub(owner, refusal.clone());
         }
     }
 
@@ -243,18 +241,12 @@ impl Dispatcher {
         let Some(view) = self.cells.get_mut(index) else { return };
         for cursor in view.followers.clone() {
             let waiting = self.cursors.get(cursor).and_then(|cursor| match &cursor.target {
-                Target::Watch(target) if !target.started => Some((cursor.session, cursor.sub)),
+                Target::Watch(target) if !target.started => Some(cursor.owner),
                 Target::Watch(_) | Target::Topic(_) | Target::Pattern(_) => None,
             });
-            let Some((slot, sub)) = waiting else { continue };
-            if let Some(session) = self.sessions.get_mut(slot)
-                && let Some(origin) = session.subs.get(&sub).map(|sub| sub.origin)
-            {
-                self.stats.refusals += 1;
-                session.refuse(origin, refusal.clone());
+            if let Some(owner) = waiting {
+                self.refuse_sub(owner, refusal.clone());
             }
-            self.end_sub(slot, sub);
-            self.mark_ready(slot);
         }
     }
 }

@@ -8,6 +8,7 @@ use alloc::collections::BTreeMap;
 use tidewire_protocol::frame::{flags, put_update_entries_header};
 
 use super::pull::Pull;
+use super::session::Owner;
 use super::sink::Lane;
 use super::{CursorId, Dispatcher, Target, Turn};
 use crate::cell::{EncodedChanges, Part};
@@ -114,15 +115,9 @@ impl LargeUpdates {
 
 impl Dispatcher {
     /// One turn of a watcher that is in the middle of a large update.
-    pub(super) fn take_parts(
-        &mut self,
-        id: CursorId,
-        slot: usize,
-        sub: u32,
-        pull: &mut Pull<'_>,
-    ) -> Turn {
+    pub(super) fn take_parts(&mut self, id: CursorId, owner: Owner, pull: &mut Pull<'_>) -> Turn {
         loop {
-            if !pull.has_room(self, slot, sub) {
+            if !pull.has_room(self, owner) {
                 return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
             }
             if pull.turn <= 0 {
@@ -146,21 +141,27 @@ impl Dispatcher {
                 frame_flags |= flags::MORE;
             }
             pull.head.clear();
-            put_update_entries_header(pull.head, sub, changes.version, frame_flags, part.count);
-            pull.send_on(Lane::Sub(sub), &part.bytes);
+            put_update_entries_header(
+                pull.head,
+                owner.sub,
+                changes.version,
+                frame_flags,
+                part.count,
+            );
+            pull.send_on(Lane::Sub(owner.sub), &part.bytes);
             self.stats.updates += 1;
             if is_last {
                 target.taken(changes.version);
                 self.large.end(taking);
-                return self.taken_up_to_date(id, slot, sub);
+                return self.taken_up_to_date(id, owner);
             }
             target.taking = Some(Taking { part: taking.part + 1, ..taking });
         }
     }
 
     /// A large update has been taken. The cell may have gone on meanwhile.
-    fn taken_up_to_date(&mut self, id: CursorId, slot: usize, sub: u32) -> Turn {
-        self.set_due(id, slot, sub);
+    fn taken_up_to_date(&mut self, id: CursorId, owner: Owner) -> Turn {
+        self.set_due(id, owner);
         let Some(Target::Watch(target)) = self.cursors.get(id).map(|cursor| &cursor.target) else {
             return Turn::Ended;
         };

@@ -8,7 +8,7 @@ use tidewire_protocol::frame::{DeliverHeader, Position};
 
 use super::pull::Pull;
 use super::selection::{Selection, SelectionKey};
-use super::session::Mode;
+use super::session::{Mode, Owner};
 use super::{CursorId, Dispatcher, Target, Turn};
 use crate::topic::{Batch, Slot, TopicKey};
 
@@ -20,8 +20,7 @@ impl Dispatcher {
     pub(super) fn pull_topic_latest(
         &mut self,
         id: CursorId,
-        slot: usize,
-        sub: u32,
+        owner: Owner,
         pull: &mut Pull<'_>,
     ) -> Turn {
         let Some((view, next)) = self.topic_place(id) else { return Turn::Done };
@@ -29,24 +28,24 @@ impl Dispatcher {
             return Turn::Done;
         };
         if next < view.ring.first() {
-            return self.topic_gap(id, slot, sub, pull);
+            return self.topic_gap(id, owner, pull);
         }
         let batches = within(view.ring.from(next));
         if batches.is_empty() {
             return Turn::Done;
         }
         let (name, epoch) = (view.name.clone(), view.epoch);
-        if !pull.has_room(self, slot, sub) {
+        if !pull.has_room(self, owner) {
             return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
         }
         let from = self.reported(id).unwrap_or(next);
-        let chosen = self.newest_per_key(slot, sub, from, &batches);
+        let chosen = self.newest_per_key(owner, from, &batches);
         if chosen.count == 0 {
             self.advance(id, chosen.next, false);
             return Turn::More;
         }
         let header = DeliverHeader {
-            sub,
+            sub: owner.sub,
             topic: name.as_str(),
             epoch,
             from,
@@ -56,9 +55,9 @@ impl Dispatcher {
             offsets: chosen.offsets.as_deref(),
             body_len: chosen.body.len(),
         };
-        self.deliver(slot, sub, &header, &chosen.body, chosen.count, pull);
+        self.deliver(owner, &header, &chosen.body, chosen.count, pull);
         self.advance(id, chosen.next, true);
-        self.set_due(id, slot, sub);
+        self.set_due(id, owner);
         self.wake_if_behind(id)
     }
 
@@ -66,8 +65,7 @@ impl Dispatcher {
     pub(super) fn pull_pattern_latest(
         &mut self,
         id: CursorId,
-        slot: usize,
-        sub: u32,
+        owner: Owner,
         pull: &mut Pull<'_>,
     ) -> Turn {
         let Some(Target::Pattern(target)) = self.cursors.get(id).map(|c| &c.target) else {
@@ -80,11 +78,11 @@ impl Dispatcher {
             self.caught_up(id, next);
             return Turn::Done;
         };
-        if !pull.has_room(self, slot, sub) {
+        if !pull.has_room(self, owner) {
             return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
         }
         if start < first {
-            return self.pattern_gap(id, slot, sub, start, first, pull);
+            return self.pattern_gap(id, owner, start, first, pull);
         }
         let mut by_topic: BTreeMap<TopicKey, Vec<Arc<Batch>>> = BTreeMap::new();
         let (mut end, mut bytes) = (start, 0);
@@ -105,13 +103,13 @@ impl Dispatcher {
             // Only the last of them moves the position, so a cut between two loses nothing.
             let at = if index + 1 == last { end } else { start };
             let position = Position(u64::from(shard), epoch, at);
-            self.deliver_newest(slot, sub, batches, position, pull);
+            self.deliver_newest(owner, batches, position, pull);
         }
         if let Some(Target::Pattern(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) {
             target.position = (end < next).then_some(end);
             target.reported = if last > 0 { end } else { target.reported };
         }
-        self.set_due(id, slot, sub);
+        self.set_due(id, owner);
         if end < next { self.wake_later(id) } else { Turn::Done }
     }
 
@@ -131,16 +129,15 @@ impl Dispatcher {
 
     fn deliver_newest(
         &mut self,
-        slot: usize,
-        sub: u32,
+        owner: Owner,
         batches: &[Arc<Batch>],
         position: Position,
         pull: &mut Pull<'_>,
     ) {
         let Some(head) = batches.first() else { return };
-        let chosen = self.newest_per_key(slot, sub, head.base, batches);
+        let chosen = self.newest_per_key(owner, head.base, batches);
         let header = DeliverHeader {
-            sub,
+            sub: owner.sub,
             topic: head.topic.as_str(),
             epoch: head.epoch,
             from: head.base,
@@ -151,22 +148,17 @@ impl Dispatcher {
             body_len: chosen.body.len(),
         };
         if chosen.count > 0 {
-            self.deliver(slot, sub, &header, &chosen.body, chosen.count, pull);
+            self.deliver(owner, &header, &chosen.body, chosen.count, pull);
         }
     }
 
     fn newest_per_key(
         &mut self,
-        slot: usize,
-        sub: u32,
+        owner: Owner,
         from: u64,
         batches: &[Arc<Batch>],
     ) -> Arc<Selection> {
-        let filter = self
-            .sessions
-            .get(slot)
-            .and_then(|session| session.subs.get(&sub))
-            .and_then(|entry| entry.filter.clone());
+        let filter = self.subs.get(owner.entry).and_then(|entry| entry.filter.clone());
         let first = batches.first();
         let key = SelectionKey {
             shard: first.map_or(0, |batch| batch.shard),
@@ -181,12 +173,8 @@ impl Dispatcher {
 
     /// The next delivery is due at the next multiple of the interval, so that subscribers of the
     /// same interval are served together and share their selections.
-    pub(super) fn set_due(&mut self, id: CursorId, slot: usize, sub: u32) {
-        let interval_ms = self
-            .sessions
-            .get(slot)
-            .and_then(|session| session.subs.get(&sub))
-            .map_or(0, |entry| entry.interval_ms);
+    pub(super) fn set_due(&mut self, id: CursorId, owner: Owner) {
+        let interval_ms = self.subs.get(owner.entry).map_or(0, |entry| entry.interval_ms);
         let now_ms = self.now_ms;
         if let Some(cursor) = self.cursors.get_mut(id)
             && let Some(rounds) = now_ms.checked_div(interval_ms)

@@ -38,6 +38,7 @@ pub use request::{HashVoter, is_for_shards};
 pub use session::{Framing, SessionOptions};
 pub use sink::{Lane, Sink};
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -55,7 +56,7 @@ use large::LargeUpdates;
 use ready::Turns;
 use request::Route;
 use selection::Selections;
-use session::Session;
+use session::{Owner, Session, Sub};
 use view::{ShardView, TopicView};
 use watched::CellView;
 
@@ -125,6 +126,8 @@ pub struct Dispatcher {
     now_ms: u64,
     generation: u32,
     sessions: Slab<Session>,
+    /// Subscriptions and watches of all sessions.
+    subs: Slab<Sub>,
     cursors: Slab<Cursor>,
     topics: Slab<TopicView>,
     /// By shard and name: partitions of one name live in several shards.
@@ -153,15 +156,12 @@ pub struct Dispatcher {
     next_tick_ms: u64,
     next_progress_ms: u64,
     stats: FanoutStats,
-    /// Subscriptions and watches of all sessions.
-    subscriptions: usize,
 }
 
 /// A place in a topic, a shard or a cell's history, and who it belongs to.
 #[derive(Debug)]
 struct Cursor {
-    session: usize,
-    sub: u32,
+    owner: Owner,
     /// Place in the list of the view's followers.
     at: usize,
     /// Whether it stands in its session's queue.
@@ -176,7 +176,7 @@ struct Cursor {
 enum Target {
     Topic(subscribe::TopicCursor),
     Pattern(pattern::PatternCursor),
-    Watch(watch::WatchCursor),
+    Watch(Box<watch::WatchCursor>),
 }
 
 /// How a cursor's turn ended.
@@ -206,6 +206,7 @@ impl Dispatcher {
             now_ms: 0,
             generation: 0,
             sessions: Slab::new(),
+            subs: Slab::new(),
             cursors: Slab::new(),
             topics: Slab::new(),
             topic_names: hash_map(seed),
@@ -228,7 +229,6 @@ impl Dispatcher {
             next_tick_ms: 0,
             next_progress_ms: 0,
             stats: FanoutStats::default(),
-            subscriptions: 0,
         }
     }
 
@@ -252,10 +252,9 @@ impl Dispatcher {
     /// Forgets a connection: its subscriptions, watches and presence end.
     pub fn close(&mut self, id: SessionId) {
         let Some(slot) = self.slot(id) else { return };
-        let subs: Vec<u32> =
-            self.sessions.get(slot).map(|s| s.subs.keys().copied().collect()).unwrap_or_default();
-        for sub in subs {
-            self.end_sub(slot, sub);
+        let subs = self.sessions.get_mut(slot).map(|session| core::mem::take(&mut session.subs));
+        for (sub, entry) in subs.into_iter().flatten() {
+            self.end_sub(Owner { slot, entry, sub });
         }
         let session = self.sessions.remove(slot);
         for shard in session.present {
@@ -320,7 +319,7 @@ impl Dispatcher {
     /// Number of subscriptions and watches.
     #[must_use]
     pub fn subscriptions(&self) -> usize {
-        self.subscriptions
+        self.subs.len()
     }
 
     /// Counts since the start.
@@ -332,6 +331,11 @@ impl Dispatcher {
     fn slot(&self, id: SessionId) -> Option<usize> {
         let slot = id.slot as usize;
         self.sessions.get(slot).filter(|session| session.id == id).map(|_| slot)
+    }
+
+    fn owner(&self, slot: usize, sub: u32) -> Option<Owner> {
+        let entry = *self.sessions.get(slot)?.subs.get(&sub)?;
+        Some(Owner { slot, entry, sub })
     }
 
     /// Puts a cursor into its session's queue, or sets its timer if it is not due yet.
@@ -348,7 +352,7 @@ impl Dispatcher {
             return;
         }
         cursor.queued = true;
-        let slot = cursor.session;
+        let slot = cursor.owner.slot;
         if let Some(session) = self.sessions.get_mut(slot) {
             session.queue.push_back(id);
         }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use tidewire_protocol::frame::{Position, Start};
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
-use super::session::Sub;
+use super::session::{Owner, Sub};
 use super::subscribe::TopicCursor;
 use super::{CursorId, Dispatcher, Target, invalid};
 use crate::shard_of_partition;
@@ -26,31 +26,27 @@ impl Dispatcher {
         name: &Name,
         partitions: u16,
         start: Start,
-        mut entry: Sub,
+        entry: Sub,
     ) -> Result<(), Refusal> {
         check_start(name, partitions, &start)?;
+        let owner = self.insert_sub(slot, sub, entry, usize::from(partitions));
         for partition in 0..partitions {
             let place = (shard_of_partition(name, partition), name);
             let start = start_in(partition, &start);
-            entry.cursors.push(self.follow_topic(slot, sub, place, Some(partition), start));
+            self.follow_topic(owner, place, Some(partition), start);
         }
-        if let Some(session) = self.sessions.get_mut(slot) {
-            session.subs.insert(sub, entry);
-            self.subscriptions += 1;
-        }
-        self.start_partitions(slot, sub);
+        self.start_partitions(owner);
         Ok(())
     }
 
     /// Starts the cursors of a subscription together, once the state of every partition is here.
-    pub(super) fn start_partitions(&mut self, slot: usize, sub: u32) {
-        let entry = self.sessions.get(slot).and_then(|session| session.subs.get(&sub));
-        let Some(cursors) = entry.map(|entry| entry.cursors.clone()) else { return };
+    pub(super) fn start_partitions(&mut self, owner: Owner) {
+        let cursors = self.cursors_of(owner.entry);
         let mut starts = Vec::new();
         for id in &cursors {
             match self.resolve_start(*id) {
                 Some(Ok(start)) => starts.push(start),
-                Some(Err(refusal)) => return self.refuse_sub(slot, sub, refusal),
+                Some(Err(refusal)) => return self.refuse_sub(owner, refusal),
                 None => {}
             }
         }
@@ -64,7 +60,7 @@ impl Dispatcher {
             self.start_at(id, started.offset);
             self.wake(id);
         }
-        self.pattern_opened(slot, sub, status, positions);
+        self.pattern_opened(owner, status, positions);
     }
 
     /// What a client of a topic with partitions resumes from behind this offset.

@@ -1,5 +1,6 @@
 //! Subscriptions on patterns: one position per shard, whatever the number of topics.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 
@@ -9,7 +10,7 @@ use tidewire_protocol::frame::{DeliverHeader, Position, put_deliver_header};
 
 use super::pull::{GAP_JUMPED, GAP_RETENTION, Gap, Pull};
 use super::selection::SelectionKey;
-use super::session::{Mode, OnGap};
+use super::session::{Mode, OnGap, Owner};
 use super::{CursorId, Dispatcher, Target, Turn};
 use crate::HashMap;
 use crate::topic::{Batch, PatternId, Slot, TopicKey};
@@ -25,7 +26,7 @@ pub(super) struct PatternCursor {
     /// Sequence of the next batch to look at; `None`: caught up.
     pub(super) position: Option<u64>,
     /// First offset to deliver of some topics (`last n` starts).
-    pub(super) skip: HashMap<TopicKey, u64>,
+    pub(super) skip: Option<Box<HashMap<TopicKey, u64>>>,
     /// Sequence that the client knows as its position.
     pub(super) reported: u64,
     /// Whether the start has been resolved; before that nothing is delivered.
@@ -38,7 +39,7 @@ impl Dispatcher {
         let mut looked_at = 0;
         loop {
             let Some(cursor) = self.cursors.get(id) else { return Turn::Ended };
-            let (slot, sub) = (cursor.session, cursor.sub);
+            let owner = cursor.owner;
             let Target::Pattern(target) = &cursor.target else { return Turn::Ended };
             let (shard, pattern) = (target.shard, target.pattern);
             let Some(view) = self.shards.get(usize::from(shard)) else { return Turn::Ended };
@@ -48,7 +49,7 @@ impl Dispatcher {
                 return Turn::Done;
             };
             if position < first {
-                let turn = self.pattern_gap(id, slot, sub, position, first, pull);
+                let turn = self.pattern_gap(id, owner, position, first, pull);
                 if turn != Turn::More || pull.budget <= 0 {
                     return turn;
                 }
@@ -62,14 +63,14 @@ impl Dispatcher {
             let (name, key) = found.topic();
             let matched = self.matching(shard, name, key).binary_search(&pattern).is_ok();
             if matched {
-                if !pull.has_room(self, slot, sub) {
+                if !pull.has_room(self, owner) {
                     return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
                 }
                 match found {
-                    Slot::Live(batch) => self.deliver_by_pattern(id, slot, sub, &batch, pull),
+                    Slot::Live(batch) => self.deliver_by_pattern(id, owner, &batch, pull),
                     Slot::Gone { topic, epoch, from, next, .. } => {
-                        if self.on_gap(slot, sub) != OnGap::Continue {
-                            return self.pattern_gap(id, slot, sub, position, position + 1, pull);
+                        if self.on_gap(owner) != OnGap::Continue {
+                            return self.pattern_gap(id, owner, position, position + 1, pull);
                         }
                         let at = self.shards.get(usize::from(shard)).map_or(0, |view| view.epoch);
                         let gap = Gap {
@@ -80,7 +81,7 @@ impl Dispatcher {
                             reason: GAP_RETENTION,
                             position: Some(Position(u64::from(shard), at, position + 1)),
                         };
-                        self.send_gap(sub, gap, pull);
+                        self.send_gap(owner.sub, gap, pull);
                     }
                 }
             }
@@ -105,8 +106,7 @@ impl Dispatcher {
     pub(super) fn pattern_gap(
         &mut self,
         id: CursorId,
-        slot: usize,
-        sub: u32,
+        owner: Owner,
         position: u64,
         first: u64,
         pull: &mut Pull<'_>,
@@ -119,21 +119,21 @@ impl Dispatcher {
             .shards
             .get(usize::from(shard))
             .map_or((0, first), |view| (view.epoch, view.log.next()));
-        let (next, reason) = match self.on_gap(slot, sub) {
+        let (next, reason) = match self.on_gap(owner) {
             OnGap::Continue => (first, GAP_RETENTION),
             OnGap::Newest => (newest, GAP_JUMPED),
             OnGap::End => {
-                self.end_at_gap(slot, sub, &format!("shard {shard}, {position} to {first}"));
+                self.end_at_gap(owner, &format!("shard {shard}, {position} to {first}"));
                 return Turn::Ended;
             }
         };
         // Told when delivery can go on: until then the gap may grow, and it stays one gap.
-        if !pull.has_room(self, slot, sub) {
+        if !pull.has_room(self, owner) {
             return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
         }
         let at = Some(Position(u64::from(shard), epoch, next));
         let gap = Gap { topic: None, epoch, from: position, next, reason, position: at };
-        self.send_gap(sub, gap, pull);
+        self.send_gap(owner.sub, gap, pull);
         self.set_position(id, Some(next));
         Turn::More
     }
@@ -141,26 +141,22 @@ impl Dispatcher {
     fn deliver_by_pattern(
         &mut self,
         id: CursorId,
-        slot: usize,
-        sub: u32,
+        owner: Owner,
         batch: &Arc<Batch>,
         pull: &mut Pull<'_>,
     ) {
         let Some(Target::Pattern(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) else {
             return;
         };
-        let from = target.skip.get(&batch.key()).map_or(batch.base, |f| batch.base.max(*f));
+        let skip = target.skip.as_ref().and_then(|skip| skip.get(&batch.key()).copied());
+        let from = skip.map_or(batch.base, |from| batch.base.max(from));
         // The shard's epoch, not the topic's: it says in which history the sequence counts.
         let epoch = self.shards.get(usize::from(batch.shard)).map_or(0, |view| view.epoch);
         let position = Position(u64::from(batch.shard), epoch, batch.sequence + 1);
         if from >= batch.next() {
             return;
         }
-        let filter = self
-            .sessions
-            .get(slot)
-            .and_then(|session| session.subs.get(&sub))
-            .and_then(|entry| entry.filter.clone());
+        let filter = self.subs.get(owner.entry).and_then(|entry| entry.filter.clone());
         let body = if from == batch.base { batch.body.clone() } else { batch.body_from(from) };
         let (offsets, body, count) = match &filter {
             None => (None, body, batch.next() - from),
@@ -185,7 +181,7 @@ impl Dispatcher {
             target.reported = batch.sequence + 1;
         }
         let header = DeliverHeader {
-            sub,
+            sub: owner.sub,
             topic: batch.topic.as_str(),
             epoch: batch.epoch,
             from,
@@ -195,14 +191,13 @@ impl Dispatcher {
             offsets: offsets.as_deref(),
             body_len: body.len(),
         };
-        self.deliver(slot, sub, &header, &body, count, pull);
+        self.deliver(owner, &header, &body, count, pull);
     }
 
     /// Sends one DELIVER and takes it from the credit and the budget.
     pub(super) fn deliver(
         &mut self,
-        slot: usize,
-        sub: u32,
+        owner: Owner,
         header: &DeliverHeader<'_>,
         body: &Bytes,
         records: u64,
@@ -210,11 +205,11 @@ impl Dispatcher {
     ) {
         pull.head.clear();
         put_deliver_header(pull.head, header);
-        pull.send(sub, body);
+        pull.send(owner.sub, body);
         self.stats.deliveries += 1;
         self.stats.records += records;
         self.stats.body_bytes += body.len() as u64;
-        if let Some(entry) = self.sessions.get_mut(slot).and_then(|s| s.subs.get_mut(&sub)) {
+        if let Some(entry) = self.subs.get_mut(owner.entry) {
             let bytes = i64::try_from(body.len()).unwrap_or(i64::MAX);
             entry.credit = entry.credit.map(|credit| credit.saturating_sub(bytes));
         }
@@ -235,6 +230,7 @@ impl Dispatcher {
         }
         target.reported = at;
         let position = Some(Position(u64::from(target.shard), view.epoch, at));
-        Some(ServerFrame::Progress { sub: cursor.sub, topic: None, epoch: 0, next: 0, position })
+        let sub = cursor.owner.sub;
+        Some(ServerFrame::Progress { sub, topic: None, epoch: 0, next: 0, position })
     }
 }

@@ -1,7 +1,7 @@
 //! Where subscriptions on patterns start, once the commit logs of all shards are here.
 
+use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -9,7 +9,7 @@ use tidewire_protocol::frame::{Position, Start};
 use tidewire_protocol::{ErrorCode, Pattern, Refusal};
 
 use super::pattern::PatternCursor;
-use super::session::Sub;
+use super::session::{Owner, Sub};
 use super::start::{STATUS_EPOCH, STATUS_FRESH, STATUS_GAP, STATUS_RESUMED};
 use super::{Dispatcher, Target, invalid};
 use crate::shard::{Command, Interest};
@@ -26,7 +26,7 @@ impl Dispatcher {
         sub: u32,
         pattern: &Pattern,
         start: Start,
-        mut entry: Sub,
+        entry: Sub,
     ) -> Result<(), Refusal> {
         if matches!(start, Start::Offset { .. }) {
             return Err(invalid(format!(
@@ -39,13 +39,15 @@ impl Dispatcher {
                 self.outgoing.push_back((shard, Command::Follow(self.id, Interest::CommitLog)));
             }
         }
-        entry.pattern = Some(pattern.to_string());
+        let session = entry.origin.session;
+        let pattern = Some(pattern_id);
+        let owner = self.insert_sub(slot, sub, Sub { pattern, ..entry }, usize::from(SHARDS));
         for shard in 0..SHARDS {
             let target = PatternCursor {
                 pattern: pattern_id,
                 shard,
                 position: None,
-                skip: hash_map(self.seed),
+                skip: None,
                 reported: 0,
                 started: false,
             };
@@ -54,26 +56,17 @@ impl Dispatcher {
                 .get_mut(usize::from(shard))
                 .map(|view| view.by_pattern.entry(pattern_id).or_default());
             let at = followers.map_or(0, |followers| followers.len());
-            let id = self.insert_cursor(slot, sub, at, Target::Pattern(target));
+            let id = self.insert_cursor(owner, at, Target::Pattern(target));
             if let Some(view) = self.shards.get_mut(usize::from(shard)) {
                 view.by_pattern.entry(pattern_id).or_default().push(id);
             }
-            entry.cursors.push(id);
-        }
-        let session = entry.origin.session;
-        if let Some(state) = self.sessions.get_mut(slot) {
-            state.subs.insert(sub, entry);
-            self.subscriptions += 1;
         }
         self.waiting.push((session, sub, start));
         self.start_waiting_patterns();
         Ok(())
     }
 
-    pub(super) fn release_pattern(&mut self, pattern: &str) {
-        let Ok(pattern) = Pattern::parse(pattern) else { return };
-        let (id, _) = self.patterns.add(&pattern);
-        self.patterns.remove(id);
+    pub(super) fn release_pattern(&mut self, id: PatternId) {
         self.patterns.remove(id);
         if self.patterns.is_empty() {
             self.drop_logs();
@@ -86,25 +79,16 @@ impl Dispatcher {
             return;
         }
         for (session, sub, start) in core::mem::take(&mut self.waiting) {
-            let Some(slot) = self.slot(session) else { continue };
-            if let Err(refusal) = self.start_pattern(slot, sub, &start) {
-                self.refuse_sub(slot, sub, refusal);
+            let owner = self.slot(session).and_then(|slot| self.owner(slot, sub));
+            let Some(owner) = owner else { continue };
+            if let Err(refusal) = self.start_pattern(owner, &start) {
+                self.refuse_sub(owner, refusal);
             }
         }
     }
 
-    pub(super) fn start_pattern(
-        &mut self,
-        slot: usize,
-        sub: u32,
-        start: &Start,
-    ) -> Result<(), Refusal> {
-        let cursors = self
-            .sessions
-            .get(slot)
-            .and_then(|session| session.subs.get(&sub))
-            .map(|entry| entry.cursors.clone())
-            .unwrap_or_default();
+    pub(super) fn start_pattern(&mut self, owner: Owner, start: &Start) -> Result<(), Refusal> {
+        let cursors = self.cursors_of(owner.entry);
         let mut status = match start {
             Start::Positions(_) => STATUS_RESUMED,
             Start::Latest
@@ -158,13 +142,13 @@ impl Dispatcher {
             if let Some(Target::Pattern(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) {
                 // The client may know more than has arrived here: then it waits for it.
                 target.position = (sequence != next).then_some(sequence);
-                target.skip = skip;
+                target.skip = (!skip.is_empty()).then(|| Box::new(skip));
                 target.reported = sequence;
                 target.started = true;
             }
             self.wake(id);
         }
-        self.pattern_opened(slot, sub, status, positions);
+        self.pattern_opened(owner, status, positions);
         Ok(())
     }
 

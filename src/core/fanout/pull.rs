@@ -9,7 +9,7 @@ use tidewire_protocol::frame::{CellKind, DeliverHeader, Position};
 use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 
 use super::selection::SelectionKey;
-use super::session::{Mode, OnGap};
+use super::session::{Mode, OnGap, Owner};
 use super::sink::{Lane, Sink};
 use super::{CursorId, Dispatcher, Target, Turn};
 use crate::shard::SessionId;
@@ -49,15 +49,11 @@ pub(super) struct Pull<'a> {
 
 impl Pull<'_> {
     /// Whether a subscription may send a frame now.
-    pub(super) fn has_room(&mut self, dispatcher: &Dispatcher, slot: usize, sub: u32) -> bool {
-        let credit = dispatcher
-            .sessions
-            .get(slot)
-            .and_then(|session| session.subs.get(&sub))
-            .and_then(|entry| entry.credit);
+    pub(super) fn has_room(&mut self, dispatcher: &Dispatcher, owner: Owner) -> bool {
+        let credit = dispatcher.subs.get(owner.entry).and_then(|entry| entry.credit);
         self.budget > 0
             && credit.is_none_or(|credit| credit > 0)
-            && self.sink.is_open(Lane::Sub(sub))
+            && self.sink.is_open(Lane::Sub(owner.sub))
     }
 
     /// Sends the frame whose head has been written, and `shared` behind it.
@@ -146,29 +142,25 @@ impl Dispatcher {
             self.wake(id);
             return Turn::Blocked;
         }
-        let (slot, sub) = (cursor.session, cursor.sub);
-        let Some(entry) = self.sessions.get_mut(slot).and_then(|s| s.subs.get_mut(&sub)) else {
-            return Turn::Ended;
-        };
+        let owner = cursor.owner;
+        let Some(entry) = self.subs.get_mut(owner.entry) else { return Turn::Ended };
         if let Some(opening) = entry.opening.take() {
             *pull.head = opening;
-            pull.send(sub, &Bytes::new());
+            pull.send(owner.sub, &Bytes::new());
         }
         let mode = entry.mode;
         match (&self.cursors.get(id).map(|cursor| &cursor.target), mode) {
-            (Some(Target::Topic(_)), Mode::Every) => self.pull_topic(id, slot, sub, pull),
-            (Some(Target::Topic(_)), Mode::Latest) => self.pull_topic_latest(id, slot, sub, pull),
+            (Some(Target::Topic(_)), Mode::Every) => self.pull_topic(id, owner, pull),
+            (Some(Target::Topic(_)), Mode::Latest) => self.pull_topic_latest(id, owner, pull),
             (Some(Target::Pattern(_)), Mode::Every) => self.pull_pattern(id, pull),
-            (Some(Target::Pattern(_)), Mode::Latest) => {
-                self.pull_pattern_latest(id, slot, sub, pull)
-            }
-            (Some(Target::Watch(_)), _) => self.pull_watch(id, slot, sub, pull),
+            (Some(Target::Pattern(_)), Mode::Latest) => self.pull_pattern_latest(id, owner, pull),
+            (Some(Target::Watch(_)), _) => self.pull_watch(id, owner, pull),
             (None, _) => Turn::Ended,
         }
     }
 
     /// One turn of a cursor that takes every record of a topic.
-    fn pull_topic(&mut self, id: CursorId, slot: usize, sub: u32, pull: &mut Pull<'_>) -> Turn {
+    fn pull_topic(&mut self, id: CursorId, owner: Owner, pull: &mut Pull<'_>) -> Turn {
         loop {
             // A cursor that has not started has nothing to send yet.
             let Some((view, next)) = self.topic_place(id) else { return Turn::Done };
@@ -176,20 +168,20 @@ impl Dispatcher {
                 return Turn::Done;
             };
             if next < view.ring.first() {
-                let turn = self.topic_gap(id, slot, sub, pull);
+                let turn = self.topic_gap(id, owner, pull);
                 if turn != Turn::More || pull.budget <= 0 {
                     return turn;
                 }
                 continue;
             }
             let Some(batch) = view.ring.find(next).cloned() else { return Turn::Done };
-            if !pull.has_room(self, slot, sub) {
+            if !pull.has_room(self, owner) {
                 return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
             }
             if pull.turn <= 0 {
                 return Turn::More;
             }
-            self.deliver_batch(id, slot, sub, &batch, next, pull);
+            self.deliver_batch(id, owner, &batch, next, pull);
         }
     }
 
@@ -203,19 +195,14 @@ impl Dispatcher {
     fn deliver_batch(
         &mut self,
         id: CursorId,
-        slot: usize,
-        sub: u32,
+        owner: Owner,
         batch: &Arc<Batch>,
         from: u64,
         pull: &mut Pull<'_>,
     ) {
-        let filter = self
-            .sessions
-            .get(slot)
-            .and_then(|session| session.subs.get(&sub))
-            .and_then(|entry| entry.filter.clone());
+        let filter = self.subs.get(owner.entry).and_then(|entry| entry.filter.clone());
         let mut header = DeliverHeader {
-            sub,
+            sub: owner.sub,
             topic: batch.topic.as_str(),
             epoch: batch.epoch,
             from,
@@ -228,7 +215,7 @@ impl Dispatcher {
         let Some((filter_id, filter)) = filter else {
             let body = if from == batch.base { batch.body.clone() } else { batch.body_from(from) };
             header.body_len = body.len();
-            self.deliver(slot, sub, &header, &body, batch.next() - from, pull);
+            self.deliver(owner, &header, &body, batch.next() - from, pull);
             return self.advance(id, batch.next(), true);
         };
         let key = SelectionKey {
@@ -253,14 +240,14 @@ impl Dispatcher {
             header.from = reported;
             header.offsets = shifted.as_deref();
             header.body_len = chosen.body.len();
-            self.deliver(slot, sub, &header, &chosen.body, chosen.count, pull);
+            self.deliver(owner, &header, &chosen.body, chosen.count, pull);
             return self.advance(id, batch.next(), true);
         }
         self.advance(id, batch.next(), false);
         if self.reported(id).is_some_and(|reported| batch.next() - reported >= PROGRESS_RECORDS)
             && let Some(progress) = self.topic_progress(id)
         {
-            pull.send_frame(sub, &progress);
+            pull.send_frame(owner.sub, &progress);
         }
     }
 
@@ -291,7 +278,7 @@ impl Dispatcher {
         }
         target.reported = target.next;
         Some(ServerFrame::Progress {
-            sub: cursor.sub,
+            sub: cursor.owner.sub,
             topic: Some(view.name.clone()),
             epoch: view.epoch,
             next: target.next,
@@ -300,48 +287,39 @@ impl Dispatcher {
     }
 
     /// The cursor has fallen off what the topic keeps.
-    pub(super) fn topic_gap(
-        &mut self,
-        id: CursorId,
-        slot: usize,
-        sub: u32,
-        pull: &mut Pull<'_>,
-    ) -> Turn {
+    pub(super) fn topic_gap(&mut self, id: CursorId, owner: Owner, pull: &mut Pull<'_>) -> Turn {
         let Some((view, next)) = self.topic_place(id) else { return Turn::Ended };
         let Some(view) = self.topics.get(view) else { return Turn::Ended };
         let (name, epoch) = (view.name.clone(), view.epoch);
         let (first, newest) = (view.ring.first(), view.ring.next());
         let from = self.reported(id).unwrap_or(next).min(next);
-        let (to, reason) = match self.on_gap(slot, sub) {
+        let (to, reason) = match self.on_gap(owner) {
             OnGap::Continue => (first, GAP_RETENTION),
             OnGap::Newest => (newest, GAP_JUMPED),
             OnGap::End => {
                 let missing = format!("topic '{name}', records {next} to {first}");
-                self.end_at_gap(slot, sub, &missing);
+                self.end_at_gap(owner, &missing);
                 return Turn::Ended;
             }
         };
         // Told when delivery can go on: until then the gap may grow, and it stays one gap.
-        if !pull.has_room(self, slot, sub) {
+        if !pull.has_room(self, owner) {
             return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
         }
         if from < next
             && let Some(progress) = self.topic_progress(id)
         {
-            pull.send_frame(sub, &progress);
+            pull.send_frame(owner.sub, &progress);
         }
         let position = self.partition_position(id, epoch, to);
         let gap = Gap { topic: Some(name), epoch, from: next, next: to, reason, position };
-        self.send_gap(sub, gap, pull);
+        self.send_gap(owner.sub, gap, pull);
         self.advance(id, to, true);
         Turn::More
     }
 
-    pub(super) fn on_gap(&self, slot: usize, sub: u32) -> OnGap {
-        self.sessions
-            .get(slot)
-            .and_then(|session| session.subs.get(&sub))
-            .map_or(OnGap::Continue, |entry| entry.on_gap)
+    pub(super) fn on_gap(&self, owner: Owner) -> OnGap {
+        self.subs.get(owner.entry).map_or(OnGap::Continue, |entry| entry.on_gap)
     }
 
     pub(super) fn send_gap(&mut self, sub: u32, gap: Gap, pull: &mut Pull<'_>) {
@@ -352,7 +330,8 @@ impl Dispatcher {
     }
 
     /// The subscription has asked to be ended at a gap.
-    pub(super) fn end_at_gap(&mut self, slot: usize, sub: u32, missing: &str) {
+    pub(super) fn end_at_gap(&mut self, owner: Owner, missing: &str) {
+        let sub = owner.sub;
         let refusal = Refusal::new(
             ErrorCode::TooSlow,
             format!("subscription {sub} is ended: it fell behind what is kept ({missing})"),
@@ -361,10 +340,10 @@ impl Dispatcher {
         if let ServerFrame::Error { sub: ended, .. } = &mut frame {
             *ended = Some(sub);
         }
-        if let Some(session) = self.sessions.get_mut(slot) {
+        if let Some(session) = self.sessions.get_mut(owner.slot) {
             session.push(0, &frame);
         }
-        self.end_sub(slot, sub);
+        self.end_sub(owner);
     }
 
     /// Whether a kind of cell can be watched.

@@ -1,7 +1,6 @@
 //! A connection as its dispatcher knows it.
 
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -14,6 +13,7 @@ use super::filters::FilterId;
 use super::ready::Waiting;
 use crate::HashMap;
 use crate::shard::{Origin, SessionId};
+use crate::topic::PatternId;
 
 /// How frames are delimited on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct SessionOptions {
 pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) options: SessionOptions,
-    pub(super) subs: HashMap<u32, Sub>,
+    pub(super) subs: HashMap<u32, SubId>,
     /// Replies that wait to be written, as runs of (stream, end of the run).
     outbox: Vec<u8>,
     runs: Vec<(u16, usize)>,
@@ -58,6 +58,19 @@ pub(super) struct Session {
     pub(super) pinged: bool,
 }
 
+/// Place of a subscription or watch among all of its dispatcher.
+pub(super) type SubId = usize;
+
+/// Whom a cursor belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    /// Slot of the session.
+    pub(super) slot: usize,
+    pub(super) entry: SubId,
+    /// The client's number for the subscription.
+    pub(super) sub: u32,
+}
+
 /// A subscription or watch.
 #[derive(Debug)]
 pub(super) struct Sub {
@@ -72,7 +85,7 @@ pub(super) struct Sub {
     /// The reply that goes out on the subscription's lane before anything else.
     pub(super) opening: Option<Vec<u8>>,
     pub(super) origin: Origin,
-    pub(super) pattern: Option<String>,
+    pub(super) pattern: Option<PatternId>,
 }
 
 /// What a subscription gets.
@@ -94,7 +107,7 @@ impl Session {
     pub(super) fn new(
         id: SessionId,
         options: SessionOptions,
-        subs: HashMap<u32, Sub>,
+        subs: HashMap<u32, SubId>,
         now_ms: u64,
     ) -> Self {
         Self {

@@ -32,7 +32,7 @@ impl Dispatcher {
         let cursor = self.cursors.get(id)?;
         let Target::Topic(target) = &cursor.target else { return None };
         let view = self.topics.get(target.view).filter(|view| view.ready)?;
-        let start = target.start.as_ref()?;
+        let start = target.start.as_deref()?;
         // A client that comes from another core or node may know more than has arrived here. The
         // shard has the last word.
         let beyond = matches!(start, Start::Offset { epoch, offset }

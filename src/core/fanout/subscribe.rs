@@ -1,5 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE: where a cursor starts, and how it ends.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -10,7 +11,7 @@ use tidewire_protocol::options::{Filter, SubscribeOptions};
 use tidewire_protocol::{ErrorCode, Name, Pattern, Refusal, ServerFrame};
 
 use super::filters::FilterId;
-use super::session::{Mode, OnGap, Sub};
+use super::session::{Mode, OnGap, Owner, Sub, SubId};
 use super::start::{STATUS_GAP, Started};
 use super::{Cursor, CursorId, Dispatcher, Target, invalid};
 use crate::shard::{Origin, SessionId};
@@ -30,7 +31,7 @@ pub(super) struct TopicCursor {
     /// Next record to deliver.
     pub(super) next: u64,
     /// Where to start, until the topic's snapshot has come.
-    pub(super) start: Option<Start>,
+    pub(super) start: Option<Box<Start>>,
     /// Offset up to which the client knows its position.
     pub(super) reported: u64,
     /// Snapshots of the topic that must have come before the start is refused.
@@ -63,7 +64,7 @@ impl Dispatcher {
         sub: u32,
         pattern: &Pattern,
         start: Start,
-        mut entry: Sub,
+        entry: Sub,
     ) -> Result<(), Refusal> {
         let Some(name) = pattern.as_name() else {
             return self.subscribe_pattern(slot, sub, pattern, start, entry);
@@ -75,14 +76,30 @@ impl Dispatcher {
         if matches!(start, Start::Positions(_)) {
             return Err(invalid(format!("'{pattern}' is one topic: start it at an offset")));
         }
-        let id = self.follow_topic(slot, sub, (shard_of(&name), &name), None, start);
-        entry.cursors.push(id);
-        if let Some(session) = self.sessions.get_mut(slot) {
-            session.subs.insert(sub, entry);
-            self.subscriptions += 1;
-        }
+        let owner = self.insert_sub(slot, sub, entry, 1);
+        let id = self.follow_topic(owner, (shard_of(&name), &name), None, start);
         self.start_cursor(id);
         Ok(())
+    }
+
+    /// Takes in a subscription or watch that will have so many cursors.
+    pub(super) fn insert_sub(
+        &mut self,
+        slot: usize,
+        sub: u32,
+        mut entry: Sub,
+        cursors: usize,
+    ) -> Owner {
+        entry.cursors.reserve_exact(cursors);
+        let entry = self.subs.insert(entry);
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.subs.insert(sub, entry);
+        }
+        Owner { slot, entry, sub }
+    }
+
+    pub(super) fn cursors_of(&self, entry: SubId) -> Vec<CursorId> {
+        self.subs.get(entry).map(|entry| entry.cursors.clone()).unwrap_or_default()
     }
 
     /// The session's slot, if it may have another subscription with this id.
@@ -145,60 +162,57 @@ impl Dispatcher {
 
     pub(super) fn follow_topic(
         &mut self,
-        slot: usize,
-        sub: u32,
+        owner: Owner,
         (shard, name): (u16, &Name),
         partition: Option<u16>,
         start: Start,
     ) -> CursorId {
         let view = self.topic_view(shard, name);
         let at = self.topics.get(view).map_or(0, |view| view.followers.len());
-        let start = Some(start);
+        let start = Some(Box::new(start));
         let target =
             TopicCursor { view, partition, next: 0, start, reported: 0, refused_after: None };
-        let id = self.insert_cursor(slot, sub, at, Target::Topic(target));
+        let id = self.insert_cursor(owner, at, Target::Topic(target));
         if let Some(view) = self.topics.get_mut(view) {
             view.followers.push(id);
         }
         id
     }
 
-    pub(super) fn insert_cursor(
-        &mut self,
-        session: usize,
-        sub: u32,
-        at: usize,
-        target: Target,
-    ) -> CursorId {
+    pub(super) fn insert_cursor(&mut self, owner: Owner, at: usize, target: Target) -> CursorId {
         let queued = false;
-        self.cursors.insert(Cursor { session, sub, at, queued, due_ms: 0, timer_ms: None, target })
+        let cursor = Cursor { owner, at, queued, due_ms: 0, timer_ms: None, target };
+        let id = self.cursors.insert(cursor);
+        if let Some(entry) = self.subs.get_mut(owner.entry) {
+            entry.cursors.push(id);
+        }
+        id
     }
 
     /// Resolves where a cursor starts, once its topic's state is here, and answers SUBSCRIBE.
     pub(super) fn start_cursor(&mut self, id: CursorId) {
         let Some(cursor) = self.cursors.get(id) else { return };
-        let (slot, sub) = (cursor.session, cursor.sub);
+        let owner = cursor.owner;
         let Target::Topic(target) = &cursor.target else { return };
         if target.partition.is_some() {
-            return self.start_partitions(slot, sub);
+            return self.start_partitions(owner);
         }
         match self.resolve_start(id) {
             Some(Ok((epoch, started))) => {
                 self.start_at(id, started.offset);
-                self.opened(slot, sub, epoch, started);
+                self.opened(owner, epoch, started);
                 self.wake(id);
             }
-            Some(Err(refusal)) => self.refuse_sub(slot, sub, refusal),
+            Some(Err(refusal)) => self.refuse_sub(owner, refusal),
             None => {}
         }
     }
 
-    fn opened(&mut self, slot: usize, sub: u32, epoch: u64, started: Started) {
-        let Some(session) = self.sessions.get_mut(slot) else { return };
-        let Some(entry) = session.subs.get_mut(&sub) else { return };
+    fn opened(&mut self, owner: Owner, epoch: u64, started: Started) {
+        let Some(entry) = self.subs.get_mut(owner.entry) else { return };
         let frame = ServerFrame::Subscribed {
             req: entry.origin.req,
-            sub,
+            sub: owner.sub,
             status: started.status,
             epoch,
             offset: started.offset,
@@ -211,50 +225,42 @@ impl Dispatcher {
     }
 
     /// Answers SUBSCRIBE of a pattern.
-    pub(super) fn pattern_opened(
-        &mut self,
-        slot: usize,
-        sub: u32,
-        status: u64,
-        positions: Vec<Position>,
-    ) {
+    pub(super) fn pattern_opened(&mut self, owner: Owner, status: u64, positions: Vec<Position>) {
         let missing = (status == STATUS_GAP).then_some((0, 0));
         let started = Started { status, offset: 0, missing, positions: Some(positions) };
-        self.opened(slot, sub, 0, started);
+        self.opened(owner, 0, started);
     }
 
     /// Ends a subscription that cannot start or go on.
-    pub(super) fn refuse_sub(&mut self, slot: usize, sub: u32, refusal: Refusal) {
+    pub(super) fn refuse_sub(&mut self, owner: Owner, refusal: Refusal) {
         self.stats.refusals += 1;
-        if let Some(session) = self.sessions.get_mut(slot)
-            && let Some(entry) = session.subs.get(&sub)
+        if let Some(session) = self.sessions.get_mut(owner.slot)
+            && let Some(entry) = self.subs.get(owner.entry)
         {
-            let origin = entry.origin;
-            session.refuse(origin, refusal);
+            session.refuse(entry.origin, refusal);
         }
-        self.end_sub(slot, sub);
-        self.mark_ready(slot);
+        self.end_sub(owner);
     }
 
     /// Carries out UNSUBSCRIBE.
     pub(super) fn unsubscribe(&mut self, origin: Origin, sub: u32) -> Result<(), Refusal> {
         let slot = self.slot(origin.session).unwrap_or(usize::MAX);
-        if !self.sessions.get(slot).is_some_and(|session| session.subs.contains_key(&sub)) {
+        let Some(owner) = self.owner(slot, sub) else {
             let message = format!("there is no subscription {sub} on this connection");
             return Err(Refusal::new(ErrorCode::SubscriptionUnknown, message));
-        }
+        };
         self.waiting.retain(|(session, waiting, _)| *session != origin.session || *waiting != sub);
-        self.end_sub(slot, sub);
+        self.end_sub(owner);
         Ok(())
     }
 
     /// Removes a subscription or watch and its cursors.
-    pub(super) fn end_sub(&mut self, slot: usize, sub: u32) {
+    pub(super) fn end_sub(&mut self, Owner { slot, entry, sub }: Owner) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
-        let Some(entry) = session.subs.remove(&sub) else { return };
+        let Some(entry) = self.subs.try_remove(entry) else { return };
+        session.subs.remove(&sub);
         session.queue.retain(|cursor| !entry.cursors.contains(cursor));
         session.ended.push(sub);
-        self.subscriptions -= 1;
         for id in &entry.cursors {
             self.unfollow(*id);
             let cursor = self.cursors.remove(*id);
@@ -264,7 +270,7 @@ impl Dispatcher {
         }
         self.release_filter(entry.filter);
         if let Some(pattern) = entry.pattern {
-            self.release_pattern(&pattern);
+            self.release_pattern(pattern);
         }
         self.mark_ready(slot);
     }
@@ -280,25 +286,19 @@ impl Dispatcher {
     /// Carries out CREDIT. Credit for a subscription that has just ended is no error.
     pub(super) fn credit(&mut self, id: SessionId, sub: u32, bytes: u64) {
         let Some(slot) = self.slot(id) else { return };
-        let Some(session) = self.sessions.get_mut(slot) else { return };
-        let Some(entry) = session.subs.get_mut(&sub) else { return };
+        let Some(Owner { entry: id, .. }) = self.owner(slot, sub) else { return };
+        let Some(entry) = self.subs.get_mut(id) else { return };
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         entry.credit = entry.credit.map(|credit| credit.saturating_add(bytes));
-        for cursor in entry.cursors.clone() {
+        for cursor in self.cursors_of(id) {
             self.wake(cursor);
         }
     }
 
     /// The lane of a subscription takes more again.
     pub fn lane_opened(&mut self, id: SessionId, sub: u32) {
-        let Some(slot) = self.slot(id) else { return };
-        let cursors = self
-            .sessions
-            .get(slot)
-            .and_then(|session| session.subs.get(&sub))
-            .map(|entry| entry.cursors.clone())
-            .unwrap_or_default();
-        for cursor in cursors {
+        let Some(owner) = self.slot(id).and_then(|slot| self.owner(slot, sub)) else { return };
+        for cursor in self.cursors_of(owner.entry) {
             self.wake(cursor);
         }
     }

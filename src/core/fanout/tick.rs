@@ -78,6 +78,7 @@ impl Dispatcher {
     /// need. A slab lets go of what lies behind its last entry.
     fn give_back(&mut self) {
         shrink(&mut self.sessions);
+        shrink(&mut self.subs);
         shrink(&mut self.cursors);
         shrink(&mut self.topics);
         shrink(&mut self.cells);
@@ -97,23 +98,17 @@ impl Dispatcher {
             .map(|(id, _)| id)
             .collect();
         for id in scanning {
-            let Some((slot, sub)) = self.cursors.get(id).map(|c| (c.session, c.sub)) else {
-                continue;
-            };
-            let opened = self
-                .sessions
-                .get(slot)
-                .and_then(|session| session.subs.get(&sub))
-                .is_some_and(|entry| entry.opening.is_none());
+            let Some(owner) = self.cursors.get(id).map(|cursor| cursor.owner) else { continue };
+            let opened = self.subs.get(owner.entry).is_some_and(|entry| entry.opening.is_none());
             if !opened {
                 continue;
             }
             let frame = self.topic_progress(id).or_else(|| self.pattern_progress(id));
             if let Some(frame) = frame
-                && let Some(session) = self.sessions.get_mut(slot)
+                && let Some(session) = self.sessions.get_mut(owner.slot)
             {
-                session.progress.push((sub, frame));
-                self.mark_ready(slot);
+                session.progress.push((owner.sub, frame));
+                self.mark_ready(owner.slot);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Watches: the newest version of a cell, never a queue of versions.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +12,7 @@ use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 
 use super::large::{PART_BYTES, PART_HEAD_BYTES, Taking};
 use super::pull::Pull;
-use super::session::{Mode, OnGap, Sub};
+use super::session::{Mode, OnGap, Owner, Sub};
 use super::sink::Lane;
 use super::subscribe::check_interval;
 use super::watched::{Encoding, ViewValue};
@@ -84,6 +85,18 @@ impl Dispatcher {
         // other rules: only the shard knows.
         let outdated = kind == CellKind::Tally
             && self.cells.get(view).is_some_and(|view| view.ready && view.info.is_none());
+        let entry = Sub {
+            cursors: Vec::new(),
+            credit: None,
+            filter: None,
+            mode: Mode::Every,
+            interval_ms,
+            on_gap: OnGap::Continue,
+            opening: None,
+            origin,
+            pattern: None,
+        };
+        let owner = self.insert_sub(slot, sub, entry, 1);
         let at = self.cells.get(view).map_or(0, |view| view.followers.len());
         let target = WatchCursor {
             view,
@@ -94,24 +107,9 @@ impl Dispatcher {
             started: false,
             taking: None,
         };
-        let id = self.insert_cursor(slot, sub, at, Target::Watch(target));
+        let id = self.insert_cursor(owner, at, Target::Watch(Box::new(target)));
         if let Some(view) = self.cells.get_mut(view) {
             view.followers.push(id);
-        }
-        let entry = Sub {
-            cursors: Vec::from([id]),
-            credit: None,
-            filter: None,
-            mode: Mode::Every,
-            interval_ms,
-            on_gap: OnGap::Continue,
-            opening: None,
-            origin,
-            pattern: None,
-        };
-        if let Some(session) = self.sessions.get_mut(slot) {
-            session.subs.insert(sub, entry);
-            self.subscriptions += 1;
         }
         if outdated {
             self.ask_for_cell(index);
@@ -125,7 +123,7 @@ impl Dispatcher {
     /// Answers WATCH, once the cell's state is here.
     pub(super) fn start_watch(&mut self, id: CursorId) {
         let Some(cursor) = self.cursors.get_mut(id) else { return };
-        let (slot, sub) = (cursor.session, cursor.sub);
+        let owner = cursor.owner;
         let Target::Watch(target) = &mut cursor.target else { return };
         let Some(view) = self.cells.get(target.view).filter(|view| view.ready) else { return };
         if target.started {
@@ -143,12 +141,10 @@ impl Dispatcher {
             ViewValue::Absent => 0,
             ViewValue::Whole(_) | ViewValue::Keyed(_) => view.version,
         };
-        let Some(entry) = self.sessions.get_mut(slot).and_then(|s| s.subs.get_mut(&sub)) else {
-            return;
-        };
+        let Some(entry) = self.subs.get_mut(owner.entry) else { return };
         let frame = ServerFrame::Watching {
             req: entry.origin.req,
-            sub,
+            sub: owner.sub,
             epoch: view.epoch,
             version,
             info: view.info.clone(),
@@ -159,14 +155,10 @@ impl Dispatcher {
     }
 
     /// One turn of a watcher: the newest version, if it is not the one it holds.
-    pub(super) fn pull_watch(
-        &mut self,
-        id: CursorId,
-        slot: usize,
-        sub: u32,
-        pull: &mut Pull<'_>,
-    ) -> Turn {
-        let datagrams = self.sessions.get(slot).is_some_and(|session| session.options.datagrams);
+    pub(super) fn pull_watch(&mut self, id: CursorId, owner: Owner, pull: &mut Pull<'_>) -> Turn {
+        let sub = owner.sub;
+        let datagrams =
+            self.sessions.get(owner.slot).is_some_and(|session| session.options.datagrams);
         let Some(cursor) = self.cursors.get_mut(id) else { return Turn::Ended };
         let Target::Watch(target) = &mut cursor.target else { return Turn::Ended };
         let Some(view) = self.cells.get_mut(target.view).filter(|view| view.ready) else {
@@ -177,23 +169,23 @@ impl Dispatcher {
         }
         view.sum_up();
         if target.taking.is_some() {
-            return self.take_parts(id, slot, sub, pull);
+            return self.take_parts(id, owner, pull);
         }
         let version = view.version;
         let quiet = target.sent == Some(version);
         if quiet && target.reliable == Some(version) {
             return Turn::Done;
         }
-        if !pull.has_room(self, slot, sub) {
+        if !pull.has_room(self, owner) {
             return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
         }
         // After a datagram the same version follows on the reliable lane, once it is the last.
         let by_datagram = datagrams && !quiet && self.fits_datagram(id);
         let lane = if by_datagram { Lane::Datagram(sub) } else { Lane::Sub(sub) };
         if self.send_update(id, sub, lane, pull) == Sent::InParts {
-            return self.take_parts(id, slot, sub, pull);
+            return self.take_parts(id, owner, pull);
         }
-        self.set_due(id, slot, sub);
+        self.set_due(id, owner);
         if by_datagram {
             let quiet_at_ms = self.now_ms.saturating_add(QUIET_MS);
             if let Some(cursor) = self.cursors.get_mut(id)
