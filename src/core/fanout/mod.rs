@@ -20,6 +20,7 @@ mod pattern;
 mod pattern_start;
 mod polls;
 mod pull;
+mod queue;
 mod ready;
 mod reply;
 mod request;
@@ -164,8 +165,9 @@ struct Cursor {
     owner: Owner,
     /// Place in the list of the view's followers.
     at: usize,
-    /// Whether it stands in its session's queue.
+    /// Whether it stands in its session's queue, and who comes behind it there.
     queued: bool,
+    behind: Option<CursorId>,
     /// Not before this time (conflation).
     due_ms: u64,
     timer_ms: Option<u64>,
@@ -252,8 +254,10 @@ impl Dispatcher {
     /// Forgets a connection: its subscriptions, watches and presence end.
     pub fn close(&mut self, id: SessionId) {
         let Some(slot) = self.slot(id) else { return };
-        let subs = self.sessions.get_mut(slot).map(|session| core::mem::take(&mut session.subs));
-        for (sub, entry) in subs.into_iter().flatten() {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        // Not one by one, since all of them go.
+        session.queue = None;
+        for (sub, entry) in core::mem::take(&mut session.subs) {
             self.end_sub(Owner { slot, entry, sub });
         }
         let session = self.sessions.remove(slot);
@@ -353,9 +357,7 @@ impl Dispatcher {
         }
         cursor.queued = true;
         let slot = cursor.owner.slot;
-        if let Some(session) = self.sessions.get_mut(slot) {
-            session.queue.push_back(id);
-        }
+        self.enqueue(slot, id);
         self.mark_ready(slot);
     }
 }

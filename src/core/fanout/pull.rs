@@ -92,8 +92,7 @@ impl Dispatcher {
         let mut pull = Pull { sink, budget, turn: 0, head };
         self.pull_replies(slot, &mut pull);
         while pull.budget > 0 {
-            let Some(session) = self.sessions.get_mut(slot) else { return false };
-            let Some(cursor) = session.queue.pop_front() else { break };
+            let Some(cursor) = self.dequeue(slot) else { break };
             pull.turn = TURN_BYTES;
             let turn = self.turn(cursor, &mut pull);
             self.end_turn(slot, cursor, turn);
@@ -110,6 +109,9 @@ impl Dispatcher {
 
     fn pull_replies(&mut self, slot: usize, pull: &mut Pull<'_>) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
+        if !core::mem::take(&mut session.has_replies) {
+            return;
+        }
         for sub in core::mem::take(&mut session.ended) {
             pull.sink.finish(sub);
         }
@@ -122,9 +124,7 @@ impl Dispatcher {
     fn end_turn(&mut self, slot: usize, id: CursorId, turn: Turn) {
         match turn {
             Turn::More => {
-                if let Some(session) = self.sessions.get_mut(slot) {
-                    session.queue.push_back(id);
-                }
+                self.enqueue(slot, id);
             }
             Turn::Done | Turn::Blocked => {
                 if let Some(cursor) = self.cursors.get_mut(id) {

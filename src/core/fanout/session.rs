@@ -1,6 +1,6 @@
 //! A connection as its dispatcher knows it.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -33,12 +33,19 @@ pub struct SessionOptions {
     pub datagrams: bool,
 }
 
-/// One connection.
+/// One connection. What each delivery looks at stands first and fits a line of cache, since with
+/// very many connections every line has to come from memory.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Session {
     pub(super) id: SessionId,
+    /// Its place among the dispatcher's turns.
+    pub(super) waiting: Waiting,
+    /// Whether anything is in `outbox`, `ended` or `progress`.
+    pub(super) has_replies: bool,
     pub(super) options: SessionOptions,
-    pub(super) subs: HashMap<u32, SubId>,
+    /// First and last of the cursors that have something to send, in turn.
+    pub(super) queue: Option<(CursorId, CursorId)>,
     /// Replies that wait to be written, as runs of (stream, end of the run).
     outbox: Vec<u8>,
     runs: Vec<(u16, usize)>,
@@ -46,10 +53,7 @@ pub(super) struct Session {
     pub(super) ended: Vec<u32>,
     /// Progress to report on the lanes of subscriptions.
     pub(super) progress: Vec<(u32, ServerFrame)>,
-    /// Cursors that have something to send, in turn.
-    pub(super) queue: VecDeque<CursorId>,
-    /// Its place among the dispatcher's turns.
-    pub(super) waiting: Waiting,
+    pub(super) subs: HashMap<u32, SubId>,
     /// Requests that a shard has not answered yet.
     pub(super) in_flight: usize,
     /// Shards where the connection is present somewhere.
@@ -118,7 +122,8 @@ impl Session {
             runs: Vec::new(),
             ended: Vec::new(),
             progress: Vec::new(),
-            queue: VecDeque::new(),
+            queue: None,
+            has_replies: false,
             waiting: Waiting::default(),
             in_flight: 0,
             present: BTreeSet::new(),
@@ -129,6 +134,7 @@ impl Session {
 
     /// Puts a frame into the outbox of a stream.
     pub(super) fn push(&mut self, stream: u16, frame: &ServerFrame) {
+        self.has_replies = true;
         let start = self.outbox.len();
         if self.options.framing == Framing::LengthPrefixed {
             self.outbox.extend_from_slice(&[0; 4]);
@@ -169,11 +175,20 @@ impl Session {
         self.runs.shrink_to(4);
     }
 
+    /// A subscription has ended.
+    pub(super) fn end(&mut self, sub: u32) {
+        self.has_replies = true;
+        self.ended.push(sub);
+    }
+
+    /// A subscription is to hear how far it has come.
+    pub(super) fn report(&mut self, sub: u32, progress: ServerFrame) {
+        self.has_replies = true;
+        self.progress.push((sub, progress));
+    }
+
     pub(super) fn has_work(&self) -> bool {
-        !self.queue.is_empty()
-            || !self.outbox.is_empty()
-            || !self.ended.is_empty()
-            || !self.progress.is_empty()
+        self.has_replies || self.queue.is_some()
     }
 }
 

@@ -181,7 +181,8 @@ impl Dispatcher {
 
     pub(super) fn insert_cursor(&mut self, owner: Owner, at: usize, target: Target) -> CursorId {
         let queued = false;
-        let cursor = Cursor { owner, at, queued, due_ms: 0, timer_ms: None, target };
+        let (behind, due_ms, timer_ms) = (None, 0, None);
+        let cursor = Cursor { owner, at, queued, behind, due_ms, timer_ms, target };
         let id = self.cursors.insert(cursor);
         if let Some(entry) = self.subs.get_mut(owner.entry) {
             entry.cursors.push(id);
@@ -259,8 +260,8 @@ impl Dispatcher {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let Some(entry) = self.subs.try_remove(entry) else { return };
         session.subs.remove(&sub);
-        session.queue.retain(|cursor| !entry.cursors.contains(cursor));
-        session.ended.push(sub);
+        session.end(sub);
+        self.unqueue(slot, &entry.cursors);
         for id in &entry.cursors {
             self.unfollow(*id);
             let cursor = self.cursors.remove(*id);

@@ -107,7 +107,7 @@ impl Dispatcher {
             if let Some(frame) = frame
                 && let Some(session) = self.sessions.get_mut(owner.slot)
             {
-                session.progress.push((owner.sub, frame));
+                session.report(owner.sub, frame);
                 self.mark_ready(owner.slot);
             }
         }
