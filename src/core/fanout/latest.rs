@@ -158,7 +158,7 @@ impl Dispatcher {
         from: u64,
         batches: &[Arc<Batch>],
     ) -> Arc<Selection> {
-        let filter = self.subs.get(owner.entry).and_then(|entry| entry.filter.clone());
+        let filter = self.filter_of(owner);
         let first = batches.first();
         let key = SelectionKey {
             shard: first.map_or(0, |batch| batch.shard),

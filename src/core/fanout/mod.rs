@@ -168,6 +168,8 @@ struct Cursor {
     /// Whether it stands in its session's queue, and who comes behind it there.
     queued: bool,
     behind: Option<CursorId>,
+    /// Whether its subscription may have an opening to send.
+    opens: bool,
     /// Not before this time (conflation).
     due_ms: u64,
     timer_ms: Option<u64>,
@@ -258,7 +260,7 @@ impl Dispatcher {
         // Not one by one, since all of them go.
         session.queue = None;
         for (sub, entry) in core::mem::take(&mut session.subs) {
-            self.end_sub(Owner { slot, entry, sub });
+            self.end_sub(Owner { slot, entry, sub, is_plain: false });
         }
         let session = self.sessions.remove(slot);
         for shard in session.present {
@@ -339,7 +341,8 @@ impl Dispatcher {
 
     fn owner(&self, slot: usize, sub: u32) -> Option<Owner> {
         let entry = *self.sessions.get(slot)?.subs.get(&sub)?;
-        Some(Owner { slot, entry, sub })
+        let is_plain = self.subs.get(entry)?.is_plain();
+        Some(Owner { slot, entry, sub, is_plain })
     }
 
     /// Puts a cursor into its session's queue, or sets its timer if it is not due yet.

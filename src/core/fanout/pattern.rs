@@ -156,7 +156,7 @@ impl Dispatcher {
         if from >= batch.next() {
             return;
         }
-        let filter = self.subs.get(owner.entry).and_then(|entry| entry.filter.clone());
+        let filter = self.filter_of(owner);
         let body = if from == batch.base { batch.body.clone() } else { batch.body_from(from) };
         let (offsets, body, count) = match &filter {
             None => (None, body, batch.next() - from),
@@ -209,7 +209,9 @@ impl Dispatcher {
         self.stats.deliveries += 1;
         self.stats.records += records;
         self.stats.body_bytes += body.len() as u64;
-        if let Some(entry) = self.subs.get_mut(owner.entry) {
+        if !owner.is_plain
+            && let Some(entry) = self.subs.get_mut(owner.entry)
+        {
             let bytes = i64::try_from(body.len()).unwrap_or(i64::MAX);
             entry.credit = entry.credit.map(|credit| credit.saturating_sub(bytes));
         }

@@ -6,8 +6,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use tidewire_protocol::frame::{CellKind, DeliverHeader, Position};
+use tidewire_protocol::options::Filter;
 use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 
+use super::filters::FilterId;
 use super::selection::SelectionKey;
 use super::session::{Mode, OnGap, Owner};
 use super::sink::{Lane, Sink};
@@ -50,10 +52,11 @@ pub(super) struct Pull<'a> {
 impl Pull<'_> {
     /// Whether a subscription may send a frame now.
     pub(super) fn has_room(&mut self, dispatcher: &Dispatcher, owner: Owner) -> bool {
-        let credit = dispatcher.subs.get(owner.entry).and_then(|entry| entry.credit);
-        self.budget > 0
-            && credit.is_none_or(|credit| credit > 0)
-            && self.sink.is_open(Lane::Sub(owner.sub))
+        let has_credit = owner.is_plain || {
+            let credit = dispatcher.subs.get(owner.entry).and_then(|entry| entry.credit);
+            credit.is_none_or(|credit| credit > 0)
+        };
+        self.budget > 0 && has_credit && self.sink.is_open(Lane::Sub(owner.sub))
     }
 
     /// Sends the frame whose head has been written, and `shared` behind it.
@@ -143,12 +146,16 @@ impl Dispatcher {
             return Turn::Blocked;
         }
         let owner = cursor.owner;
-        let Some(entry) = self.subs.get_mut(owner.entry) else { return Turn::Ended };
-        if let Some(opening) = entry.opening.take() {
+        if core::mem::take(&mut cursor.opens)
+            && let Some(opening) = self.subs.get_mut(owner.entry).and_then(|s| s.opening.take())
+        {
             *pull.head = opening;
             pull.send(owner.sub, &Bytes::new());
         }
-        let mode = entry.mode;
+        let mode = match owner.is_plain {
+            true => Mode::Every,
+            false => self.subs.get(owner.entry).map_or(Mode::Every, |entry| entry.mode),
+        };
         match (&self.cursors.get(id).map(|cursor| &cursor.target), mode) {
             (Some(Target::Topic(_)), Mode::Every) => self.pull_topic(id, owner, pull),
             (Some(Target::Topic(_)), Mode::Latest) => self.pull_topic_latest(id, owner, pull),
@@ -185,6 +192,13 @@ impl Dispatcher {
         }
     }
 
+    pub(super) fn filter_of(&self, owner: Owner) -> Option<(FilterId, Arc<Filter>)> {
+        match owner.is_plain {
+            true => None,
+            false => self.subs.get(owner.entry)?.filter.clone(),
+        }
+    }
+
     pub(super) fn topic_place(&self, id: CursorId) -> Option<(usize, u64)> {
         match &self.cursors.get(id)?.target {
             Target::Topic(target) if target.start.is_none() => Some((target.view, target.next)),
@@ -200,7 +214,7 @@ impl Dispatcher {
         from: u64,
         pull: &mut Pull<'_>,
     ) {
-        let filter = self.subs.get(owner.entry).and_then(|entry| entry.filter.clone());
+        let filter = self.filter_of(owner);
         let mut header = DeliverHeader {
             sub: owner.sub,
             topic: batch.topic.as_str(),

@@ -56,7 +56,7 @@ mod tests {
 
         let ids = (0..cursors)
             .map(|_| {
-                let owner = Owner { slot, entry: 0, sub: 1 };
+                let owner = Owner { slot, entry: 0, sub: 1, is_plain: true };
                 let (view, partition, next, start) = (0, None, 0, None);
                 let (reported, refused_after) = (0, None);
                 let topic = TopicCursor { view, partition, next, start, reported, refused_after };

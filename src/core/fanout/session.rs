@@ -73,6 +73,8 @@ pub(super) struct Owner {
     pub(super) entry: SubId,
     /// The client's number for the subscription.
     pub(super) sub: u32,
+    /// As [`Sub::is_plain`] says, so that what is plain needs no look at the subscription.
+    pub(super) is_plain: bool,
 }
 
 /// A subscription or watch.
@@ -105,6 +107,13 @@ pub(super) enum OnGap {
     Continue,
     Newest,
     End,
+}
+
+impl Sub {
+    /// Whether it takes every record whenever there is room: no filter, no credit, no conflation.
+    pub(super) fn is_plain(&self) -> bool {
+        self.filter.is_none() && self.credit.is_none() && self.mode == Mode::Every
+    }
 }
 
 impl Session {

@@ -91,11 +91,12 @@ impl Dispatcher {
         cursors: usize,
     ) -> Owner {
         entry.cursors.reserve_exact(cursors);
+        let is_plain = entry.is_plain();
         let entry = self.subs.insert(entry);
         if let Some(session) = self.sessions.get_mut(slot) {
             session.subs.insert(sub, entry);
         }
-        Owner { slot, entry, sub }
+        Owner { slot, entry, sub, is_plain }
     }
 
     pub(super) fn cursors_of(&self, entry: SubId) -> Vec<CursorId> {
@@ -181,8 +182,8 @@ impl Dispatcher {
 
     pub(super) fn insert_cursor(&mut self, owner: Owner, at: usize, target: Target) -> CursorId {
         let queued = false;
-        let (behind, due_ms, timer_ms) = (None, 0, None);
-        let cursor = Cursor { owner, at, queued, behind, due_ms, timer_ms, target };
+        let (behind, opens, due_ms, timer_ms) = (None, false, 0, None);
+        let cursor = Cursor { owner, at, queued, behind, opens, due_ms, timer_ms, target };
         let id = self.cursors.insert(cursor);
         if let Some(entry) = self.subs.get_mut(owner.entry) {
             entry.cursors.push(id);
@@ -220,9 +221,20 @@ impl Dispatcher {
             missing: started.missing,
             positions: started.positions,
         };
+        self.open_with(owner.entry, &frame);
+    }
+
+    /// Whichever of the subscription's cursors has its turn first sends this before anything else.
+    pub(super) fn open_with(&mut self, entry: SubId, frame: &ServerFrame) {
+        let Some(entry) = self.subs.get_mut(entry) else { return };
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);
         entry.opening = Some(bytes);
+        for id in &entry.cursors {
+            if let Some(cursor) = self.cursors.get_mut(*id) {
+                cursor.opens = true;
+            }
+        }
     }
 
     /// Answers SUBSCRIBE of a pattern.
@@ -256,7 +268,7 @@ impl Dispatcher {
     }
 
     /// Removes a subscription or watch and its cursors.
-    pub(super) fn end_sub(&mut self, Owner { slot, entry, sub }: Owner) {
+    pub(super) fn end_sub(&mut self, Owner { slot, entry, sub, .. }: Owner) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let Some(entry) = self.subs.try_remove(entry) else { return };
         session.subs.remove(&sub);

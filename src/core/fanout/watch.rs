@@ -149,9 +149,7 @@ impl Dispatcher {
             version,
             info: view.info.clone(),
         };
-        let mut bytes = Vec::new();
-        frame.encode(&mut bytes);
-        entry.opening = Some(bytes);
+        self.open_with(owner.entry, &frame);
     }
 
     /// One turn of a watcher: the newest version, if it is not the one it holds.
