@@ -259,11 +259,11 @@ impl Dispatcher {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         // Not one by one, since all of them go.
         session.queue = None;
-        for (sub, entry) in core::mem::take(&mut session.subs) {
+        for (sub, entry) in core::mem::take(&mut session.rest.subs) {
             self.end_sub(Owner { slot, entry, sub, is_plain: false });
         }
         let session = self.sessions.remove(slot);
-        for shard in session.present {
+        for shard in session.rest.present {
             self.outgoing.push_back((shard, Command::SessionEnded(id)));
         }
         self.waiting.retain(|(waiting, _, _)| *waiting != id);
@@ -286,7 +286,7 @@ impl Dispatcher {
             return false;
         }
         self.slot(id).and_then(|slot| self.sessions.get(slot)).is_none_or(|session| {
-            session.in_flight < self.limits.in_flight_max
+            session.rest.in_flight < self.limits.in_flight_max
                 && session.outbox_len() < self.limits.outbox_bytes_max
         })
     }
@@ -340,7 +340,7 @@ impl Dispatcher {
     }
 
     fn owner(&self, slot: usize, sub: u32) -> Option<Owner> {
-        let entry = *self.sessions.get(slot)?.subs.get(&sub)?;
+        let entry = *self.sessions.get(slot)?.rest.subs.get(&sub)?;
         let is_plain = self.subs.get(entry)?.is_plain();
         Some(Owner { slot, entry, sub, is_plain })
     }

@@ -115,11 +115,11 @@ impl Dispatcher {
         if !core::mem::take(&mut session.has_replies) {
             return;
         }
-        for sub in core::mem::take(&mut session.ended) {
+        for sub in core::mem::take(&mut session.rest.ended) {
             pull.sink.finish(sub);
         }
         session.drain_outbox(|stream, frames| pull.sink.control(stream, frames));
-        for (sub, progress) in core::mem::take(&mut session.progress) {
+        for (sub, progress) in core::mem::take(&mut session.rest.progress) {
             pull.send_frame(sub, &progress);
         }
     }

@@ -58,8 +58,8 @@ mod tests {
             .map(|_| {
                 let owner = Owner { slot, entry: 0, sub: 1, is_plain: true };
                 let (view, partition, next, start) = (0, None, 0, None);
-                let (reported, refused_after) = (0, None);
-                let topic = TopicCursor { view, partition, next, start, reported, refused_after };
+                let reported = 0;
+                let topic = TopicCursor { view, partition, next, start, reported };
                 dispatcher.insert_cursor(owner, 0, Target::Topic(topic))
             })
             .collect();

@@ -40,7 +40,7 @@ impl Dispatcher {
         let Some(slot) = self.slot(id) else { return };
         self.stats.refusals += u64::from(is_refused);
         let Some(session) = self.sessions.get_mut(slot) else { return };
-        session.in_flight = session.in_flight.saturating_sub(1);
+        session.rest.in_flight = session.rest.in_flight.saturating_sub(1);
         if req != 0
             && let Some(frame) = frame
         {

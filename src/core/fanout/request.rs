@@ -129,9 +129,9 @@ impl Dispatcher {
                 if let Some(session) =
                     self.slot(origin.session).and_then(|slot| self.sessions.get_mut(slot))
                 {
-                    session.in_flight += 1;
+                    session.rest.in_flight += 1;
                     if matches!(request, Request::Presence { op: PresenceOp::Join, .. }) {
-                        session.present.insert(shard);
+                        session.rest.present.insert(shard);
                     }
                 }
                 if partitions > 1 {

@@ -1,5 +1,6 @@
 //! A connection as its dispatcher knows it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -33,19 +34,27 @@ pub struct SessionOptions {
     pub datagrams: bool,
 }
 
-/// One connection. What each delivery looks at stands first and fits a line of cache, since with
-/// very many connections every line has to come from memory.
+/// One connection: what each delivery looks at. It fits a line of cache, and what is looked at less
+/// often stands elsewhere, since with very many connections every line has to come from memory.
 #[derive(Debug)]
-#[repr(C)]
 pub(super) struct Session {
     pub(super) id: SessionId,
+    pub(super) options: SessionOptions,
     /// Its place among the dispatcher's turns.
     pub(super) waiting: Waiting,
-    /// Whether anything is in `outbox`, `ended` or `progress`.
-    pub(super) has_replies: bool,
-    pub(super) options: SessionOptions,
     /// First and last of the cursors that have something to send, in turn.
     pub(super) queue: Option<(CursorId, CursorId)>,
+    /// Whether there is something to send beside what the cursors have.
+    pub(super) has_replies: bool,
+    pub(super) received_ms: u64,
+    pub(super) pinged: bool,
+    pub(super) rest: Box<Rest>,
+}
+
+/// What requests and their replies need of a connection.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) subs: HashMap<u32, SubId>,
     /// Replies that wait to be written, as runs of (stream, end of the run).
     outbox: Vec<u8>,
     runs: Vec<(u16, usize)>,
@@ -53,13 +62,10 @@ pub(super) struct Session {
     pub(super) ended: Vec<u32>,
     /// Progress to report on the lanes of subscriptions.
     pub(super) progress: Vec<(u32, ServerFrame)>,
-    pub(super) subs: HashMap<u32, SubId>,
     /// Requests that a shard has not answered yet.
     pub(super) in_flight: usize,
     /// Shards where the connection is present somewhere.
     pub(super) present: BTreeSet<u16>,
-    pub(super) received_ms: u64,
-    pub(super) pinged: bool,
 }
 
 /// Place of a subscription or watch among all of its dispatcher.
@@ -123,42 +129,46 @@ impl Session {
         subs: HashMap<u32, SubId>,
         now_ms: u64,
     ) -> Self {
-        Self {
-            id,
-            options,
+        let rest = Rest {
             subs,
             outbox: Vec::new(),
             runs: Vec::new(),
             ended: Vec::new(),
             progress: Vec::new(),
-            queue: None,
-            has_replies: false,
-            waiting: Waiting::default(),
             in_flight: 0,
             present: BTreeSet::new(),
+        };
+        Self {
+            id,
+            options,
+            waiting: Waiting::default(),
+            queue: None,
+            has_replies: false,
             received_ms: now_ms,
             pinged: false,
+            rest: Box::new(rest),
         }
     }
 
     /// Puts a frame into the outbox of a stream.
     pub(super) fn push(&mut self, stream: u16, frame: &ServerFrame) {
         self.has_replies = true;
-        let start = self.outbox.len();
+        let Rest { outbox, runs, .. } = &mut *self.rest;
+        let start = outbox.len();
         if self.options.framing == Framing::LengthPrefixed {
-            self.outbox.extend_from_slice(&[0; 4]);
-            frame.encode(&mut self.outbox);
-            let prefix = length_prefix(self.outbox.len() - start - 4);
-            if let Some(place) = self.outbox.get_mut(start..start + 4) {
+            outbox.extend_from_slice(&[0; 4]);
+            frame.encode(outbox);
+            let prefix = length_prefix(outbox.len() - start - 4);
+            if let Some(place) = outbox.get_mut(start..start + 4) {
                 place.copy_from_slice(&prefix);
             }
         } else {
-            frame.encode(&mut self.outbox);
+            frame.encode(outbox);
         }
-        let end = self.outbox.len();
-        match self.runs.last_mut() {
+        let end = outbox.len();
+        match runs.last_mut() {
             Some((last, run_end)) if *last == stream => *run_end = end,
-            _ => self.runs.push((stream, end)),
+            _ => runs.push((stream, end)),
         }
     }
 
@@ -169,31 +179,32 @@ impl Session {
     }
 
     pub(super) fn outbox_len(&self) -> usize {
-        self.outbox.len()
+        self.rest.outbox.len()
     }
 
     /// Hands over everything in the outbox. Its memory is given back when it has grown large.
     pub(super) fn drain_outbox(&mut self, mut each: impl FnMut(u16, &[u8])) {
+        let Rest { outbox, runs, .. } = &mut *self.rest;
         let mut start = 0;
-        for (stream, end) in self.runs.drain(..) {
-            each(stream, self.outbox.get(start..end).unwrap_or_default());
+        for (stream, end) in runs.drain(..) {
+            each(stream, outbox.get(start..end).unwrap_or_default());
             start = end;
         }
-        self.outbox.clear();
-        self.outbox.shrink_to(OUTBOX_KEPT_BYTES);
-        self.runs.shrink_to(4);
+        outbox.clear();
+        outbox.shrink_to(OUTBOX_KEPT_BYTES);
+        runs.shrink_to(4);
     }
 
     /// A subscription has ended.
     pub(super) fn end(&mut self, sub: u32) {
         self.has_replies = true;
-        self.ended.push(sub);
+        self.rest.ended.push(sub);
     }
 
     /// A subscription is to hear how far it has come.
     pub(super) fn report(&mut self, sub: u32, progress: ServerFrame) {
         self.has_replies = true;
-        self.progress.push((sub, progress));
+        self.rest.progress.push((sub, progress));
     }
 
     pub(super) fn has_work(&self) -> bool {
@@ -203,3 +214,19 @@ impl Session {
 
 /// Memory that an idle session keeps for its next replies.
 const OUTBOX_KEPT_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_delivery_looks_at_fits_a_line_of_cache() {
+        assert!(size_of::<Session>() <= 64, "{} bytes", size_of::<Session>());
+    }
+
+    #[test]
+    fn a_cursor_fits_two_lines_of_cache() {
+        let bytes = size_of::<crate::fanout::Cursor>();
+        assert!(bytes <= 128, "{bytes} bytes");
+    }
+}

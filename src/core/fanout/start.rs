@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use tidewire_protocol::frame::{Position, Start};
 use tidewire_protocol::{ErrorCode, Refusal};
 
+use super::subscribe::Awaited;
 use super::view::TopicView;
 use super::{CursorId, Dispatcher, Target};
 
@@ -32,17 +33,18 @@ impl Dispatcher {
         let cursor = self.cursors.get(id)?;
         let Target::Topic(target) = &cursor.target else { return None };
         let view = self.topics.get(target.view).filter(|view| view.ready)?;
-        let start = target.start.as_deref()?;
+        let Awaited { start, refused_after } = target.start.as_deref()?;
         // A client that comes from another core or node may know more than has arrived here. The
         // shard has the last word.
         let beyond = matches!(start, Start::Offset { epoch, offset }
             if *offset > view.ring.next() && (*epoch == 0 || *epoch == view.epoch));
-        if beyond && target.refused_after.is_none_or(|snapshots| view.answered < snapshots) {
-            if target.refused_after.is_none() {
+        if beyond && refused_after.is_none_or(|snapshots| view.answered < snapshots) {
+            if refused_after.is_none() {
                 let snapshots = self.ask_again(target.view);
                 if let Some(Target::Topic(target)) = self.cursors.get_mut(id).map(|c| &mut c.target)
+                    && let Some(awaited) = &mut target.start
                 {
-                    target.refused_after = snapshots;
+                    awaited.refused_after = snapshots;
                 }
             }
             return None;

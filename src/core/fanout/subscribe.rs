@@ -31,9 +31,15 @@ pub(super) struct TopicCursor {
     /// Next record to deliver.
     pub(super) next: u64,
     /// Where to start, until the topic's snapshot has come.
-    pub(super) start: Option<Box<Start>>,
+    pub(super) start: Option<Box<Awaited>>,
     /// Offset up to which the client knows its position.
     pub(super) reported: u64,
+}
+
+/// A start that waits for the topic's snapshot.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    pub(super) start: Start,
     /// Snapshots of the topic that must have come before the start is refused.
     pub(super) refused_after: Option<u64>,
 }
@@ -94,7 +100,7 @@ impl Dispatcher {
         let is_plain = entry.is_plain();
         let entry = self.subs.insert(entry);
         if let Some(session) = self.sessions.get_mut(slot) {
-            session.subs.insert(sub, entry);
+            session.rest.subs.insert(sub, entry);
         }
         Owner { slot, entry, sub, is_plain }
     }
@@ -111,12 +117,12 @@ impl Dispatcher {
         if sub == 0 {
             return Err(invalid("sub: subscription ids begin at 1".to_string()));
         }
-        if session.subs.contains_key(&sub) {
+        if session.rest.subs.contains_key(&sub) {
             let message = format!("subscription id {sub} is in use on this connection");
             return Err(Refusal::new(ErrorCode::SubscriptionExists, message));
         }
         let limit = self.limits.subscriptions_max;
-        if session.subs.len() >= limit {
+        if session.rest.subs.len() >= limit {
             let message = format!("a connection has at most {limit} subscriptions and watches");
             return Err(Refusal::new(ErrorCode::LimitExceeded, message));
         }
@@ -170,9 +176,8 @@ impl Dispatcher {
     ) -> CursorId {
         let view = self.topic_view(shard, name);
         let at = self.topics.get(view).map_or(0, |view| view.followers.len());
-        let start = Some(Box::new(start));
-        let target =
-            TopicCursor { view, partition, next: 0, start, reported: 0, refused_after: None };
+        let start = Some(Box::new(Awaited { start, refused_after: None }));
+        let target = TopicCursor { view, partition, next: 0, start, reported: 0 };
         let id = self.insert_cursor(owner, at, Target::Topic(target));
         if let Some(view) = self.topics.get_mut(view) {
             view.followers.push(id);
@@ -271,7 +276,7 @@ impl Dispatcher {
     pub(super) fn end_sub(&mut self, Owner { slot, entry, sub, .. }: Owner) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let Some(entry) = self.subs.try_remove(entry) else { return };
-        session.subs.remove(&sub);
+        session.rest.subs.remove(&sub);
         session.end(sub);
         self.unqueue(slot, &entry.cursors);
         for id in &entry.cursors {
