@@ -30,16 +30,19 @@ impl Dispatcher {
         if next < view.ring.first() {
             return self.topic_gap(id, owner, pull);
         }
-        let batches = within(view.ring.from(next));
-        if batches.is_empty() {
+        if next >= view.ring.next() {
             return Turn::Done;
         }
-        let (name, epoch) = (view.name.clone(), view.epoch);
         if !pull.has_room(self, owner) {
             return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
         }
+        let (name, epoch) = (view.name.clone(), view.epoch);
+        let mut batches = core::mem::take(&mut self.looked_at);
+        take_within(&mut batches, view.ring.from(next));
         let from = self.reported(id).unwrap_or(next);
         let chosen = self.newest_per_key(owner, from, &batches);
+        batches.clear();
+        self.looked_at = batches;
         if chosen.count == 0 {
             self.advance(id, chosen.next, false);
             return Turn::More;
@@ -202,10 +205,10 @@ impl Dispatcher {
     }
 }
 
-/// The batches that one selection may look at: at least one, and together no more than a frame.
-fn within<'a>(batches: impl Iterator<Item = &'a Arc<Batch>>) -> Vec<Arc<Batch>> {
+/// Appends the batches that one selection may look at: at least one, and together no more than a
+/// frame.
+fn take_within<'a>(taken: &mut Vec<Arc<Batch>>, batches: impl Iterator<Item = &'a Arc<Batch>>) {
     let mut bytes = 0;
-    let mut taken = Vec::new();
     for batch in batches {
         bytes += batch.body.len();
         if bytes > SOURCE_BYTES_MAX && !taken.is_empty() {
@@ -213,5 +216,4 @@ fn within<'a>(batches: impl Iterator<Item = &'a Arc<Batch>>) -> Vec<Arc<Batch>> 
         }
         taken.push(Arc::clone(batch));
     }
-    taken
 }

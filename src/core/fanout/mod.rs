@@ -49,7 +49,7 @@ use tidewire_protocol::frame::CellKind;
 use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 
 use crate::shard::{Command, DispatcherId, SessionId};
-use crate::topic::{PatternIndex, PolicyTable, TopicId};
+use crate::topic::{Batch, PatternIndex, PolicyTable, TopicId};
 use crate::{HashMap, SHARDS, hash_map};
 use filters::Filters;
 use gather::Gathers;
@@ -143,6 +143,9 @@ pub struct Dispatcher {
     filters: Filters,
     large: LargeUpdates,
     selections: Selections,
+    /// Scratch memory of one delivery: offsets of what a filter has chosen, batches looked at.
+    offsets: Vec<u64>,
+    looked_at: Vec<Arc<Batch>>,
     timers: BTreeSet<(u64, CursorId)>,
     /// Subscriptions on patterns that wait for the snapshots of the shards.
     waiting: Vec<(SessionId, u32, tidewire_protocol::frame::Start)>,
@@ -222,6 +225,8 @@ impl Dispatcher {
             cell_names: hash_map(seed),
             filters: Filters::new(seed),
             selections: Selections::new(seed),
+            offsets: Vec::new(),
+            looked_at: Vec::new(),
             timers: BTreeSet::new(),
             waiting: Vec::new(),
             turns: Turns::default(),

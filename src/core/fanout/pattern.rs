@@ -158,24 +158,21 @@ impl Dispatcher {
         }
         let filter = self.filter_of(owner);
         let body = if from == batch.base { batch.body.clone() } else { batch.body_from(from) };
-        let (offsets, body, count) = match &filter {
+        let chosen = filter.map(|(filter_id, filter)| {
+            let key = SelectionKey {
+                shard: batch.shard,
+                topic: batch.key(),
+                from,
+                next: batch.next(),
+                mode: Mode::Every,
+                filter: Some(filter_id),
+            };
+            self.selections.find_or_build(key, core::slice::from_ref(batch), Some(&filter))
+        });
+        let (offsets, body, count) = match &chosen {
             None => (None, body, batch.next() - from),
-            Some((filter_id, filter)) => {
-                let key = SelectionKey {
-                    shard: batch.shard,
-                    topic: batch.key(),
-                    from,
-                    next: batch.next(),
-                    mode: Mode::Every,
-                    filter: Some(*filter_id),
-                };
-                let batches = core::slice::from_ref(batch);
-                let chosen = self.selections.find_or_build(key, batches, Some(filter));
-                if chosen.count == 0 {
-                    return;
-                }
-                (chosen.offsets.clone(), chosen.body.clone(), chosen.count)
-            }
+            Some(chosen) if chosen.count == 0 => return,
+            Some(chosen) => (chosen.offsets.as_deref(), chosen.body.clone(), chosen.count),
         };
         if let Some(Target::Pattern(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) {
             target.reported = batch.sequence + 1;
@@ -188,7 +185,7 @@ impl Dispatcher {
             next: batch.next(),
             time_ms: batch.time_ms,
             position: Some(position),
-            offsets: offsets.as_deref(),
+            offsets,
             body_len: body.len(),
         };
         self.deliver(owner, &header, &body, count, pull);

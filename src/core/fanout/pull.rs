@@ -19,8 +19,8 @@ use crate::topic::Batch;
 
 /// Bytes that one cursor may send before the next one of its connection has its turn.
 const TURN_BYTES: i64 = 64 * 1024;
-/// Cost of a frame beyond its body, so that small frames count as well.
-const FRAME_COST_BYTES: i64 = 32;
+/// Cost of a frame beyond its body at the least, so that small frames count as well.
+const FRAME_COST_BYTES: usize = 32;
 /// Records without a match after which a filtered subscription hears of its progress.
 const PROGRESS_RECORDS: u64 = 10_000;
 
@@ -66,7 +66,8 @@ impl Pull<'_> {
 
     pub(super) fn send_on(&mut self, lane: Lane, shared: &Bytes) {
         self.sink.frame(lane, self.head, shared);
-        let cost = i64::try_from(shared.len()).unwrap_or(i64::MAX).saturating_add(FRAME_COST_BYTES);
+        let bytes = self.head.len().max(FRAME_COST_BYTES).saturating_add(shared.len());
+        let cost = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.budget = self.budget.saturating_sub(cost);
         self.turn = self.turn.saturating_sub(cost);
     }
@@ -246,15 +247,18 @@ impl Dispatcher {
             // Records that were passed over belong to the range, so that ranges leave no hole.
             let reported = self.reported(id).unwrap_or(from);
             let behind = from - reported;
-            let shifted: Option<Vec<u64>> = match &chosen.offsets {
-                Some(offsets) => Some(offsets.iter().map(|offset| offset + behind).collect()),
-                None if behind > 0 => Some((behind..behind + chosen.count).collect()),
-                None => None,
-            };
+            let mut shifted = core::mem::take(&mut self.offsets);
+            shifted.clear();
+            match &chosen.offsets {
+                Some(offsets) => shifted.extend(offsets.iter().map(|offset| offset + behind)),
+                None if behind > 0 => shifted.extend(behind..behind + chosen.count),
+                None => {}
+            }
             header.from = reported;
-            header.offsets = shifted.as_deref();
+            header.offsets = (!shifted.is_empty()).then_some(shifted.as_slice());
             header.body_len = chosen.body.len();
             self.deliver(owner, &header, &chosen.body, chosen.count, pull);
+            self.offsets = shifted;
             return self.advance(id, batch.next(), true);
         }
         self.advance(id, batch.next(), false);

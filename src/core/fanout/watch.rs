@@ -234,10 +234,10 @@ impl Dispatcher {
                 None
             }
             (ViewValue::Keyed(keyed), Some(key)) => {
-                let mut bytes = Vec::new();
-                let encoded = keyed.encode_key(key, &mut bytes);
-                put_update_entries_header(pull.head, sub, version, flags::FULL, encoded.count);
-                Some(bytes.into())
+                // Straight into the head: hardly anybody watches the same key, so it is not shared.
+                put_update_entries_header(pull.head, sub, version, flags::FULL, 1);
+                keyed.encode_key(key, pull.head);
+                Some(Bytes::new())
             }
             (ViewValue::Keyed(_), None) => {
                 let part_bytes =

@@ -10,7 +10,7 @@ const FOLLOWERS: usize = 100_000;
 /// Rounds of one record each that are counted.
 const ROUNDS: usize = 3;
 /// Bytes that a follower holds: its session, its subscription, its cursor.
-const BYTES_PER_FOLLOWER_MAX: i64 = 1_280;
+const BYTES_PER_FOLLOWER_MAX: i64 = 768;
 
 #[test]
 fn a_hundred_thousand_followers_get_every_record_once_and_cost_what_they_may() {
