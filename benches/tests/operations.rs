@@ -86,11 +86,9 @@ fn name(frame: &ServerFrame) -> &'static str {
 
 #[test]
 fn every_operation_sends_what_its_name_says_and_nothing_else() {
-    // Without optimisation a million topics take minutes to prepare; the same code prepares one.
-    let quick = operations().filter(|operation| !operation.name.contains("_1000000_"));
     let seen: BTreeMap<&str, Sent> =
-        quick.map(|operation| (operation.name, sent(operation))).collect();
-    let expected: [Expected; 16] = [
+        operations().map(|operation| (operation.name, sent(operation))).collect();
+    let expected: [Expected; 18] = [
         ("append/1_record", &[("PUBACK", 1)], 0),
         ("append/64_records", &[("PUBACK", 1)], 0),
         ("append/64_frames_of_one_read", &[("PUBACK", 64)], 0),
@@ -106,6 +104,8 @@ fn every_operation_sends_what_its_name_says_and_nothing_else() {
         ("patterns/everything_of_100000_topics", &[("DELIVER", 1)], 1),
         ("patterns/everything_of_1_topic", &[("DELIVER", 1)], 1),
         ("patterns/everything_of_1_topic_to_1000", &[("DELIVER", 1_000)], 1_000),
+        ("patterns/everything_of_1000000_topics", &[("DELIVER", 1)], 1),
+        ("patterns/everything_of_1000000_topics_to_1000", &[("DELIVER", 1_000)], 1_000),
         ("replay/1000_batches", &[("SUBSCRIBED", 1), ("DELIVER", 1_000), ("OK", 1)], 7_997),
         (
             "replay/1000_batches_filtered",
