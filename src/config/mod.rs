@@ -38,6 +38,8 @@ pub struct Config {
     pub drain_ms: u64,
     /// The certificate.
     pub tls: TlsConfig,
+    /// QUIC's packets.
+    pub quic: QuicConfig,
     /// The bounds.
     pub limits: LimitsConfig,
     /// Policies by name pattern; the first that matches applies.
@@ -54,6 +56,21 @@ pub struct TlsConfig {
     pub key: Option<PathBuf>,
 }
 
+/// What the operator knows of the network that QUIC crosses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuicConfig {
+    /// Bytes of UDP payload that every path to every client carries, so packets never get smaller.
+    pub min_packet_bytes: u16,
+}
+
+impl Default for QuicConfig {
+    /// What QUIC demands of every path (RFC 9000, section 14).
+    fn default() -> Self {
+        Self { min_packet_bytes: 1_200 }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -67,6 +84,7 @@ impl Default for Config {
             handshake_timeout_ms: 10_000,
             drain_ms: 2_000,
             tls: TlsConfig::default(),
+            quic: QuicConfig::default(),
             limits: LimitsConfig::default(),
             policy: vec![PolicyConfig::live_maps()],
         }
@@ -128,6 +146,7 @@ impl Config {
             ("handshake_timeout_ms", self.handshake_timeout_ms, 100, 600_000),
             ("drain_ms", self.drain_ms, 0, 600_000),
             ("cores", self.cores as u64, 0, 64),
+            ("quic.min_packet_bytes", self.quic.min_packet_bytes.into(), 1_200, 1_472),
         ];
         for (key, value, min, max) in times {
             check(key, value, min, max)?;

@@ -1,5 +1,6 @@
 //! QUIC: a control stream, more request streams, a stream per subscription, datagrams for cells.
 
+mod frames;
 mod outlet;
 
 pub(super) use outlet::Outlet;
@@ -8,17 +9,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use quinn::{
-    AckFrequencyConfig, Endpoint, EndpointConfig, Incoming, MtuDiscoveryConfig, RecvStream,
-    TransportConfig, VarInt,
+    AckFrequencyConfig, Endpoint, EndpointConfig, Incoming, MtuDiscoveryConfig, TransportConfig,
+    VarInt,
 };
 use tidewire_core::fanout::{Framing, SessionOptions};
-use tidewire_protocol::wire::value_len;
-use tidewire_protocol::{ClientFrame, ErrorCode, Refusal};
+use tidewire_protocol::{ClientFrame, Refusal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::frames::Frames;
 use super::connection::{self, CLOSE_TIMEOUT, Connection};
 use super::hello::hello;
 use super::requests::Requests;
@@ -89,6 +89,8 @@ fn server_config(
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(PACKETS_PER_ACK.into());
     transport
+        .initial_mtu(config.quic.min_packet_bytes)
+        .min_mtu(config.quic.min_packet_bytes)
         .mtu_discovery_config(Some(mtu))
         .ack_frequency_config(Some(acks))
         .max_concurrent_bidi_streams(REQUEST_STREAMS_MAX.into())
@@ -178,16 +180,16 @@ async fn end(
 struct Greeted {
     quic: quinn::Connection,
     control: quinn::SendStream,
-    requests: RecvStream,
+    requests: Frames,
     welcome: super::hello::Welcome,
 }
 
 /// Handshake, control stream, HELLO.
 async fn greet(core: &Core, incoming: Incoming) -> Option<Greeted> {
     let quic = incoming.accept().ok()?.await.ok()?;
-    let (mut control, mut requests) = quic.accept_bi().await.ok()?;
-    let max = core.shared.config.limits.max_frame_bytes;
-    let greeting = match read_frame(&mut requests, max).await {
+    let (mut control, requests) = quic.accept_bi().await.ok()?;
+    let mut requests = Frames::new(requests, core.shared.config.limits.max_frame_bytes);
+    let greeting = match requests.next().await {
         Ok(Some(frame)) => hello(core, &ClientFrame::decode(&frame), true),
         Ok(None) => return None,
         Err(refusal) => Err(refusal),
@@ -214,7 +216,7 @@ async fn read_all(
     core: &Rc<Core>,
     connection: &Rc<Connection>,
     quic: &quinn::Connection,
-    control: RecvStream,
+    control: Frames,
 ) -> Option<Refusal> {
     let mut readers = JoinSet::new();
     readers.spawn_local(read(Rc::clone(core), Rc::clone(connection), 0, control));
@@ -223,10 +225,11 @@ async fn read_all(
         tokio::select! {
             opened = quic.accept_bi() => {
                 let Ok((send, recv)) = opened else { return None };
+                let frames = Frames::new(recv, core.shared.config.limits.max_frame_bytes);
                 if let connection::Outlet::Quic(outlet) = &mut *connection.outlet.borrow_mut() {
                     outlet.add_stream(next_stream, send);
                 }
-                readers.spawn_local(read(Rc::clone(core), Rc::clone(connection), next_stream, recv));
+                readers.spawn_local(read(Rc::clone(core), Rc::clone(connection), next_stream, frames));
                 next_stream = next_stream.wrapping_add(1).max(1);
             }
             ended = readers.join_next() => {
@@ -253,61 +256,26 @@ async fn read(
     core: Rc<Core>,
     connection: Rc<Connection>,
     stream: u16,
-    mut recv: RecvStream,
+    mut frames: Frames,
 ) -> (u16, Option<Refusal>) {
-    let max = core.shared.config.limits.max_frame_bytes;
     let mut requests = Requests::default();
     loop {
-        match read_frame(&mut recv, max).await {
-            Ok(Some(frame)) => {
-                core.dispatcher.borrow_mut().heard(connection.id(), core.now_ms());
-                requests.take(&core, &connection, stream, &frame).await;
-                requests.pass_on(&core).await;
+        core.dispatcher.borrow_mut().heard(connection.id(), core.now_ms());
+        let broken = loop {
+            match frames.cut() {
+                Ok(Some(frame)) => requests.take(&core, &connection, stream, &frame).await,
+                Ok(None) => break None,
+                Err(refusal) => break Some(refusal),
             }
-            Ok(None) => return (stream, None),
+        };
+        requests.pass_on(&core).await;
+        if broken.is_some() {
+            return (stream, broken);
+        }
+        match frames.more().await {
+            Ok(true) => {}
+            Ok(false) => return (stream, None),
             Err(refusal) => return (stream, Some(refusal)),
         }
     }
-}
-
-/// The next frame of a stream; `None` at its end.
-async fn read_frame(recv: &mut RecvStream, max: usize) -> Result<Option<Bytes>, Refusal> {
-    let malformed = |message: &str| Refusal::new(ErrorCode::Malformed, message);
-    let mut prefix = [0; 4];
-    match recv.read_exact(&mut prefix).await {
-        Ok(()) => {}
-        Err(quinn::ReadExactError::FinishedEarly(0)) => return Ok(None),
-        Err(quinn::ReadExactError::FinishedEarly(_)) => {
-            return Err(malformed("the stream ends within a frame's length"));
-        }
-        Err(quinn::ReadExactError::ReadError(_)) => return Ok(None),
-    }
-    let len = usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX);
-    if len > max {
-        let message = format!("a frame of {len} bytes: at most {max} are allowed");
-        return Err(Refusal::new(ErrorCode::FrameTooLarge, message));
-    }
-    // Grows with what really comes, whatever the prefix promises.
-    let mut frame = Vec::with_capacity(len.min(16 * 1024));
-    while frame.len() < len {
-        match recv.read_chunk(len - frame.len(), true).await {
-            Ok(Some(chunk)) if frame.is_empty() && chunk.bytes.len() == len => {
-                return check(chunk.bytes).map(Some);
-            }
-            Ok(Some(chunk)) => frame.extend_from_slice(&chunk.bytes),
-            Ok(None) => return Err(malformed("the stream ends within a frame")),
-            Err(_lost) => return Ok(None),
-        }
-    }
-    check(frame.into()).map(Some)
-}
-
-/// A frame fills its length exactly.
-fn check(frame: Bytes) -> Result<Bytes, Refusal> {
-    let rule = match value_len(&frame) {
-        Ok(len) if len == frame.len() => return Ok(frame),
-        Ok(_) => "a length prefix covers exactly one frame".to_owned(),
-        Err(broken) => broken.to_string(),
-    };
-    Err(Refusal::new(ErrorCode::Malformed, rule))
 }
