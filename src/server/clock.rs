@@ -21,7 +21,13 @@ impl Clock {
 
     /// Unix time in milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
-        let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.ms_at(Instant::now())
+    }
+
+    /// Unix time in milliseconds at this instant.
+    pub(crate) fn ms_at(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.started);
+        let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         self.started_unix_ms.saturating_add(since)
     }
 

@@ -60,27 +60,34 @@ async fn serve(
     events: &mut mpsc::Receiver<Vec<Event>>,
     groups: &mut Vec<Vec<Event>>,
 ) {
-    for id in core.woken.take() {
-        transport::pump(core, id);
-    }
-    let mut began = Instant::now();
+    // The clock is read once per connection, for the slice and for what is due.
+    let mut now = Instant::now();
+    pump_woken(core, now);
+    let mut slice_end = now + SLICE;
     loop {
         let next = core.dispatcher.borrow_mut().next_ready();
         let Some(id) = next else { return };
-        transport::pump(core, id);
-        if began.elapsed() >= SLICE {
+        transport::pump(core, id, core.shared.clock.ms_at(now));
+        now = Instant::now();
+        if now >= slice_end {
             // New events and readers do not wait until every follower has been served.
             tokio::task::yield_now().await;
-            began = Instant::now();
+            now = Instant::now();
+            slice_end = now + SLICE;
             while groups.len() < GROUPS_MAX
                 && let Ok(group) = events.try_recv()
             {
                 groups.push(group);
             }
             apply(core, groups);
-            for id in core.woken.take() {
-                transport::pump(core, id);
-            }
+            pump_woken(core, now);
         }
+    }
+}
+
+/// Serves the connections whose sockets take bytes again.
+fn pump_woken(core: &Rc<Core>, now: Instant) {
+    for id in core.woken.take() {
+        transport::pump(core, id, core.shared.clock.ms_at(now));
     }
 }

@@ -19,8 +19,9 @@ pub(super) const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_
 pub(crate) struct Connection {
     pub(super) id: SessionId,
     pub(super) outlet: RefCell<Outlet>,
-    /// Rung when the connection's requests may be read again.
+    /// Rung when the connection's requests may be read again, if that is waited for.
     gate: Notify,
+    gate_is_awaited: Cell<bool>,
     /// Why the server ends the connection, and its bell.
     ending: RefCell<Option<Refusal>>,
     ended: Notify,
@@ -96,6 +97,7 @@ impl Connection {
             id,
             outlet: RefCell::new(outlet),
             gate: Notify::new(),
+            gate_is_awaited: Cell::new(false),
             ending: RefCell::new(None),
             ended: Notify::new(),
             waker,
@@ -134,8 +136,10 @@ impl Connection {
     pub(super) async fn may_read(&self, core: &Core) {
         while !self.reads(core) {
             core.held.set(true);
+            self.gate_is_awaited.set(true);
             self.gate.notified().await;
         }
+        self.gate_is_awaited.set(false);
     }
 
     /// Lets the reader look again whether it may go on.
@@ -152,19 +156,21 @@ impl Connection {
 }
 
 /// Lets a connection take what its session has for it, and writes it.
-pub(crate) fn pump(core: &Rc<Core>, id: SessionId) {
+pub(crate) fn pump(core: &Rc<Core>, id: SessionId, now_ms: u64) {
     let Some(connection) = core.connections.borrow().get(id) else { return };
     let mut cx = Context::from_waker(&connection.waker);
     let outcome = match &mut *connection.outlet.borrow_mut() {
-        Outlet::Web(outlet) => outlet.pump(core, id, &mut cx),
-        Outlet::Quic(outlet) => outlet.pump(core, id, &mut cx),
+        Outlet::Web(outlet) => outlet.pump(core, id, now_ms, &mut cx),
+        Outlet::Quic(outlet) => outlet.pump(core, id, now_ms, &mut cx),
     };
     connection.blocked.set(outcome.is_pending());
     if let Poll::Ready(Err(error)) = outcome {
         tracing::debug!(session = ?id, %error, "a connection broke");
         connection.end(Refusal::new(ErrorCode::Unavailable, error.to_string()));
     }
-    connection.gate.notify_one();
+    if connection.gate_is_awaited.get() {
+        connection.gate.notify_one();
+    }
 }
 
 /// Tells every connection of the core that the server is about to stop.

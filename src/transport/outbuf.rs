@@ -88,15 +88,18 @@ impl OutBuf {
         mut write: impl FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<()>> {
         while self.len > 0 {
-            let written = {
-                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                let mut used = 0;
-                for (slice, (index, part)) in slices.iter_mut().zip(self.parts.iter().enumerate()) {
-                    let skip = if index == 0 { self.written } else { 0 };
-                    *slice = IoSlice::new(self.bytes(part).get(skip..).unwrap_or_default());
-                    used = index + 1;
+            let written = match self.parts.len() {
+                // A lone record: the list of slices would cost more than what is in it.
+                1 => {
+                    let mut slices = [IoSlice::new(&[])];
+                    self.fill_slices(&mut slices);
+                    ready!(write(&slices))?
                 }
-                ready!(write(slices.get(..used).unwrap_or_default()))?
+                _ => {
+                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                    let used = self.fill_slices(&mut slices);
+                    ready!(write(slices.get(..used).unwrap_or_default()))?
+                }
             };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -105,6 +108,17 @@ impl OutBuf {
         }
         self.clear();
         Poll::Ready(Ok(()))
+    }
+
+    /// Shows what is to be written first, as far as there are slices; returns how many are used.
+    fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        for (slice, part) in slices.iter_mut().zip(&self.parts) {
+            let skip = if used == 0 { self.written } else { 0 };
+            *slice = IoSlice::new(self.bytes(part).get(skip..).unwrap_or_default());
+            used += 1;
+        }
+        used
     }
 
     fn bytes<'a>(&'a self, part: &'a Part) -> &'a [u8] {

@@ -136,6 +136,7 @@ impl Outlet {
         &mut self,
         core: &Core,
         id: SessionId,
+        now_ms: u64,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         // Lanes that are full hold up only themselves, so the outcome is not waited for.
@@ -145,7 +146,7 @@ impl Outlet {
         {
             let mut head = core.head.borrow_mut();
             let mut dispatcher = core.dispatcher.borrow_mut();
-            dispatcher.pull(id, SLICE_BYTES, core.now_ms(), &mut head, self);
+            dispatcher.pull(id, SLICE_BYTES, now_ms, &mut head, self);
         }
         self.flush(core, id, cx)
     }

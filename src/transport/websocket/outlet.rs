@@ -56,6 +56,7 @@ impl Outlet {
         &mut self,
         core: &Core,
         id: SessionId,
+        now_ms: u64,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.flush(core, cx))?;
@@ -63,7 +64,7 @@ impl Outlet {
         out.copy(&std::mem::take(&mut self.replies));
         let mut messages = Messages { out: &mut out, open: None };
         let mut head = core.head.borrow_mut();
-        core.dispatcher.borrow_mut().pull(id, SLICE_BYTES, core.now_ms(), &mut head, &mut messages);
+        core.dispatcher.borrow_mut().pull(id, SLICE_BYTES, now_ms, &mut head, &mut messages);
         messages.close();
         self.pending = Some(out);
         self.flush(core, cx)
