@@ -77,7 +77,7 @@ impl Frames {
         let mut pieces: [Bytes; PIECES] = Default::default();
         match self.recv.read_chunks(&mut pieces).await {
             Ok(Some(come)) => {
-                self.pieces = pieces[..come].to_vec().into_iter();
+                self.pieces = pieces.into_iter().take(come).collect::<Vec<_>>().into_iter();
                 Ok(true)
             }
             Ok(None) if self.begun.is_empty() => Ok(false),
