@@ -14,3 +14,4 @@ mod recording;
 pub mod server;
 mod telemetry;
 mod transport;
+mod whole_file;

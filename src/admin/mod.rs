@@ -15,6 +15,7 @@ use serde_json::json;
 use tidewire_protocol::Name;
 use tokio::net::TcpListener;
 
+use crate::journal::State as JournalState;
 use crate::server::Shared;
 use crate::telemetry;
 
@@ -36,8 +37,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     }
 }
 
-/// The process is alive: its shards take commands.
+/// The process is alive: its shards take commands, and its journal keeps what it is given.
 async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
+    if let Some(failure) = shared.journal.as_deref().and_then(|journal| journal.failure()) {
+        let message = format!("the journal has failed ({failure}): start the server again\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+    }
     let closed = shared.shards.iter().position(tokio::sync::mpsc::Sender::is_closed);
     match closed {
         None => (StatusCode::OK, "ok\n").into_response(),
@@ -57,7 +62,8 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (content_type, telemetry::render(&shared.figures, &shared.recorder)).into_response()
+    (content_type, telemetry::render(&shared.figures, &shared.recorder, shared.journal.as_deref()))
+        .into_response()
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
@@ -71,9 +77,23 @@ async fn status(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
         "topics": shards.topics,
         "topic_bytes": shards.topic_bytes,
         "cells": shards.cells,
+        "journal": shared.journal.as_deref().map(journal),
         "queued_commands": shared.shards.iter()
             .map(|queue| queue.max_capacity() - queue.capacity()).collect::<Vec<_>>(),
     }))
+}
+
+fn journal(state: &JournalState) -> serde_json::Value {
+    let stats = state.stats();
+    json!({
+        "failed": state.failure(),
+        "full": state.is_full(),
+        "free_bytes": stats.free_bytes,
+        "commits": stats.commits,
+        "blocks": stats.blocks,
+        "bytes": stats.bytes,
+        "commit_us_max": stats.commit_us_max,
+    })
 }
 
 #[derive(Deserialize)]
@@ -95,7 +115,7 @@ async fn policy(State(shared): State<Arc<Shared>>, Query(query): Query<PolicyQue
     Json(json!({
         "name": name.as_str(),
         "decided_by": pattern.map_or("default", |pattern| pattern.as_str()),
-        "shard": tidewire_core::shard_of(&name),
+        "shard": policies.home(&name),
         "retention_records": policy.retention_records,
         "retention_bytes": policy.retention_bytes,
         "retention_ms": policy.retention_ms,

@@ -4,9 +4,11 @@
 
 mod limits;
 mod policy;
+mod storage;
 
 pub use limits::LimitsConfig;
-pub use policy::PolicyConfig;
+pub use policy::{Durability, PolicyConfig};
+pub use storage::StorageConfig;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -22,7 +24,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address of health, metrics and administration.
     pub admin_listen: SocketAddr,
-    /// Where the made certificate is kept; none: in memory.
+    /// Where the made certificate and what is on disk are kept; none: in memory.
     pub data_dir: Option<PathBuf>,
     /// Where recordings are written; none: `recordings` in the data directory.
     pub recordings_dir: Option<PathBuf>,
@@ -40,6 +42,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// QUIC's packets.
     pub quic: QuicConfig,
+    /// What is kept on disk, and how.
+    pub storage: StorageConfig,
     /// The bounds.
     pub limits: LimitsConfig,
     /// Policies by name pattern; the first that matches applies.
@@ -85,6 +89,7 @@ impl Default for Config {
             drain_ms: 2_000,
             tls: TlsConfig::default(),
             quic: QuicConfig::default(),
+            storage: StorageConfig::default(),
             limits: LimitsConfig::default(),
             policy: vec![PolicyConfig::live_maps()],
         }
@@ -151,6 +156,7 @@ impl Config {
         for (key, value, min, max) in times {
             check(key, value, min, max)?;
         }
+        self.storage.validate()?;
         self.limits.validate()?;
         self.policy.iter().enumerate().try_for_each(|(index, policy)| policy.validate(index))
     }

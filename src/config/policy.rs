@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use tidewire_core::topic::Policy;
+use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::{PARTITIONS_MAX, Pattern};
 
 use super::{ConfigError, check};
@@ -12,6 +13,9 @@ use super::{ConfigError, check};
 pub struct PolicyConfig {
     /// The pattern, `poll.*.votes` or `map.>`.
     pub names: String,
+    /// Where the names are kept.
+    #[serde(default)]
+    pub durability: Durability,
     /// Records kept at least.
     #[serde(default = "default_records")]
     pub retention_records: u64,
@@ -30,6 +34,17 @@ pub struct PolicyConfig {
     /// Shards that records (by key) and ballots of tallies (by voter) are spread over; 1: none.
     #[serde(default = "default_partitions")]
     pub partitions: u16,
+}
+
+/// What survives: nothing that was acknowledged is lost by less than this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// In memory: the crash of a client.
+    #[default]
+    Memory,
+    /// On the disk: the crash of the server, and a power cut.
+    Disk,
 }
 
 fn default_records() -> u64 {
@@ -53,6 +68,7 @@ impl PolicyConfig {
     pub fn live_maps() -> Self {
         Self {
             names: "map.>".to_owned(),
+            durability: Durability::Memory,
             retention_records: default_records(),
             retention_bytes: default_bytes(),
             retention_ms: None,
@@ -87,7 +103,10 @@ impl PolicyConfig {
             idle_timeout_ms: Some(self.idle_timeout_ms).filter(|timeout_ms| *timeout_ms > 0),
             map_keys_max: self.map_keys_max,
             partitions: self.partitions,
-            ..Policy::default()
+            ack_max: match self.durability {
+                Durability::Memory => AckLevel::Memory,
+                Durability::Disk => AckLevel::Disk,
+            },
         };
         Some((Pattern::parse(&self.names).ok()?, policy))
     }

@@ -23,27 +23,37 @@ pub mod snapshot;
 pub mod state_hash;
 pub mod topic;
 
-/// Number of shards that names are spread over. Fixed for the life of a data directory.
+/// Number of shards that names are spread over: names in memory over the first so many, names on disk
+/// over as many behind them. Fixed for the life of a data directory.
 pub const SHARDS: u16 = 16;
+/// Shards of a server that keeps names on disk.
+pub const SHARDS_MAX: u16 = 2 * SHARDS;
 
-/// The shard that a name belongs to: its stable hash, modulo [`SHARDS`]. Part of what is stored, so
-/// it never changes.
+/// Place of a name among the shards of its durability: its stable hash, modulo [`SHARDS`]. For a
+/// name in memory it is the shard itself. Part of what is stored, so it never changes.
 #[must_use]
 pub fn shard_of(name: &tidewire_protocol::Name) -> u16 {
     let hash = tidewire_protocol::stable_hash(name.as_str().as_bytes());
     u16::try_from(hash % u64::from(SHARDS)).unwrap_or(0)
 }
 
-/// The shard of one partition of a name; partition 0 is at home in the shard of the name.
+/// The shard of one partition of a name whose partition 0 is at home in this shard.
 #[must_use]
-pub fn shard_of_partition(name: &tidewire_protocol::Name, partition: u16) -> u16 {
-    (shard_of(name) + partition) % SHARDS
+pub fn shard_of_partition(home: u16, partition: u16) -> u16 {
+    let place = home % SHARDS;
+    home - place + (place + partition) % SHARDS
+}
+
+/// Whether what a shard holds is kept on disk.
+#[must_use]
+pub fn is_durable(shard: u16) -> bool {
+    shard >= SHARDS
 }
 
 /// The partition of a name that a shard holds, if the name has that many.
 #[must_use]
 pub fn partition_in(name: &tidewire_protocol::Name, shard: u16) -> u16 {
-    (shard + SHARDS - shard_of(name)) % SHARDS
+    (shard % SHARDS + SHARDS - shard_of(name)) % SHARDS
 }
 
 /// A map with a seeded, reproducible hasher.

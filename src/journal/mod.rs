@@ -2,22 +2,102 @@
 //!
 //! A shard hands over rounds; the journal says when they are committed. Replies, deliveries and
 //! updates travel inside the round, so nothing can be seen before its commit, whatever commit
-//! means: this memory now, a disk or a quorum in later rooms.
+//! means. There are two rooms behind the door: [`Journal::Memory`], where a round is committed as
+//! soon as it is there, and [`Journal::Disk`], where it is when the disk has it.
 
-use tidewire_core::shard::Round;
+mod block;
+mod checkpoint;
+mod committer;
+mod ends;
+mod identity;
+mod master_key;
+mod packing;
+mod recovery;
+mod room;
+mod state;
+mod storage;
+mod store;
+#[cfg(test)]
+mod tests;
 
-/// Commits rounds of one shard, in order.
-pub trait Journal {
-    /// Takes a round over and appends to `committed` every round that is committed by now.
-    fn append(&mut self, round: Round, committed: &mut Vec<Round>);
+pub use identity::IdentityError;
+pub use master_key::KeyError;
+pub use recovery::Damage;
+pub use state::JournalStats;
+pub use storage::StorageError;
+pub use store::OpenError;
+
+pub(crate) use committer::Outcome;
+pub(crate) use master_key::MasterKey;
+pub(crate) use room::DiskRoom;
+pub(crate) use state::State;
+pub(crate) use storage::{Opened, Opening, Storage};
+
+use tidewire_core::shard::{Round, ShardSnapshot};
+use tidewire_protocol::Refusal;
+
+/// The room in which the rounds of one shard are committed.
+pub(crate) enum Journal {
+    /// Committed at once.
+    Memory,
+    /// Committed when they are on the disk.
+    Disk(DiskRoom),
 }
 
-/// The room in which a round is committed as soon as it is in memory.
-#[derive(Debug, Default)]
-pub struct Memory;
+impl Journal {
+    /// Whether another round may be handed over. If not, some are under way.
+    pub(crate) fn has_room(&self) -> bool {
+        match self {
+            Self::Memory => true,
+            Self::Disk(room) => room.has_room(),
+        }
+    }
 
-impl Journal for Memory {
-    fn append(&mut self, round: Round, committed: &mut Vec<Round>) {
-        committed.push(round);
+    /// Whether rounds are under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        match self {
+            Self::Memory => false,
+            Self::Disk(room) => room.is_busy(),
+        }
+    }
+
+    /// Takes a round over; returns it if its outcome is known by now.
+    pub(crate) fn append(&mut self, round: Round, time_ms: u64) -> Option<Outcome> {
+        match self {
+            Self::Memory => Some(Outcome::Committed(round)),
+            Self::Disk(room) => room.append(round, time_ms),
+        }
+    }
+
+    /// Waits for the outcome of the oldest round under way.
+    pub(crate) async fn next(&mut self) -> Outcome {
+        match self {
+            Self::Memory => std::future::pending().await,
+            Self::Disk(room) => room.next().await,
+        }
+    }
+
+    /// Whether so much has been logged that the shard's state is to be saved.
+    pub(crate) fn wants_checkpoint(&self) -> bool {
+        match self {
+            Self::Memory => false,
+            Self::Disk(room) => room.wants_checkpoint(),
+        }
+    }
+
+    /// Takes over the state of the shard, to be saved.
+    pub(crate) fn checkpoint(&mut self, snapshot: ShardSnapshot) {
+        match self {
+            Self::Memory => {}
+            Self::Disk(room) => room.checkpoint(snapshot),
+        }
+    }
+
+    /// Why changes are refused, if they are.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Memory => None,
+            Self::Disk(room) => room.refusal(),
+        }
     }
 }

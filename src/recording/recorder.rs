@@ -6,7 +6,6 @@ use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tidewire_core::SHARDS;
 use tokio::sync::Notify;
 
 use super::file::{self, FileName};
@@ -80,19 +79,22 @@ pub(crate) enum StartRefused {
     Io(std::io::Error),
 }
 
-impl Default for Recorder {
-    fn default() -> Self {
+impl Recorder {
+    /// A recorder of so many shards.
+    pub(crate) fn new(shards: u16) -> Self {
         let wish = |_| Wish { session: AtomicU64::new(0), bell: Notify::new() };
         Self {
-            wishes: (0..SHARDS).map(wish).collect(),
+            wishes: (0..shards).map(wish).collect(),
             current: Mutex::default(),
             started: AtomicU64::new(0),
             ended: Default::default(),
         }
     }
-}
 
-impl Recorder {
+    fn shards(&self) -> u16 {
+        u16::try_from(self.wishes.len()).unwrap_or(u16::MAX)
+    }
+
     /// Number of the recording that a shard is to be part of; 0: none. One load.
     pub(super) fn wanted(&self, shard: u16) -> u64 {
         let wish = self.wishes.get(usize::from(shard));
@@ -137,7 +139,7 @@ impl Recorder {
             started_at_ms: now_ms,
         }));
         let server = concat!("tidewire/", env!("CARGO_PKG_VERSION")).to_owned();
-        let header = Header { server, node, started_at_ms: now_ms, shards: SHARDS };
+        let header = Header { server, node, started_at_ms: now_ms, shards: self.shards() };
         let (recorder, shared) = (Arc::clone(self), Arc::clone(&session));
         std::thread::Builder::new()
             .name("tidewire-record".to_owned())

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use tidewire_core::fanout::{Dispatcher, SessionOptions};
-use tidewire_core::shard::{Command, Event, SessionId, ShardConfig};
+use tidewire_core::shard::{Command, Event, SessionId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
-use super::{CoreFigures, Shared, Stage, dispatch, shard_task};
+use super::shard_task::{self, ShardTask};
+use super::{CoreFigures, Shared, Stage, dispatch};
 use crate::transport::{Arrival, Connections, OutBuf};
 
 /// Most bytes of one read: what has come meanwhile is read at once, and published as one batch.
@@ -121,7 +122,7 @@ impl Core {
 pub(super) fn run(
     shared: Arc<Shared>,
     number: u8,
-    shards: Vec<(ShardConfig, mpsc::Receiver<Command>)>,
+    shards: Vec<ShardTask>,
     events: mpsc::Receiver<Vec<Event>>,
     arrivals: mpsc::Receiver<Arrival>,
 ) {
@@ -150,8 +151,8 @@ pub(super) fn run(
         shared: Arc::clone(&shared),
     });
     let local = LocalSet::new();
-    for (config, queue) in shards {
-        local.spawn_local(shard_task::run(Arc::clone(&shared), config, queue));
+    for shard in shards {
+        local.spawn_local(shard_task::run(Arc::clone(&shared), shard));
     }
     local.spawn_local(forward(Rc::clone(&core)));
     local.spawn_local(crate::transport::receive(Rc::clone(&core), arrivals));

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use tidewire_core::SHARDS;
 use tidewire_core::fanout::Dispatcher;
 use tidewire_core::shard::ShardStats;
 
@@ -41,10 +40,10 @@ struct ShardFigures {
 }
 
 impl Figures {
-    pub(super) fn new(cores: usize) -> Self {
+    pub(super) fn new(cores: usize, shards: u16) -> Self {
         Self {
             cores: (0..cores).map(|_| CoreFigures::default()).collect(),
-            shards: (0..SHARDS).map(|_| ShardFigures::default()).collect(),
+            shards: (0..shards).map(|_| ShardFigures::default()).collect(),
         }
     }
 

@@ -10,6 +10,7 @@ mod core;
 mod dispatch;
 mod figures;
 mod shard_task;
+mod shards;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,18 +19,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tidewire_core::SHARDS;
 use tidewire_core::fanout::FanoutLimits;
-use tidewire_core::shard::{Command, Event, ShardConfig};
-use tidewire_core::topic::PolicyTable;
+use tidewire_core::shard::{Command, Event};
 use tokio::sync::{Semaphore, mpsc};
 
 pub(crate) use self::core::{Core, Woken};
 pub(crate) use clock::Clock;
 pub(crate) use figures::CoreFigures;
 pub use figures::Figures;
+use shard_task::ShardTask;
 
 use crate::config::Config;
+use crate::journal::{State, Storage, StorageError};
 use crate::recording::{Recorder, StopReason};
 use crate::transport::{Arrival, Tls, TlsError, listener};
 
@@ -66,11 +67,9 @@ pub enum StartError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// The system gives no random numbers.
-    #[error(
-        "the system's random source does not answer, and without it voters cannot be protected"
-    )]
-    Random,
+    /// What is kept on disk is not to be had.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// A thread could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -88,6 +87,8 @@ pub(crate) struct Shared {
     /// Places of connections that may still be taken: `connections_max` in all.
     pub(crate) places: Arc<Semaphore>,
     pub(crate) recorder: Arc<Recorder>,
+    /// The journal on disk, if names are kept there.
+    pub(crate) journal: Option<Arc<State>>,
     pub(crate) draining: AtomicBool,
     pub(crate) stop: tokio::sync::watch::Sender<Stage>,
 }
@@ -109,6 +110,7 @@ pub struct Server {
     admin_address: SocketAddr,
     cores: Vec<JoinHandle<()>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    storage: Option<Storage>,
 }
 
 impl Server {
@@ -116,7 +118,7 @@ impl Server {
     /// listener; the rest has threads of its own.
     ///
     /// # Errors
-    /// When an address, the certificate or the data directory is not to be had.
+    /// When an address, the certificate, the data directory or what is kept in it is not to be had.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         if let Some(path) = &config.data_dir {
             let refuse = |source| StartError::DataDir { path: path.clone(), source };
@@ -126,26 +128,33 @@ impl Server {
         let listeners = listener::bind(&config).await?;
         let (address, admin_address) = (listeners.address, listeners.admin_address);
         let cores = config.cores();
+        let clock = Clock::start();
+        let policies = Arc::new(config.policies());
+        let (states, storage, voter_key) = shards::make(&config, &clock, &policies).await?;
         let (shard_queues, shards): (Vec<_>, Vec<_>) =
-            (0..SHARDS).map(|_| mpsc::channel::<Command>(SHARD_QUEUE)).map(swap).unzip();
+            states.iter().map(|_| mpsc::channel::<Command>(SHARD_QUEUE)).map(swap).unzip();
         let (event_queues, dispatchers): (Vec<_>, Vec<_>) =
             (0..cores).map(|_| mpsc::channel::<Vec<Event>>(DISPATCHER_QUEUE)).map(swap).unzip();
         let shared = Arc::new(Shared {
-            clock: Clock::start(),
+            clock,
             tls,
-            voter_key: voter_key()?,
+            voter_key,
             shards,
             dispatchers,
-            figures: Figures::new(cores),
+            figures: Figures::new(cores, policies.shards()),
             places: Arc::new(Semaphore::new(config.limits.connections_max)),
-            recorder: Arc::default(),
+            recorder: Arc::new(Recorder::new(policies.shards())),
+            journal: storage.as_ref().map(|storage| Arc::clone(&storage.state)),
             draining: AtomicBool::new(false),
             stop: tokio::sync::watch::Sender::new(Stage::Running),
             config,
         });
         let mut server =
-            Self { shared, address, admin_address, cores: Vec::new(), tasks: Vec::new() };
-        let arrivals = server.start_cores(shard_queues, event_queues)?;
+            Self { shared, address, admin_address, cores: Vec::new(), tasks: Vec::new(), storage };
+        let shards = states.into_iter().zip(shard_queues).zip(0..);
+        let task =
+            |(((shard, journal), queue), number)| ShardTask { number, shard, journal, queue };
+        let arrivals = server.start_cores(shards.map(task), event_queues)?;
         server.tasks.push(tokio::spawn(listener::accept_tcp(
             Arc::clone(&server.shared),
             listeners.tcp,
@@ -201,9 +210,13 @@ impl Server {
             task.abort();
         }
         let cores = std::mem::take(&mut self.cores);
+        let storage = self.storage.take();
         let joined = tokio::task::spawn_blocking(move || {
             for core in cores {
                 drop(core.join());
+            }
+            if let Some(storage) = storage {
+                storage.join();
             }
         });
         drop(joined.await);
@@ -211,18 +224,14 @@ impl Server {
 
     fn start_cores(
         &mut self,
-        shard_queues: Vec<mpsc::Receiver<Command>>,
+        tasks: impl Iterator<Item = ShardTask>,
         event_queues: Vec<mpsc::Receiver<Vec<Event>>>,
     ) -> Result<Vec<mpsc::Sender<Arrival>>, StartError> {
         let cores = event_queues.len();
-        let policies = Arc::new(self.shared.config.policies());
-        let epoch = self.shared.clock.now_ms();
-        let mut shards: Vec<Vec<(ShardConfig, mpsc::Receiver<Command>)>> =
-            (0..cores).map(|_| Vec::new()).collect();
-        for (shard, queue) in (0..SHARDS).zip(shard_queues) {
-            let config = self.shard_config(shard, epoch, &policies);
-            if let Some(list) = shards.get_mut(usize::from(shard) % cores) {
-                list.push((config, queue));
+        let mut shards: Vec<Vec<ShardTask>> = (0..cores).map(|_| Vec::new()).collect();
+        for task in tasks {
+            if let Some(list) = shards.get_mut(usize::from(task.number) % cores) {
+                list.push(task);
             }
         }
         let mut arrivals = Vec::new();
@@ -237,17 +246,6 @@ impl Server {
             self.cores.push(thread);
         }
         Ok(arrivals)
-    }
-
-    fn shard_config(&self, shard: u16, epoch: u64, policies: &Arc<PolicyTable>) -> ShardConfig {
-        let limits = &self.shared.config.limits;
-        ShardConfig {
-            shard,
-            epoch,
-            seed: epoch,
-            policies: Arc::clone(policies),
-            limits: limits.shard(),
-        }
     }
 }
 
@@ -277,13 +275,6 @@ impl Shared {
         }
         tidewire_core::cell::VoterId(id)
     }
-}
-
-/// The key of this process under which voters are known to the core.
-fn voter_key() -> Result<aws_lc_rs::hmac::Key, StartError> {
-    let mut bytes = [0; 32];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| StartError::Random)?;
-    Ok(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &bytes))
 }
 
 fn swap<T>(

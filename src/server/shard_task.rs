@@ -1,36 +1,46 @@
 //! The task of one shard: drain the queue, end the round, pass on what is committed.
 
-use tidewire_core::shard::{Command, Event, Round, Shard, ShardConfig};
+use std::sync::Arc;
+
+use tidewire_core::shard::{Command, Event, Round, Shard};
+use tidewire_protocol::{ErrorCode, Refusal};
 use tokio::sync::mpsc;
 
 use super::{Clock, Shared};
-use crate::journal::{Journal, Memory};
+use crate::journal::{Journal, Outcome};
 use crate::recording::Tap;
 
 /// Commands of one round at most, so that no round keeps replies waiting for long.
 const ROUND_COMMANDS_MAX: usize = 2048;
 
-pub(super) async fn run(
-    shared: std::sync::Arc<Shared>,
-    config: ShardConfig,
-    mut queue: mpsc::Receiver<Command>,
-) {
-    let number = config.shard;
-    let mut shard = Shard::new(config);
-    let mut journal = Memory;
+/// A shard, and where its rounds are committed.
+pub(super) struct ShardTask {
+    pub(super) number: u16,
+    pub(super) shard: Shard,
+    pub(super) journal: Journal,
+    pub(super) queue: mpsc::Receiver<Command>,
+}
+
+pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
+    let ShardTask { number, mut shard, mut journal, mut queue } = task;
     let mut commands = Vec::new();
-    let mut committed = Vec::new();
     let mut tap = Tap::new(number);
+    let mut committed = shard.progress().sequence;
     loop {
         tokio::select! {
-            // A shard with commands looks at nothing else; timers have their turn with them.
+            // What is committed goes first: it makes room. A shard with commands looks at nothing
+            // else; timers have their turn with them.
             biased;
-            received = queue.recv_many(&mut commands, ROUND_COMMANDS_MAX) => {
+            outcome = journal.next() => {
+                settle(&shared, &journal, outcome, &mut committed).await;
+                continue;
+            }
+            received = queue.recv_many(&mut commands, ROUND_COMMANDS_MAX), if journal.has_room() => {
                 if received == 0 {
-                    return;
+                    return finish(&shared, &mut journal, &mut committed).await;
                 }
             }
-            () = due(&shared.clock, shard.next_timeout_ms()) => {}
+            () = due(&shared.clock, shard.next_timeout_ms()), if journal.has_room() => {}
             () = shared.recorder.rung(number) => {
                 tap.follow(&shared.recorder, &mut shard);
                 continue;
@@ -39,19 +49,36 @@ pub(super) async fn run(
         let now_ms = shared.clock.now_ms();
         let recorded = tap.begin(&shared.recorder, &mut shard, &commands, now_ms);
         shard.handle_timeout(now_ms);
-        for command in commands.drain(..) {
-            shard.handle(command, now_ms);
+        match journal.refusal() {
+            None => commands.drain(..).for_each(|command| shard.handle(command, now_ms)),
+            Some(refusal) => {
+                for command in commands.drain(..) {
+                    shard.handle_refusing(command, now_ms, &refusal);
+                }
+            }
         }
-        if let Some(round) = shard.seal() {
-            journal.append(round, &mut committed);
-        }
+        let settled = shard.seal().and_then(|round| journal.append(round, now_ms));
         if let Some(turn) = recorded {
             tap.end(&shared.recorder, turn, &shard);
         }
-        for round in committed.drain(..) {
-            tell(&shared, round).await;
+        if let Some(outcome) = settled {
+            settle(&shared, &journal, outcome, &mut committed).await;
+        }
+        // Between two rounds there always is a snapshot.
+        if journal.wants_checkpoint()
+            && let Some(snapshot) = shard.snapshot()
+        {
+            journal.checkpoint(snapshot);
         }
         shared.figures.set_shard(number, shard.stats());
+    }
+}
+
+/// Tells what is under way when no more commands come.
+async fn finish(shared: &Shared, journal: &mut Journal, committed: &mut u64) {
+    while journal.is_busy() {
+        let outcome = journal.next().await;
+        settle(shared, journal, outcome, committed).await;
     }
 }
 
@@ -60,6 +87,26 @@ async fn due(clock: &Clock, at_ms: Option<u64>) {
         Some(at_ms) => tokio::time::sleep_until(clock.instant_of(at_ms)).await,
         None => std::future::pending().await,
     }
+}
+
+/// Tells what has become of a round. `committed`: sequence behind the last committed batch.
+async fn settle(shared: &Shared, journal: &Journal, outcome: Outcome, committed: &mut u64) {
+    let round = match outcome {
+        Outcome::Committed(round) => {
+            if let Some(last) = round.batches.last() {
+                *committed = last.sequence + 1;
+            }
+            round
+        }
+        Outcome::Failed(mut round) => {
+            let refusal = journal
+                .refusal()
+                .unwrap_or_else(|| Refusal::new(ErrorCode::ShuttingDown, "the server is stopping"));
+            round.refuse(&refusal, *committed);
+            round
+        }
+    };
+    tell(shared, round).await;
 }
 
 /// Sends each dispatcher its events of the round as one group.

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
+use crate::journal::State;
 use crate::recording::Recorder;
 use crate::server::{CoreFigures, Figures};
 
@@ -31,7 +32,7 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
 ];
 
 /// Renders the server's figures in Prometheus's text format.
-pub(crate) fn render(figures: &Figures, recorder: &Recorder) -> String {
+pub(crate) fn render(figures: &Figures, recorder: &Recorder, journal: Option<&State>) -> String {
     let prometheus = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&prometheus, || {
         for (name, help, figure) in COUNTERS {
@@ -59,9 +60,64 @@ pub(crate) fn render(figures: &Figures, recorder: &Recorder) -> String {
         describe_counter!(expired, "Topics removed because they were idle");
         counter!(expired).absolute(shards.topics_expired);
         recordings(recorder);
+        if let Some(state) = journal {
+            storage(state);
+        }
         process();
     });
     prometheus.handle().render()
+}
+
+fn storage(state: &State) {
+    let stats = state.stats();
+    let counters = [
+        ("tidewire_journal_commits_total", "Commits of the journal", stats.commits),
+        ("tidewire_journal_blocks_total", "Blocks written to the journal", stats.blocks),
+        ("tidewire_journal_bytes_total", "Bytes of these blocks", stats.bytes),
+        (
+            "tidewire_journal_commit_microseconds_total",
+            "Time that commits took, all together",
+            stats.commit_us,
+        ),
+    ];
+    let checkpoints = [
+        (
+            "tidewire_journal_checkpoints_total",
+            "States of shards that were saved, so that the log before them could go",
+            stats.checkpoints,
+        ),
+        (
+            "tidewire_journal_checkpoint_bytes_total",
+            "Bytes of these states",
+            stats.checkpoint_bytes,
+        ),
+    ];
+    for (name, help, value) in counters.into_iter().chain(checkpoints) {
+        describe_counter!(name, help);
+        counter!(name).absolute(value);
+    }
+    let gauges = [
+        (
+            "tidewire_journal_commit_microseconds_max",
+            "Time that the longest commit took",
+            stats.commit_us_max,
+        ),
+        ("tidewire_journal_free_bytes", "Free space on the journal's disk", stats.free_bytes),
+        (
+            "tidewire_journal_full",
+            "Whether the disk's reserve is reached and writes are refused",
+            u64::from(state.is_full()),
+        ),
+        (
+            "tidewire_journal_failed",
+            "Whether the journal has failed and takes nothing until the next start",
+            u64::from(state.failure().is_some()),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        describe_gauge!(name, help);
+        gauge!(name).set(as_gauge(value));
+    }
 }
 
 fn recordings(recorder: &Recorder) {

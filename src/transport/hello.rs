@@ -1,6 +1,5 @@
 //! HELLO and WELCOME: version and capabilities.
 
-use tidewire_core::SHARDS;
 use tidewire_core::shard::SessionId;
 use tidewire_protocol::frame::BadFrame;
 use tidewire_protocol::options::ServerInfo;
@@ -59,7 +58,7 @@ impl Welcome {
             info: ServerInfo {
                 server: concat!("tidewire/", env!("CARGO_PKG_VERSION")).to_owned(),
                 node: config.node.clone(),
-                shards: u64::from(SHARDS),
+                shards: core.shared.shards.len() as u64,
                 max_frame_bytes: config.limits.max_frame_bytes as u64,
                 heartbeat_ms: config.heartbeat_ms,
                 in_flight_max: config.limits.in_flight_max as u64,

@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::config::Config;
+use crate::whole_file;
 
 /// How long a certificate made for development is valid. Browsers accept a pinned certificate
 /// (`serverCertificateHashes`) for at most 14 days.
@@ -72,12 +73,18 @@ impl Tls {
     fn from_data_dir(data_dir: &Path) -> Result<Self, TlsError> {
         let (certificate, key) =
             (data_dir.join("self-signed.crt"), data_dir.join("self-signed.key"));
-        if !is_fresh(&certificate) || !key.exists() {
-            let made = make_certificate()?;
-            write(&certificate, &made.certificate_pem, 0o644)?;
-            write(&key, &made.key_pem, 0o600)?;
+        let read =
+            || Self::of(read_chain(&certificate)?, read_key(&key)?, Some(certificate.clone()));
+        // What was made and cannot be used is made anew: a crash may have left one without the other.
+        if is_fresh(&certificate)
+            && let Ok(tls) = read()
+        {
+            return Ok(tls);
         }
-        Self::of(read_chain(&certificate)?, read_key(&key)?, Some(certificate))
+        let made = make_certificate()?;
+        write(&key, &made.key_pem, 0o600)?;
+        write(&certificate, &made.certificate_pem, 0o644)?;
+        read()
     }
 
     fn of(
@@ -182,11 +189,6 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn write(path: &Path, content: &str, mode: u32) -> Result<(), TlsError> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
     let refuse = |source| TlsError::Write { path: path.to_owned(), source };
-    let mut options = std::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(mode).open(path).map_err(refuse)?;
-    file.write_all(content.as_bytes()).map_err(refuse)
+    whole_file::replace(path, content.as_bytes(), mode).map_err(refuse)
 }

@@ -83,7 +83,7 @@ fn a_port_in_use_is_said_in_one_line() {
 #[test]
 fn a_data_directory_that_is_a_file_and_a_missing_config_are_said_in_one_line() {
     let daemon = Daemon::start("");
-    let file = daemon.data_dir().join("tidewire.toml");
+    let file = daemon.files().join("tidewire.toml");
     let listen = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let bad = tidewire().args(listen).arg("--data-dir").arg(&file).output().unwrap();
     assert_eq!(bad.status.code(), Some(2));
@@ -96,7 +96,7 @@ fn a_data_directory_that_is_a_file_and_a_missing_config_are_said_in_one_line() {
 #[test]
 fn a_typo_in_the_configuration_is_shown_with_a_caret() {
     let daemon = Daemon::start("");
-    let file = daemon.data_dir().join("typo.toml");
+    let file = daemon.files().join("typo.toml");
     std::fs::write(&file, "heartbeat_ms = 1000\nlissten = \"127.0.0.1:1\"\n").unwrap();
     let check = tidewire().args(["config", "check"]).arg(&file).output().unwrap();
     assert_eq!(check.status.code(), Some(2));

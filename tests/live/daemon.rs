@@ -3,12 +3,16 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidewire_client::{Client, Trust};
+use tidewire_client::{Builder, Client, Trust};
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Name of the data directory among what the test keeps.
+const DATA: &str = "data";
 
 pub(crate) struct Daemon {
     child: Child,
@@ -16,7 +20,8 @@ pub(crate) struct Daemon {
     pub(crate) admin: String,
     sha256: [u8; 32],
     ca: PathBuf,
-    data_dir: tempfile::TempDir,
+    files: Arc<tempfile::TempDir>,
+    data_dir: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +35,27 @@ pub(crate) const ALL: [Via; 3] = [Via::Ws, Via::Wss, Via::Quic];
 
 impl Daemon {
     pub(crate) fn start(config: &str) -> Self {
-        let data_dir = tempfile::tempdir().unwrap();
-        let file = data_dir.path().join("tidewire.toml");
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), config)
+    }
+
+    /// Starts a daemon over what an earlier one has left.
+    pub(crate) fn start_in(files: Arc<tempfile::TempDir>, config: &str) -> Self {
+        let data_dir = files.path().join(DATA);
+        Self::start_over(files, data_dir, config)
+    }
+
+    /// The same, with the data directory elsewhere.
+    pub(crate) fn start_over(
+        files: Arc<tempfile::TempDir>,
+        data_dir: PathBuf,
+        config: &str,
+    ) -> Self {
+        let file = files.path().join("tidewire.toml");
         std::fs::write(&file, config).unwrap();
         let mut child = tidewire()
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(["--config".as_ref(), file.as_os_str()])
-            .args(["--data-dir".as_ref(), data_dir.path().as_os_str()])
+            .args(["--data-dir".as_ref(), data_dir.as_os_str()])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -51,7 +70,7 @@ impl Daemon {
         }
         let (address, admin) = (field("address"), field("admin"));
         let ca = PathBuf::from(field("certificate_file"));
-        Self { child, address, admin, sha256, ca, data_dir }
+        Self { child, address, admin, sha256, ca, files, data_dir }
     }
 
     pub(crate) fn url(&self, via: Via) -> String {
@@ -67,16 +86,34 @@ impl Daemon {
         &self.address
     }
 
+    /// Kills it as a power cut of the process would: it gets no chance to do anything.
+    pub(crate) fn kill(mut self) -> Arc<tempfile::TempDir> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        Arc::clone(&self.files)
+    }
+
+    /// A directory for what the test keeps, the daemon's configuration among it.
+    pub(crate) fn files(&self) -> &Path {
+        self.files.path()
+    }
+
     pub(crate) fn data_dir(&self) -> &Path {
-        self.data_dir.path()
+        &self.data_dir
     }
 
     pub(crate) async fn connect(&self, via: Via) -> Client {
-        let mut builder = Client::builder(&self.url(via)).unwrap();
-        if via != Via::Ws {
-            builder = builder.trust(Trust::Fingerprint(self.sha256));
-        }
-        builder.connect().await.unwrap()
+        self.builder(via).connect().await.unwrap()
+    }
+
+    /// A client that gives up when the connection is lost.
+    pub(crate) async fn connect_once(&self, via: Via) -> Client {
+        self.builder(via).reconnect(false).connect().await.unwrap()
+    }
+
+    fn builder(&self, via: Via) -> Builder {
+        let builder = Client::builder(&self.url(via)).unwrap();
+        if via == Via::Ws { builder } else { builder.trust(Trust::Fingerprint(self.sha256)) }
     }
 
     pub(crate) async fn connect_by_ca(&self, via: Via) -> Client {

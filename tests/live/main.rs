@@ -13,6 +13,7 @@ mod bench;
 mod boards;
 mod command_line;
 mod crowd;
+#[allow(dead_code, reason = "the crash laboratory uses more of it")]
 mod daemon;
 mod readme;
 mod recording;

@@ -324,7 +324,7 @@ fn what_cannot_be_recorded_or_replayed_is_said_in_one_line() {
 
     let nobody = tidewire().args(["admin", "--admin", "127.0.0.1:9", "record", "stop"]).output();
     assert_eq!(nobody.unwrap().status.code(), Some(3));
-    let config = daemon.data_dir().join("tidewire.toml");
+    let config = daemon.files().join("tidewire.toml");
     std::fs::write(&config, "heartbeat_ms = 25000\nnode = \"not-a-recording-at-all\"\n").unwrap();
     for (file, expected) in [(config, "no recording"), ("/nowhere".into(), "/nowhere")] {
         let (code, _, message) = replay(&file, &[]);

@@ -123,7 +123,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Reply { session, stream: _, req, reply } => {
             format!("{}, request {req}: {}", connection(*session), self::reply(reply))
         }
-        Event::Published { session, stream: _, epoch: _, acks } => {
+        Event::Published { session, stream: _, epoch: _, level: _, acks } => {
             format!("{}: {} publishes have succeeded", connection(*session), acks.len())
         }
         Event::TopicSnapshot { shard: _, name, topic_id: _, epoch: _, next, batches } => {
@@ -165,7 +165,7 @@ fn reply(reply: &Reply) -> String {
         Reply::Refused(refusal) => {
             format!("{} ({})", refused(&refusal.message), refusal.code.name())
         }
-        Reply::Published { epoch: _, offset } => format!("published at {offset}"),
+        Reply::Published { epoch: _, offset, level: _ } => format!("published at {offset}"),
         Reply::Silent => "published, no acknowledgement wanted".to_owned(),
         Reply::Counted { epoch: _, counted } => {
             let Counted { version, value, applied, duplicate } = counted;

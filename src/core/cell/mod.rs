@@ -11,6 +11,6 @@ mod counter;
 mod keyed;
 mod tally;
 
-pub use counter::{Counted, Counter, SavedCounter};
+pub use counter::{Counted, Counter, CounterChange, SavedCounter};
 pub use keyed::{Change, Changes, Encoded, EncodedChanges, Entry, Keyed, Part, SavedKeyed};
-pub use tally::{Profile, SavedTally, Tally, VoteStatus, Voted, VoterId};
+pub use tally::{Profile, SavedTally, Tally, TallyHead, VoteStatus, Voted, VoterId};

@@ -20,9 +20,9 @@ impl Dispatcher {
             Event::Reply { session, stream, req, reply } => {
                 self.answer(session, stream, req, reply);
             }
-            Event::Published { session, stream, epoch, acks } => {
+            Event::Published { session, stream, epoch, level, acks } => {
                 for (req, offset) in acks {
-                    let published = |offset| Reply::Published { epoch, offset };
+                    let published = |offset| Reply::Published { epoch, offset, level };
                     let reply = offset.map_or(Reply::Silent, published);
                     self.answer(session, stream, req, reply);
                 }

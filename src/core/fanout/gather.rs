@@ -122,12 +122,15 @@ fn refusal_of(reply: &Reply) -> Option<&Refusal> {
 }
 
 fn published(req: u64, replies: Vec<(u16, Reply)>) -> Option<ServerFrame> {
+    // All partitions of a topic are kept in the same way.
+    let mut reached = AckLevel::Memory;
     let position = |(partition, reply)| {
-        let Reply::Published { epoch, offset } = reply else { return None };
+        let Reply::Published { epoch, offset, level } = reply else { return None };
+        reached = level;
         Some(Position(u64::from(partition), epoch, offset))
     };
     let positions: Vec<Position> = replies.into_iter().filter_map(position).collect();
-    let level = AckLevel::Memory as u64;
+    let level = reached as u64;
     (!positions.is_empty()).then_some(ServerFrame::PubAck {
         req,
         epoch: 0,

@@ -199,6 +199,10 @@ enum Turn {
     Ended,
 }
 
+fn views(shards: u16, seed: u64) -> Vec<ShardView> {
+    (0..shards).map(|shard| ShardView::new(shard, seed)).collect()
+}
+
 impl Dispatcher {
     /// A dispatcher without connections.
     #[must_use]
@@ -219,7 +223,7 @@ impl Dispatcher {
             topic_names: hash_map(seed),
             topic_ids: hash_map(seed),
             snapshots_due: hash_map(seed),
-            shards: (0..SHARDS).map(|shard| ShardView::new(shard, seed)).collect(),
+            shards: views(SHARDS, seed),
             patterns: PatternIndex::new(seed),
             cells: Slab::new(),
             cell_names: hash_map(seed),
@@ -241,10 +245,17 @@ impl Dispatcher {
         }
     }
 
-    /// The same with these policies, which say what has partitions; without them nothing has.
+    /// The same with these policies, which say what has partitions and what is kept on disk; without
+    /// them nothing has, and nothing is.
     #[must_use]
     pub fn with_policies(self, policies: Arc<PolicyTable>) -> Self {
-        Self { policies, routed: None, ..self }
+        let shards = views(policies.shards(), self.seed);
+        Self { policies, shards, routed: None, ..self }
+    }
+
+    /// The numbers of all shards.
+    fn shard_numbers(&self) -> core::ops::Range<u16> {
+        0..self.policies.shards()
     }
 
     /// Takes a new connection in, after its HELLO.

@@ -30,8 +30,9 @@ impl Dispatcher {
     ) -> Result<(), Refusal> {
         check_start(name, partitions, &start)?;
         let owner = self.insert_sub(slot, sub, entry, usize::from(partitions));
+        let home = self.policies.home(name);
         for partition in 0..partitions {
-            let place = (shard_of_partition(name, partition), name);
+            let place = (shard_of_partition(home, partition), name);
             let start = start_in(partition, &start);
             self.follow_topic(owner, place, Some(partition), start);
         }

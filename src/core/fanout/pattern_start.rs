@@ -14,7 +14,7 @@ use super::start::{STATUS_EPOCH, STATUS_FRESH, STATUS_GAP, STATUS_RESUMED};
 use super::{Dispatcher, Target, invalid};
 use crate::shard::{Command, Interest};
 use crate::topic::{Batch, PatternId, Slot, TopicKey};
-use crate::{HashMap, SHARDS, hash_map};
+use crate::{HashMap, hash_map};
 
 /// Topics that a `last n` start of a pattern may match.
 const LAST_TOPICS_MAX: usize = 1000;
@@ -35,14 +35,14 @@ impl Dispatcher {
         }
         let (pattern_id, is_new) = self.patterns.add(pattern);
         if self.patterns.len() == 1 && is_new {
-            for shard in 0..SHARDS {
+            for shard in self.shard_numbers() {
                 self.outgoing.push_back((shard, Command::Follow(self.id, Interest::CommitLog)));
             }
         }
         let session = entry.origin.session;
         let pattern = Some(pattern_id);
-        let owner = self.insert_sub(slot, sub, Sub { pattern, ..entry }, usize::from(SHARDS));
-        for shard in 0..SHARDS {
+        let owner = self.insert_sub(slot, sub, Sub { pattern, ..entry }, self.shards.len());
+        for shard in self.shard_numbers() {
             let target = PatternCursor {
                 pattern: pattern_id,
                 shard,

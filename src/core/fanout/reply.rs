@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use tidewire_protocol::frame::{AckLevel, put_entry};
+use tidewire_protocol::frame::put_entry;
 use tidewire_protocol::tally::Standings;
 use tidewire_protocol::{ErrorCode, Refusal, ServerFrame, wire};
 
@@ -72,9 +72,8 @@ fn frame_of(req: u64, reply: Reply) -> Option<ServerFrame> {
     Some(match reply {
         Reply::Silent => return None,
         Reply::Refused(refusal) => ServerFrame::refuse(req, refusal),
-        Reply::Published { epoch, offset } => {
-            let level = AckLevel::Memory as u64;
-            let (offset, positions) = (Some(offset), None);
+        Reply::Published { epoch, offset, level } => {
+            let (level, offset, positions) = (level as u64, Some(offset), None);
             ServerFrame::PubAck { req, epoch, offset, level, positions }
         }
         Reply::Counted { epoch, counted } => ServerFrame::Counted {

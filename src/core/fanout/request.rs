@@ -125,7 +125,17 @@ impl Dispatcher {
                 let Some((name, request)) = shard_request(request, hash_voter)? else {
                     return Ok(None);
                 };
-                let (shard, partitions) = self.route(&name);
+                let (home, partitions) = self.route(&name);
+                let shard = match &request {
+                    Request::Presence { .. } | Request::Get { kind: CellKind::Presence, .. } => {
+                        shard_of(&name)
+                    }
+                    Request::Publish { .. }
+                    | Request::Counter { .. }
+                    | Request::Vote { .. }
+                    | Request::Tally { .. }
+                    | Request::Get { .. } => home,
+                };
                 if let Some(session) =
                     self.slot(origin.session).and_then(|slot| self.sessions.get_mut(slot))
                 {
@@ -135,7 +145,7 @@ impl Dispatcher {
                     }
                 }
                 if partitions > 1 {
-                    return Ok(self.split(origin, &name, partitions, request));
+                    return Ok(self.split(origin, shard, partitions, request));
                 }
                 Ok(Some((shard, Command::Request(origin, request))))
             }
@@ -158,7 +168,8 @@ impl Dispatcher {
         match &self.routed {
             Some(route) if route.name == *name => (route.shard, route.partitions),
             _ => {
-                let (shard, partitions) = (shard_of(name), self.policies.partitions(name));
+                let (shard, partitions) =
+                    (self.policies.home(name), self.policies.partitions(name));
                 self.routed = Some(Route { name: name.clone(), shard, partitions });
                 (shard, partitions)
             }

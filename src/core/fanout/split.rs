@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use tidewire_protocol::frame::CellKind;
 use tidewire_protocol::record::Records;
-use tidewire_protocol::{Name, partition_of, stable_hash};
+use tidewire_protocol::{partition_of, stable_hash};
 
 use super::Dispatcher;
 use super::gather::Gathered;
@@ -14,12 +14,12 @@ use crate::shard::{Command, Origin, Request};
 use crate::shard_of_partition;
 
 impl Dispatcher {
-    /// What a request for a name with partitions asks of their shards. The first command is
+    /// What a request for a name with partitions, at home in this shard, asks of their shards. The first command is
     /// returned, the others are handed out by [`Self::more_commands`].
     pub(super) fn split(
         &mut self,
         origin: Origin,
-        name: &Name,
+        home: u16,
         partitions: u16,
         request: Request,
     ) -> Option<(u16, Command)> {
@@ -34,7 +34,7 @@ impl Dispatcher {
             }
             // The home partition passes it on to the others, and all of them reply.
             Request::Tally { .. } => {
-                return Some(self.ask_home(origin, name, partitions, request));
+                return Some(self.ask_home(origin, home, partitions, request));
             }
             Request::Get {
                 kind: kind @ (CellKind::Tally | CellKind::Rounds | CellKind::Topic),
@@ -44,18 +44,18 @@ impl Dispatcher {
                 (Gathered::Get(kind), everyone.collect())
             }
             Request::Vote { voter, .. } => {
-                let shard = shard_of_partition(name, partition_of_voter(voter, partitions));
+                let shard = shard_of_partition(home, partition_of_voter(voter, partitions));
                 return Some((shard, Command::Request(origin, request)));
             }
             // These are not spread.
             Request::Counter { .. } | Request::Get { .. } | Request::Presence { .. } => {
-                return Some((shard_of_partition(name, 0), Command::Request(origin, request)));
+                return Some((home, Command::Request(origin, request)));
             }
         };
         let gather = self.gathers.begin(origin, kind, targets.len());
         for (partition, request) in targets {
             let origin = Origin { req: gather.req(partition), ..origin };
-            let shard = shard_of_partition(name, partition);
+            let shard = shard_of_partition(home, partition);
             self.more_commands.push_back((shard, Command::Request(origin, request)));
         }
         self.more_commands.pop_front()
@@ -70,13 +70,13 @@ impl Dispatcher {
     fn ask_home(
         &mut self,
         origin: Origin,
-        name: &Name,
+        home: u16,
         partitions: u16,
         request: Request,
     ) -> (u16, Command) {
         let gather = self.gathers.begin(origin, Gathered::Tally, usize::from(partitions));
         let origin = Origin { req: gather.req(0), ..origin };
-        (shard_of_partition(name, 0), Command::Request(origin, request))
+        (home, Command::Request(origin, request))
     }
 
     /// The records of a body by partition, in their order, with their number.

@@ -15,7 +15,6 @@ use super::session::{Mode, OnGap, Owner, Sub, SubId};
 use super::start::{STATUS_GAP, Started};
 use super::{Cursor, CursorId, Dispatcher, Target, invalid};
 use crate::shard::{Origin, SessionId};
-use crate::shard_of;
 
 /// Longest conflation interval.
 pub(super) const INTERVAL_MS_MAX: u64 = 60_000;
@@ -83,7 +82,8 @@ impl Dispatcher {
             return Err(invalid(format!("'{pattern}' is one topic: start it at an offset")));
         }
         let owner = self.insert_sub(slot, sub, entry, 1);
-        let id = self.follow_topic(owner, (shard_of(&name), &name), None, start);
+        let home = self.policies.home(&name);
+        let id = self.follow_topic(owner, (home, &name), None, start);
         self.start_cursor(id);
         Ok(())
     }

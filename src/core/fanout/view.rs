@@ -159,8 +159,9 @@ impl Dispatcher {
     /// partitions.
     pub(super) fn ask_for_cell(&mut self, index: usize) {
         let Some(view) = self.cells.get(index) else { return };
+        let home = self.policies.home_of_cell(view.kind, &view.name);
         for partition in 0..view.partitions() {
-            let shard = shard_of_partition(&view.name, partition);
+            let shard = shard_of_partition(home, partition);
             let interest = Interest::Cell(view.kind, view.name.clone());
             self.outgoing.push_back((shard, Command::Follow(self.id, interest)));
         }
@@ -214,9 +215,10 @@ impl Dispatcher {
     fn drop_cell(&mut self, index: usize) {
         let Some(view) = self.cells.try_remove(index) else { return };
         self.cell_names.remove(&(view.kind, view.name.clone()));
+        let home = self.policies.home_of_cell(view.kind, &view.name);
         for partition in 0..view.partitions() {
             let interest = Interest::Cell(view.kind, view.name.clone());
-            let shard = shard_of_partition(&view.name, partition);
+            let shard = shard_of_partition(home, partition);
             self.outgoing.push_back((shard, Command::Unfollow(self.id, interest)));
         }
         view.forget(&mut self.large);

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use tidewire_protocol::frame::{AckLevel, CellKind};
@@ -11,6 +12,7 @@ use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use super::message::{Event, Origin, Reply};
 use super::{Shard, refuse, tell};
+use crate::is_durable;
 use crate::topic::{Batch, TopicId};
 
 impl Shard {
@@ -25,7 +27,7 @@ impl Shard {
     ) {
         let reply = match self.append(name, ack, body, count, ttl_ms) {
             Ok(_) if ack == AckLevel::None => Reply::Silent,
-            Ok((epoch, offset)) => Reply::Published { epoch, offset },
+            Ok((epoch, offset)) => Reply::Published { epoch, offset, level: self.level() },
             Err(refusal) => {
                 // It may have been made for this publish.
                 self.drop_unused_topic(name);
@@ -102,23 +104,29 @@ impl Shard {
                 ),
             ));
         }
+        let mut written = Vec::new();
+        let is_logged = is_durable(self.config.shard);
         let expires_at_ms =
             ttl_ms.filter(|ttl_ms| *ttl_ms > 0).map(|ttl_ms| self.now_ms.saturating_add(ttl_ms));
         for record in Records::of(body) {
             let Some(key) = record.key else { continue };
             let version = self.cells.next_version();
-            match record.payload {
-                // The value is copied, so that it does not keep the whole batch in memory.
-                Some(payload) => {
-                    map.set(key, Bytes::copy_from_slice(payload), expires_at_ms, version)?;
-                }
-                None => {
-                    map.remove(key, version);
-                }
+            // The value is copied, so that it does not keep the whole batch in memory.
+            let value = record.payload.map(Bytes::copy_from_slice);
+            let is_changed = match value.clone() {
+                Some(value) => map.set(key, value, expires_at_ms, version).map(|()| true)?,
+                None => map.remove(key, version),
+            };
+            if is_logged && is_changed {
+                written.push((Arc::from(key), version, value));
             }
         }
         if map.version() > topic.map_told {
             self.cells.mark(CellKind::Map, &topic.name);
+        }
+        if is_logged {
+            let name = topic.name.clone();
+            self.log_map_keys(&name, expires_at_ms, written);
         }
         Ok(())
     }
@@ -161,6 +169,7 @@ impl Shard {
         let event =
             Event::Appended { batch: Arc::clone(&batch), first: topic.ring.first(), evicted };
         tell(&mut self.round.events, to, &event);
+        self.log_batch(&batch);
         self.round.batches.push(batch);
     }
 }

@@ -13,6 +13,7 @@ use tidewire_protocol::options::CounterOptions;
 use tidewire_protocol::tally::TallyInfo;
 use tidewire_protocol::{ErrorCode, Name, Refusal, wire};
 
+use super::log::LogEntry;
 use super::message::{CellValue, DispatcherId, KeyedEntry, Reply, SessionId, Value};
 use super::presence::Presence;
 use super::{Dispatchers, Shard, Timer, refuse};
@@ -86,6 +87,8 @@ impl Shard {
         let version = self.cells.next_version();
         let now_ms = self.now_ms;
         let fresh = !self.cells.counters.contains_key(name);
+        let begins_anew =
+            self.cells.counters.get(name).is_some_and(|counter| counter.is_expired(now_ms));
         let counter = self.cells.counters.entry(name.clone()).or_default();
         let applied = counter.apply(op, operand, options, version, now_ms);
         let expires_at_ms = counter.expires_at_ms();
@@ -103,6 +106,12 @@ impl Shard {
         } else {
             self.schedule(expires_at_ms, Timer::Counter(name.clone()));
         }
+        if begins_anew {
+            self.log(|| LogEntry::CounterRemoved { name: name.clone() });
+        }
+        if !counted.duplicate {
+            self.log_counter(name, options.id.as_deref());
+        }
         self.cells.mark(CellKind::Counter, name);
         Ok(Reply::Counted { epoch: self.config.epoch, counted })
     }
@@ -113,6 +122,7 @@ impl Shard {
         if self.cells.counters.get(name).is_some_and(due) {
             self.cells.counters.remove(name);
             self.cells.next_version();
+            self.log_counter(name, None);
             self.cells.mark(CellKind::Counter, name);
         }
     }

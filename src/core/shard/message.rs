@@ -12,6 +12,7 @@ use tidewire_protocol::options::{CounterOptions, TopicInfo};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyInfo, TallyReply, TallyRules};
 use tidewire_protocol::{Name, Refusal};
 
+use super::log::LogEntry;
 use super::run::{Acks, PublishRun};
 use crate::cell::{Counted, Profile, Voted, VoterId};
 use crate::state_hash::StateHasher;
@@ -143,7 +144,7 @@ pub enum Event {
     /// The reply to a request.
     Reply { session: SessionId, stream: u16, req: u64, reply: Reply },
     /// Publishes of a run that have succeeded.
-    Published { session: SessionId, stream: u16, epoch: u64, acks: Acks },
+    Published { session: SessionId, stream: u16, epoch: u64, level: AckLevel, acks: Acks },
     /// The state of a topic when the dispatcher began to follow it.
     TopicSnapshot {
         shard: u16,
@@ -234,6 +235,7 @@ pub enum Reply {
     Published {
         epoch: u64,
         offset: u64,
+        level: AckLevel,
     },
     /// A publish at level `none`: nothing is sent.
     Silent,
@@ -281,4 +283,8 @@ pub struct Round {
     pub events: Vec<(DispatcherId, Event)>,
     /// The batches that the round appends.
     pub batches: Vec<Arc<Batch>>,
+    /// What the journal is to keep; only in shards that are kept on disk.
+    pub log: Vec<LogEntry>,
+    /// Cells have no version above this one, once the round has ended.
+    pub version: u64,
 }

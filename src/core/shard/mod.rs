@@ -8,10 +8,13 @@ mod append;
 mod cells;
 mod interest;
 mod inventory;
+mod log;
 mod message;
 mod open_batch;
 mod polls;
 mod presence;
+mod recovery;
+mod refused;
 mod retention;
 mod run;
 mod snapshot;
@@ -21,6 +24,7 @@ mod watched;
 
 pub use interest::Dispatchers;
 pub use inventory::{CounterEntry, Inventory, PresenceEntry, TallyEntry, TopicEntry};
+pub use log::LogEntry;
 pub use message::*;
 pub use run::{Acks, PublishRun, RunPublish};
 pub use snapshot::{SNAPSHOT_VERSION, ShardSnapshot};
@@ -165,10 +169,12 @@ impl Shard {
     pub fn seal(&mut self) -> Option<Round> {
         self.seal_batches();
         self.publish_changes();
-        if self.round.events.is_empty() && self.round.batches.is_empty() {
+        let Round { number, events, batches, log, version } = &mut self.round;
+        if events.is_empty() && batches.is_empty() && log.is_empty() {
             return None;
         }
-        let number = self.round.number;
+        *version = self.cells.version;
+        let number = *number;
         let next = Round { number: number + 1, ..Round::default() };
         Some(core::mem::replace(&mut self.round, next))
     }

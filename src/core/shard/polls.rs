@@ -38,6 +38,7 @@ impl Shard {
         let is_part = tally.incarnation().is_some();
         if voted.version == version {
             self.cells.mark(CellKind::Tally, name);
+            self.log_ballot(name, voter, version);
         }
         let partition = is_part.then(|| partition_in(name, self.config.shard));
         Ok(Reply::Voted { epoch: self.config.epoch, voted, partition })
@@ -96,6 +97,7 @@ impl Shard {
             TallyOp::Create => {
                 if self.cells.tallies.get(name).is_some_and(is_other) {
                     self.cells.tallies.remove(name);
+                    self.log_tally(name);
                 }
                 self.create_tally(name, rules, version, incarnation)?
             }
@@ -126,6 +128,9 @@ impl Shard {
             let next_ms = tally.next_transition_ms(now_ms);
             self.schedule(next_ms, Timer::Tally(name.clone()));
         }
+        if changed {
+            self.log_tally(name);
+        }
         Reply::Tally(reply)
     }
 
@@ -144,7 +149,7 @@ impl Shard {
             Command::Request(origin, Request::Tally { name, op, rules, incarnation })
         };
         let commands: Vec<(u16, Command)> = (1..partitions)
-            .map(|partition| (shard_of_partition(name, partition), command()))
+            .map(|partition| (shard_of_partition(self.config.shard, partition), command()))
             .collect();
         self.round.events.push((FORWARDING, Event::Forward(commands)));
     }
@@ -175,6 +180,7 @@ impl Shard {
                 .map_err(|refusal| about("tally", name, refusal))?;
         self.cells.tallies.insert(name.clone(), tally.in_partition(incarnation));
         self.cells.mark(CellKind::Tally, name);
+        self.log_tally(name);
         Ok(true)
     }
 
@@ -185,6 +191,7 @@ impl Shard {
         tally.touch(version);
         let next_ms = tally.next_transition_ms(now_ms);
         self.cells.mark(CellKind::Tally, name);
+        self.log_tally(name);
         self.schedule(next_ms, Timer::Tally(name.clone()));
     }
 }

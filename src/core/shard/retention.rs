@@ -5,9 +5,11 @@ use alloc::vec::Vec;
 
 use tidewire_protocol::frame::CellKind;
 
+use super::log::LogEntry;
 use super::message::Event;
 use super::topics::Topic;
 use super::{Shard, Timer, tell};
+use crate::is_durable;
 use crate::topic::{Ring, TopicId};
 
 /// Idle topics, and batches in them, that one call of `handle_timeout` removes: however many are
@@ -95,11 +97,18 @@ impl Shard {
     fn expire_map_entries(&mut self, id: TopicId) {
         let Some(topic) = self.topics.by_id.get_mut(id as usize) else { return };
         let Some(map) = &mut topic.map else { return };
+        let mut gone = Vec::new();
         while let Some(key) = map.expired(self.now_ms) {
-            map.remove(&key, self.cells.next_version());
+            let version = self.cells.next_version();
+            map.remove(&key, version);
+            gone.push((key, version, None));
         }
+        let name = topic.name.clone();
         if map.version() > topic.map_told {
-            self.cells.mark(CellKind::Map, &topic.name);
+            self.cells.mark(CellKind::Map, &name);
+        }
+        if is_durable(self.config.shard) {
+            self.log_map_keys(&name, None, gone);
         }
     }
 
@@ -131,6 +140,8 @@ impl Shard {
         self.remove_topic(&name);
         self.raise_epoch();
         self.topics.expired += 1;
+        let epoch = self.topics.epoch;
+        self.log(|| LogEntry::TopicRemoved { topic: name, epoch });
         if had_map {
             // A map of this name that is made later begins above what watchers of this one held.
             self.cells.next_version();

@@ -123,7 +123,8 @@ impl Shard {
         if acks.is_empty() {
             return;
         }
-        let event = Event::Published { session, stream, epoch, acks: core::mem::take(acks) };
+        let (level, acks) = (self.level(), core::mem::take(acks));
+        let event = Event::Published { session, stream, epoch, level, acks };
         self.round.events.push((session.dispatcher, event));
     }
 }
@@ -166,7 +167,7 @@ mod tests {
         let mut lines = Vec::new();
         for (_, event) in shard.seal().unwrap().events {
             match event {
-                Event::Reply { req, reply: Reply::Published { epoch, offset }, .. } => {
+                Event::Reply { req, reply: Reply::Published { epoch, offset, .. }, .. } => {
                     lines.push(std::format!("{req}: {epoch} {offset:?}"));
                 }
                 Event::Reply { req, reply: Reply::Silent, .. } => {

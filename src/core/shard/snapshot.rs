@@ -13,7 +13,7 @@ use super::cells::Cells;
 use super::message::{Round, SessionId};
 use super::presence::{Presence, SavedPresence};
 use super::topics::{SavedTopics, Topics};
-use super::{Dispatchers, Shard, ShardConfig, Timer};
+use super::{Dispatchers, Shard, ShardConfig, ShardLimits, Timer};
 use crate::cell::{Counter, SavedCounter, SavedTally, Tally};
 use crate::snapshot::BadSnapshot;
 
@@ -66,8 +66,9 @@ impl Shard {
     pub fn snapshot(&mut self) -> Option<ShardSnapshot> {
         self.topics.tidy();
         let Self { config, now_ms, topics, cells, timers, log_followers, round } = self;
-        let Round { number, events, batches } = round;
-        let is_open = !events.is_empty() || !batches.is_empty() || !cells.changed.is_empty();
+        let Round { number, events, batches, log, version: _ } = round;
+        let is_empty = events.is_empty() && batches.is_empty() && log.is_empty();
+        let is_open = !is_empty || !cells.changed.is_empty();
         if is_open || topics.are_open() {
             return None;
         }
@@ -103,6 +104,31 @@ impl Shard {
             round: Round { number: round, ..Round::default() },
             config,
         })
+    }
+}
+
+impl Shard {
+    /// The shard that was saved, after a restart: nobody follows anything, nobody is present, and
+    /// policies and limits are those of `config`. [`Shard::end_recovery`] has to follow.
+    ///
+    /// # Errors
+    /// As [`Self::restore`].
+    pub fn resume(snapshot: ShardSnapshot, config: ShardConfig) -> Result<Self, BadSnapshot> {
+        let names_max = config.limits.names_max.max(snapshot.config.limits.names_max);
+        let limits = ShardLimits { names_max, ..config.limits.clone() };
+        let snapshot =
+            ShardSnapshot { config: ShardConfig { limits, ..config.clone() }, ..snapshot };
+        let mut shard = Self::restore(snapshot)?;
+        shard.config = config;
+        shard.timers.clear();
+        shard.log_followers = Dispatchers::default();
+        shard.cells.followers.clear();
+        shard.cells.sessions.clear();
+        shard.cells.presence.clear();
+        let voters_max = shard.config.limits.voters_max;
+        shard.cells.tallies.values_mut().for_each(|tally| tally.set_voters_max(voters_max));
+        shard.resume_topics();
+        Ok(shard)
     }
 }
 

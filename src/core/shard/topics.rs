@@ -21,7 +21,7 @@ use crate::topic::{Batch, CommitLog, Policy, Ring, Slot, TopicId};
 use crate::{HashMap, hash_map};
 
 /// Tombstones that a map keeps, so that watchers that lag a little get changes, not a snapshot.
-const MAP_TOMBSTONES_MAX: usize = 1024;
+pub(super) const MAP_TOMBSTONES_MAX: usize = 1024;
 
 /// All topics of a shard, and the order in which their batches were committed.
 #[derive(Debug)]
@@ -91,6 +91,14 @@ impl Topics {
         (self.log.first(), self.log.iter().map(|(_, slot)| slot.clone()).collect())
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.ids.keys()
+    }
+
+    pub(super) fn id_of(&self, name: &Name) -> Option<TopicId> {
+        self.ids.get(name).copied()
+    }
+
     pub(super) fn find(&mut self, name: &Name) -> Option<&mut Topic> {
         let id = *self.ids.get(name)?;
         self.by_id.get_mut(id as usize)
@@ -144,6 +152,11 @@ impl Shard {
             return Ok(*id);
         }
         self.check_room("topic", name)?;
+        Ok(self.make_topic(name))
+    }
+
+    /// A new topic of this name.
+    pub(super) fn make_topic(&mut self, name: &Name) -> TopicId {
         let policy = self.config.policies.explain(name).1.clone();
         let map =
             (policy.map_keys_max > 0).then(|| Keyed::new(policy.map_keys_max, MAP_TOMBSTONES_MAX));
@@ -162,7 +175,7 @@ impl Shard {
         });
         let id = TopicId::try_from(id).unwrap_or(TopicId::MAX);
         self.topics.ids.insert(name.clone(), id);
-        Ok(id)
+        id
     }
 
     pub(super) fn follow_topic(&mut self, dispatcher: DispatcherId, name: &Name) -> Event {

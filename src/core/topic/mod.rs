@@ -2,6 +2,7 @@
 
 mod batch;
 mod commit_log;
+mod logged;
 mod pattern_index;
 mod policy;
 mod ring;
@@ -9,6 +10,7 @@ mod saved;
 
 pub use batch::{Batch, TopicId, TopicKey};
 pub use commit_log::{CommitLog, Slot};
+pub use logged::LoggedBatch;
 pub use pattern_index::{PatternId, PatternIndex};
 pub use policy::{Policy, PolicyTable};
 pub use ring::Ring;

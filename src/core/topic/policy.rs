@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
-use tidewire_protocol::frame::AckLevel;
+use tidewire_protocol::frame::{AckLevel, CellKind};
 use tidewire_protocol::{Name, PARTITIONS_MAX, Pattern};
 
 use crate::state_hash::StateHasher;
+use crate::{SHARDS, SHARDS_MAX, shard_of};
 
 /// What applies to a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +23,7 @@ pub struct Policy {
     pub idle_timeout_ms: Option<u64>,
     /// Keys whose newest value is kept as a map; 0: the topic keeps none.
     pub map_keys_max: usize,
-    /// The strongest acknowledgement the topic offers.
+    /// The strongest acknowledgement that is offered, so where the names are kept.
     pub ack_max: AckLevel,
     /// Shards that the records, or the ballots of a tally, are spread over; 1: they are not spread.
     pub partitions: u16,
@@ -43,6 +44,12 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether the names are kept on disk.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.ack_max >= AckLevel::Disk
+    }
+
     pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
         let Self {
             retention_records,
@@ -70,15 +77,20 @@ pub struct PolicyTable {
     fallback: Policy,
     /// Whether a policy has partitions; if not, nobody has to look.
     splits: bool,
+    /// Whether a policy keeps names on disk; if not, nobody has to look.
+    stores: bool,
 }
 
 impl PolicyTable {
     /// These rules in this order, and what applies where none matches.
     #[must_use]
     pub fn new(rules: Vec<(Pattern, Policy)>, fallback: Policy) -> Self {
-        let policies = rules.iter().map(|(_, policy)| policy).chain([&fallback]);
-        let splits = policies.map(|policy| policy.partitions).any(|partitions| partitions > 1);
-        Self { rules, fallback, splits }
+        let any = |has: fn(&Policy) -> bool| {
+            rules.iter().map(|(_, policy)| policy).chain([&fallback]).any(has)
+        };
+        let splits = any(|policy| policy.partitions > 1);
+        let stores = any(Policy::is_durable);
+        Self { rules, fallback, splits, stores }
     }
 
     /// The policy for a name, and the pattern that decided (`None`: the fallback).
@@ -96,8 +108,35 @@ impl PolicyTable {
         if self.splits { self.explain(name).1.partitions.clamp(1, PARTITIONS_MAX) } else { 1 }
     }
 
+    /// The shard in which a name is at home: where its partition 0 is. Presence ends with its
+    /// connections, so it is in memory whatever the policy says.
+    #[must_use]
+    pub fn home(&self, name: &Name) -> u16 {
+        let is_stored = self.stores && self.explain(name).1.is_durable();
+        shard_of(name) + if is_stored { SHARDS } else { 0 }
+    }
+
+    /// The shard in which a cell is at home.
+    #[must_use]
+    pub fn home_of_cell(&self, kind: CellKind, name: &Name) -> u16 {
+        match kind {
+            CellKind::Presence => shard_of(name),
+            CellKind::Counter
+            | CellKind::Tally
+            | CellKind::Map
+            | CellKind::Topic
+            | CellKind::Rounds => self.home(name),
+        }
+    }
+
+    /// Shards of a server with these policies.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        if self.stores { SHARDS_MAX } else { SHARDS }
+    }
+
     pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { rules, fallback, splits: _ } = self;
+        let Self { rules, fallback, splits: _, stores: _ } = self;
         hasher.ordered(rules, |hasher, (pattern, policy)| {
             hasher.text(pattern.as_str());
             policy.hash_into(hasher);

@@ -102,7 +102,7 @@ impl Rig {
     fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
-            recorder: Arc::default(),
+            recorder: Arc::new(Recorder::new(SHARDS)),
             shards: (0..SHARDS).map(|number| (shard(number), Tap::new(number))).collect(),
             now_ms: 1_000,
             told: 0,
@@ -323,7 +323,7 @@ fn a_shard_never_waits_for_the_writer() {
 
 #[test]
 fn a_disk_that_takes_nothing_ends_the_recording() {
-    let recorder = Arc::new(Recorder::default());
+    let recorder = Arc::new(Recorder::new(SHARDS));
     let session = Session::new(Beginning {
         number: 1,
         name: "x".to_owned(),

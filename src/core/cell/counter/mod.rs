@@ -1,9 +1,11 @@
 //! Counters: one number, its time to live, and the operations that a retry may repeat.
 
+mod recovery;
 mod state;
 #[cfg(test)]
 mod tests;
 
+pub use recovery::CounterChange;
 pub use state::SavedCounter;
 
 use alloc::boxed::Box;
@@ -66,6 +68,12 @@ impl Counter {
         self.version
     }
 
+    /// Whether its time to live is over.
+    #[must_use]
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms)
+    }
+
     /// Unix time at which the counter is to be deleted.
     #[must_use]
     pub fn expires_at_ms(&self) -> Option<u64> {
@@ -90,7 +98,7 @@ impl Counter {
         now_ms: u64,
     ) -> Result<Counted, Refusal> {
         check(op, operand, options)?;
-        let expired = self.expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        let expired = self.is_expired(now_ms);
         if !expired && let Some(first) = self.answer_to_retry(options, now_ms) {
             return Ok(Counted { duplicate: true, ..first });
         }
@@ -108,7 +116,7 @@ impl Counter {
         };
         let applied = value.saturating_sub(before);
         let counted = Counted { version, value, applied, duplicate: false };
-        self.remember(options, counted, now_ms);
+        self.remember(options.id.as_deref(), counted, now_ms);
         Ok(counted)
     }
 
@@ -116,8 +124,8 @@ impl Counter {
         self.remembered.as_ref()?.find(options.id.as_deref()?, now_ms)
     }
 
-    fn remember(&mut self, options: &CounterOptions, counted: Counted, now_ms: u64) {
-        if let Some(id) = &options.id {
+    fn remember(&mut self, id: Option<&str>, counted: Counted, now_ms: u64) {
+        if let Some(id) = id {
             self.remembered.get_or_insert_default().insert(id, counted, now_ms);
         } else if let Some(remembered) = &mut self.remembered {
             remembered.forget_old(now_ms);

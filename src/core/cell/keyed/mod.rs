@@ -172,6 +172,23 @@ impl Keyed {
         self.advance(version);
     }
 
+    /// The same with room for so many keys; those that are there stay.
+    #[must_use]
+    pub fn with_keys_max(self, keys_max: usize) -> Self {
+        Self { keys_max, ..self }
+    }
+
+    /// Repeats a change that was logged: a key was set, or went.
+    pub fn recover(
+        &mut self,
+        key: &str,
+        version: u64,
+        expires_at_ms: Option<u64>,
+        value: Option<Bytes>,
+    ) {
+        self.write(key, value, Slot { version, expires_at_ms });
+    }
+
     /// Notes that everything up to this version is known, also where it changed nothing here.
     pub fn advance(&mut self, version: u64) {
         if self.version == 0 {

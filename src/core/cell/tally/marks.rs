@@ -51,6 +51,12 @@ impl OptionNames {
         });
     }
 
+    /// A mark that is neither an option nor a special one.
+    pub(super) fn unknown(&self, marks: &[u16]) -> Option<u16> {
+        let options = self.0.len();
+        marks.iter().copied().find(|mark| *mark < REPEATED && usize::from(*mark) >= options)
+    }
+
     /// The marks of a ballot with these choices.
     pub(super) fn read(&self, rules: &TallyRules, choices: &[Choice]) -> Result<Vec<u16>, Refusal> {
         let chosen = choices.iter().rposition(|choice| *choice != Choice::Skipped);

@@ -3,12 +3,14 @@
 mod ballots;
 mod counts;
 mod marks;
+mod recovery;
 mod runoff;
 mod schedule;
 mod state;
 #[cfg(test)]
 mod tests;
 
+pub use recovery::TallyHead;
 pub use state::SavedTally;
 
 use alloc::boxed::Box;

@@ -1,5 +1,7 @@
 //! The state of a shard's topics: its hash.
 
+use alloc::vec::Vec;
+
 use super::{Topic, Topics};
 use crate::state_hash::StateHasher;
 
@@ -22,6 +24,26 @@ impl Topics {
         hasher.size(*batches);
         hasher.number(*epoch);
         hasher.number(*raised_ms);
+    }
+}
+
+impl Topics {
+    /// What a durable shard keeps of its topics: those that something was published to.
+    pub(in crate::shard) fn hash_durable(&self, hasher: &mut StateHasher) {
+        let kept = self.by_id.iter().map(|(_, topic)| topic).filter(|topic| topic.ring.next() > 0);
+        let kept: Vec<&Topic> = kept.collect();
+        hasher.unordered(kept, |hasher, topic| {
+            hasher.text(topic.name.as_str());
+            hasher.number(topic.epoch);
+            hasher.number(topic.ring.next());
+            hasher.ordered(topic.ring.iter(), |hasher, batch| {
+                for number in [batch.base, batch.count, batch.time_ms, batch.sequence] {
+                    hasher.number(number);
+                }
+                hasher.bytes(&batch.body);
+            });
+            hasher.option(topic.map.as_ref(), |hasher, map| map.hash_into(hasher));
+        });
     }
 }
 

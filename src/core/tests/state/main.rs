@@ -1,0 +1,11 @@
+//! A shard's state that is taken apart and made again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that meets what it does not expect is to fail"
+)]
+
+mod commands;
+mod recovery;
+mod snapshot;

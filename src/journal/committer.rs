@@ -1,0 +1,257 @@
+//! The committer: one thread that writes what all shards have logged.
+//!
+//! It takes what has gathered while it wrote, so a commit grows with the load and a lone round waits
+//! for nothing. After an error it commits nothing any more: what the disk holds is not known then.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use tidewire_core::SHARDS;
+use tidewire_core::shard::{Round, ShardSnapshot};
+use tokio::sync::mpsc;
+
+use super::block::Head;
+use super::checkpoint::{Job, Record};
+use super::ends::{Ends, EndsFile};
+use super::packing::{collect, gather};
+use super::state::State;
+use super::store::{Disk, Key};
+
+/// How long the written ends may be behind, and how often the free space is looked at at least.
+const ENDS_PAUSE: Duration = Duration::from_millis(500);
+/// Superfluous blocks that are removed between two commits.
+const REMOVALS_MAX: usize = 256;
+
+/// A round on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) shard: u16,
+    pub(crate) round: Round,
+    /// The shard's time, Unix milliseconds.
+    pub(crate) time_ms: u64,
+    /// Bytes that it takes, about.
+    pub(crate) weight: usize,
+}
+
+/// What the committer is told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A round is to be committed.
+    Round(Pending),
+    /// A shard's state after the rounds that it has handed over so far.
+    Checkpoint { shard: u16, snapshot: Box<ShardSnapshot> },
+    /// The parts of a checkpoint have been written, or not.
+    Written { shard: u16, outcome: io::Result<Record> },
+    /// No more rounds come.
+    Stop,
+}
+
+/// What became of a round.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is on the disk.
+    Committed(Round),
+    /// It may not be.
+    Failed(Round),
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A round that was handed over, with the weight that it had.
+    Round(Outcome, usize),
+    /// A checkpoint is done with. It has so many bytes; none if there is none.
+    Checkpoint(u64),
+}
+
+/// Where the committer starts, and what it works with.
+pub(crate) struct Committer<D> {
+    pub(crate) disk: D,
+    pub(crate) state: Arc<State>,
+    pub(crate) ends: Ends,
+    pub(crate) ends_file: EndsFile,
+    /// To each durable shard, in order.
+    pub(crate) rooms: Vec<mpsc::Sender<Notice>>,
+    /// To the thread that writes checkpoints.
+    pub(crate) checkpoints: SyncSender<Job>,
+    /// Shards whose blocks before this index are superfluous.
+    pub(crate) covered: Vec<(u16, u64)>,
+    /// Free bytes below which the disk counts as full.
+    pub(crate) free_bytes_min: u64,
+}
+
+impl<D: Disk> Committer<D> {
+    /// Commits until it is told to stop, or nobody can hand over rounds any more.
+    pub(crate) fn run(mut self, queue: &Receiver<Message>) {
+        let mut written = (self.ends.clone(), Instant::now());
+        let mut stops = false;
+        while !stops {
+            self.look_at_space();
+            match queue.recv_timeout(ENDS_PAUSE) {
+                Ok(first) => {
+                    let (rounds, other) = gather(first, queue);
+                    self.commit(rounds);
+                    stops = matches!(other, Some(Message::Stop));
+                    if let Some(other) = other {
+                        self.checkpoint(other, &mut written);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => stops = true,
+            }
+            self.remove_some();
+            if written.1.elapsed() >= ENDS_PAUSE {
+                self.write_ends(&mut written);
+            }
+        }
+        self.write_ends(&mut written);
+    }
+
+    fn commit(&mut self, rounds: Vec<Pending>) {
+        let outcome = match self.state.failure() {
+            None => self.write(&rounds),
+            Some(failure) => Err(io::Error::other(failure)),
+        };
+        if let Err(error) = &outcome {
+            self.state.fail(error);
+        }
+        for Pending { shard, round, weight, .. } in rounds {
+            let outcome = match &outcome {
+                Ok(()) => Outcome::Committed(round),
+                Err(_) => Outcome::Failed(round),
+            };
+            self.tell(shard, Notice::Round(outcome, weight));
+        }
+    }
+
+    fn tell(&self, shard: u16, notice: Notice) {
+        let room = shard.checked_sub(SHARDS).and_then(|at| self.rooms.get(usize::from(at)));
+        if let Some(room) = room {
+            // There is a place for everything under way; a shard that has stopped needs none.
+            drop(room.try_send(notice));
+        }
+    }
+
+    /// Writes the blocks of these rounds as one commit.
+    fn write(&mut self, rounds: &[Pending]) -> io::Result<()> {
+        let bodies = collect(rounds)?;
+        if bodies.is_empty() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let commit = self.ends.commit + 1;
+        let blocks = u16::try_from(bodies.len())
+            .map_err(|_many| io::Error::other("a commit has more blocks than can be numbered"))?;
+        let mut next = self.ends.next.clone();
+        let mut bytes = 0;
+        let mut written = Vec::with_capacity(bodies.len());
+        for (place, (shard, body)) in (0..).zip(bodies) {
+            let index = take_index(&mut next, shard);
+            let (version, time_ms, entries) = (0, 0, 0);
+            let head = Head { shard, index, commit, place, blocks, version, time_ms, entries };
+            let block = body.finish(head);
+            bytes += block.len();
+            written.push((Key { shard, index }, block));
+        }
+        self.disk.commit(written)?;
+        self.ends = Ends { commit, next };
+        self.state.committed(u64::from(blocks), bytes as u64, began.elapsed());
+        Ok(())
+    }
+
+    /// Goes on with a checkpoint. Every round that was handed over before it is committed.
+    fn checkpoint(&mut self, message: Message, written: &mut (Ends, Instant)) {
+        let (shard, outcome) = match message {
+            Message::Checkpoint { shard, snapshot } => {
+                let covers = self.ends.next(shard);
+                let job = Job { shard, covers, snapshot };
+                if self.state.failure().is_none() && self.checkpoints.try_send(job).is_ok() {
+                    return;
+                }
+                (shard, Ok(None))
+            }
+            Message::Written { shard, outcome } => {
+                (shard, outcome.and_then(|record| self.finish_checkpoint(shard, record, written)))
+            }
+            Message::Round(_) | Message::Stop => return,
+        };
+        let bytes = match outcome {
+            Ok(record) => record.map_or(0, |record| record.bytes),
+            Err(error) => {
+                self.state.fail(&error);
+                0
+            }
+        };
+        self.tell(shard, Notice::Checkpoint(bytes));
+    }
+
+    fn finish_checkpoint(
+        &mut self,
+        shard: u16,
+        record: Record,
+        written: &mut (Ends, Instant),
+    ) -> io::Result<Option<Record>> {
+        if self.state.failure().is_some() {
+            return Ok(None);
+        }
+        self.disk.finish_checkpoint(shard, record)?;
+        self.state.checkpointed(record.bytes);
+        // The ends say that commits before them were whole; blocks of later ones stay.
+        self.write_ends(written);
+        if written.0 == self.ends {
+            self.covered.retain(|(known, _)| *known != shard);
+            self.covered.push((shard, record.covers));
+        }
+        Ok(Some(record))
+    }
+
+    /// Removes some of what checkpoints have made superfluous.
+    fn remove_some(&mut self) {
+        let Some((shard, covers)) = self.covered.last().copied() else { return };
+        if self.state.failure().is_some() {
+            return;
+        }
+        match self.disk.remove_covered(shard, covers, REMOVALS_MAX) {
+            Ok(removed) if removed < REMOVALS_MAX => drop(self.covered.pop()),
+            Ok(_) => {}
+            Err(error) => self.state.fail(&error),
+        }
+    }
+
+    fn write_ends(&self, (written, at): &mut (Ends, Instant)) {
+        *at = Instant::now();
+        if *written == self.ends || self.state.failure().is_some() {
+            return;
+        }
+        match self.ends_file.write(&self.ends) {
+            Ok(()) => *written = self.ends.clone(),
+            Err(error) => {
+                let file = self.ends_file.path().display();
+                tracing::warn!(%error, %file, "the ends of the logs are not written down");
+            }
+        }
+    }
+
+    /// Before each commit: it costs a microsecond, and the reserve is for what is under way.
+    fn look_at_space(&self) {
+        match self.disk.free_bytes() {
+            Ok(free) => self.state.set_free_bytes(free, self.free_bytes_min),
+            Err(error) => tracing::warn!(%error, "the system does not say how much space is free"),
+        }
+    }
+}
+
+fn take_index(next: &mut Vec<(u16, u64)>, shard: u16) -> u64 {
+    match next.iter_mut().find(|(known, _)| *known == shard) {
+        Some((_, next)) => {
+            *next += 1;
+            *next - 1
+        }
+        None => {
+            next.push((shard, 1));
+            0
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! How the journal is: what everybody may look at.
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tidewire_protocol::{ErrorCode, Refusal};
+
+/// The state of a journal on disk, and its figures.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    failure: OnceLock<String>,
+    is_full: AtomicBool,
+    free_bytes: AtomicU64,
+    commits: AtomicU64,
+    blocks: AtomicU64,
+    bytes: AtomicU64,
+    commit_us: AtomicU64,
+    commit_us_max: AtomicU64,
+    checkpoints: AtomicU64,
+    checkpoint_bytes: AtomicU64,
+}
+
+/// Figures of a journal since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JournalStats {
+    /// Commits.
+    pub commits: u64,
+    /// Blocks written.
+    pub blocks: u64,
+    /// Bytes of these blocks.
+    pub bytes: u64,
+    /// Microseconds that commits took, all together.
+    pub commit_us: u64,
+    /// Microseconds that the longest commit took.
+    pub commit_us_max: u64,
+    /// Bytes free on the disk.
+    pub free_bytes: u64,
+    /// Checkpoints written.
+    pub checkpoints: u64,
+    /// Bytes of these checkpoints.
+    pub checkpoint_bytes: u64,
+}
+
+impl State {
+    /// Why nothing is committed any more.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Nothing is committed from now on.
+    pub(super) fn fail(&self, error: &io::Error) {
+        if self.failure.set(error.to_string()).is_ok() {
+            tracing::error!(%error, "the journal has failed: nothing is acknowledged on disk any more");
+        }
+    }
+
+    /// Whether the disk's reserve is reached.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Relaxed)
+    }
+
+    /// Notes the free space. What was full is so until an eighth of the reserve is free beyond it.
+    pub(super) fn set_free_bytes(&self, free_bytes: u64, free_bytes_min: u64) {
+        self.free_bytes.store(free_bytes, Relaxed);
+        let was_full = self.is_full();
+        let is_full = match was_full {
+            false => free_bytes < free_bytes_min,
+            true => free_bytes < free_bytes_min.saturating_add(free_bytes_min / 8),
+        };
+        self.is_full.store(is_full, Relaxed);
+        match (was_full, is_full) {
+            (false, true) => tracing::warn!(
+                free_bytes,
+                free_bytes_min,
+                "the disk's reserve is reached: writes that go to disk are refused"
+            ),
+            (true, false) => tracing::info!(free_bytes, "there is space on the disk again"),
+            (false, false) | (true, true) => {}
+        }
+    }
+
+    pub(super) fn committed(&self, blocks: u64, bytes: u64, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.commits.fetch_add(1, Relaxed);
+        self.blocks.fetch_add(blocks, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.commit_us.fetch_add(us, Relaxed);
+        self.commit_us_max.fetch_max(us, Relaxed);
+    }
+
+    pub(super) fn checkpointed(&self, bytes: u64) {
+        self.checkpoints.fetch_add(1, Relaxed);
+        self.checkpoint_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Why writes are refused, if they are.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        if let Some(failure) = self.failure() {
+            let message = format!(
+                "the journal has failed ({failure}): nothing is taken that has to be on disk until \
+                 the server is started again"
+            );
+            return Some(Refusal::new(ErrorCode::StorageFailed, message));
+        }
+        self.is_full().then(|| {
+            let free = self.free_bytes.load(Relaxed) / (1024 * 1024);
+            let message = format!(
+                "the disk has {free} MiB left, which is its reserve (storage.free_bytes_min): make \
+                 room, and try again"
+            );
+            Refusal::new(ErrorCode::StorageFull, message)
+        })
+    }
+
+    pub(crate) fn stats(&self) -> JournalStats {
+        JournalStats {
+            commits: self.commits.load(Relaxed),
+            blocks: self.blocks.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            commit_us: self.commit_us.load(Relaxed),
+            commit_us_max: self.commit_us_max.load(Relaxed),
+            free_bytes: self.free_bytes.load(Relaxed),
+            checkpoints: self.checkpoints.load(Relaxed),
+            checkpoint_bytes: self.checkpoint_bytes.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Storage of a node, opened: whose it is, its key, its journal, and the shards that were in it.
+
+use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, mpsc as threads};
+use std::time::Instant;
+
+use aws_lc_rs::hmac;
+use tidewire_core::shard::{Shard, ShardConfig};
+use tokio::sync::mpsc;
+
+use super::checkpoint;
+use super::committer::{Committer, Message};
+use super::ends::EndsFile;
+use super::identity::{Identity, IdentityError};
+use super::master_key::{KeyError, MasterKey};
+use super::recovery::{self, Damage, Recovered};
+use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX};
+use super::state::State;
+use super::store::{OpenError, Store};
+use crate::config::StorageConfig;
+
+/// What a shard and the committer tell each other beside rounds, at the same time.
+const NOTES: usize = 2;
+
+/// Why a node's storage cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// A policy wants the disk, and there is no directory.
+    #[error(
+        "a policy has durability \"disk\", and there is no data directory: name one with \
+         --data-dir or `data_dir`"
+    )]
+    NoDirectory,
+    /// The file of the ends cannot be read.
+    #[error(
+        "cannot use {path}: {source}; it says where the journal ended, so that a loss is noticed"
+    )]
+    Ends {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A thread could not be made.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// It is not this node's, or of another release.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The master key is not there.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The database does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Something is missing.
+    #[error(transparent)]
+    Damage(#[from] Damage),
+}
+
+/// What a node's storage is opened with.
+pub(crate) struct Opening<'a> {
+    pub(crate) directory: PathBuf,
+    pub(crate) node: &'a str,
+    pub(crate) config: &'a StorageConfig,
+    pub(crate) now_ms: u64,
+    /// How a shard is made in this epoch.
+    pub(crate) shard: &'a dyn Fn(u16, u64) -> ShardConfig,
+}
+
+/// The durable shards, each with its room, and what runs below them.
+pub(crate) struct Opened {
+    pub(crate) shards: Vec<(Shard, DiskRoom)>,
+    pub(crate) storage: Storage,
+    pub(crate) voter_key: hmac::Key,
+}
+
+/// The journal's threads, which end when they are told to.
+pub(crate) struct Storage {
+    pub(crate) state: Arc<State>,
+    queue: SyncSender<Message>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Storage {
+    /// Opens the storage in a directory, made if need be, and repeats what its logs hold. Blocks.
+    ///
+    /// # Errors
+    /// When it is not this node's, cannot be read, or lacks something. Nothing was changed then.
+    pub(crate) fn open(opening: &Opening<'_>) -> Result<Opened, StorageError> {
+        let began = Instant::now();
+        let (identity, key) = identify(opening)?;
+        let directory = &opening.directory;
+        let ends_file = EndsFile::at(directory.join("ends"));
+        let refuse = |source| StorageError::Ends { path: ends_file.path().to_owned(), source };
+        let written = ends_file.read().map_err(refuse)?.unwrap_or_default();
+        let store = Store::open(&directory.join("journal"), opening.config.open_timeout_ms)?;
+        let config = |shard| (opening.shard)(shard, identity.epoch);
+        let (shards, found) = recovery::recover(&store, &written, opening.now_ms, &config)?;
+        tracing::info!(
+            blocks = found.blocks,
+            bytes = found.bytes,
+            entries = found.entries,
+            took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "the journal is read"
+        );
+        let state = Arc::new(State::default());
+        let (queue, receiver) = threads::sync_channel(shards.len() * (ROUNDS_MAX + NOTES) + 1);
+        let (rooms, notices): (Vec<_>, Vec<_>) =
+            shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
+        let (checkpoints, jobs) = threads::sync_channel(shards.len());
+        let covered = shards
+            .iter()
+            .filter_map(|recovered| Some((recovered.shard.number(), recovered.checkpoint?.covers)));
+        let covered = covered.collect();
+        let (parts, reports) = (store.parts(), queue.clone());
+        let free_bytes_min = opening.config.free_bytes_min;
+        let committer = Committer {
+            disk: store,
+            state: Arc::clone(&state),
+            ends: found.ends,
+            ends_file,
+            rooms,
+            checkpoints,
+            covered,
+            free_bytes_min,
+        };
+        let committer = spawn("tidewire-commit", move || committer.run(&receiver))?;
+        let writer =
+            spawn("tidewire-save", move || checkpoint::write_all(&parts, &jobs, &reports))?;
+        let bytes_min = opening.config.checkpoint_bytes;
+        let room = |(recovered, notices): (Recovered, _)| {
+            let Recovered { shard, checkpoint, logged_bytes } = recovered;
+            let last_bytes = checkpoint.map_or(0, |record| record.bytes);
+            let room = DiskRoom {
+                shard: shard.number(),
+                queue: queue.clone(),
+                notices,
+                state: Arc::clone(&state),
+                rounds: 0,
+                bytes: 0,
+                checkpoints: Checkpoints {
+                    logged_bytes,
+                    last_bytes,
+                    bytes_min,
+                    is_under_way: false,
+                },
+            };
+            (shard, room)
+        };
+        Ok(Opened {
+            shards: shards.into_iter().zip(notices).map(room).collect(),
+            storage: Self { state: Arc::clone(&state), queue, threads: vec![committer, writer] },
+            voter_key: key.voter_key(),
+        })
+    }
+
+    /// Waits until everything that was handed over is written. The shards have stopped.
+    pub(crate) fn join(self) {
+        drop(self.queue.send(Message::Stop));
+        for thread in self.threads {
+            drop(thread.join());
+        }
+    }
+}
+
+fn spawn(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>, StorageError> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder.spawn(work).map_err(StorageError::Thread)
+}
+
+/// Whose directory it is, and the key that belongs to it; both are made for a new one.
+fn identify(opening: &Opening<'_>) -> Result<(Identity, MasterKey), StorageError> {
+    let Opening { directory, node, config, now_ms, .. } = opening;
+    let key_file = config.master_key_file.clone().unwrap_or_else(|| {
+        let mut beside = directory.clone().into_os_string();
+        beside.push(".master-key");
+        beside.into()
+    });
+    if let Some(identity) = Identity::read(directory)? {
+        let key = MasterKey::read(&key_file)?;
+        identity.check(node, &key.fingerprint())?;
+        return Ok((identity, key));
+    }
+    let key = match MasterKey::read(&key_file) {
+        Err(KeyError::Missing { path }) => {
+            tracing::info!(
+                file = %path.display(),
+                "a master key is made; keep a copy, but not with copies of the data"
+            );
+            MasterKey::create(&path)?
+        }
+        other => other?,
+    };
+    let identity = Identity::create(directory, node, *now_ms, &key.fingerprint())?;
+    Ok((identity, key))
+}

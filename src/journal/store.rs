@@ -1,0 +1,309 @@
+//! The disk below the journal: sled, held to what it was measured to keep.
+//!
+//! sled's own `flush` does not reach the platter on every system, so after it the database file is
+//! synced through a descriptor of our own. `docs/storage.md` has the measurements.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::checkpoint::Record;
+
+/// Segments of sled's log: smaller ones write large values into files that it does not sync.
+const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
+/// What sled may keep in memory of what it has read.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// sled gives space back only while it flushes by itself.
+const FLUSH_EVERY_MS: u64 = 500;
+/// The tree that holds the blocks.
+const BLOCKS: &str = "blocks";
+/// The tree that holds the parts of checkpoints: shard, first block that is not covered, part.
+const PARTS: &str = "checkpoints";
+/// The tree that says for each shard which checkpoint counts.
+const CURRENT: &str = "current";
+
+/// Where a block lies: the shard and its index there, so that a shard's blocks lie in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) shard: u16,
+    pub(crate) index: u64,
+}
+
+impl Key {
+    fn to_bytes(self) -> [u8; 10] {
+        let mut bytes = [0; 10];
+        let (shard, index) = (self.shard.to_be_bytes(), self.index.to_be_bytes());
+        for (place, byte) in bytes.iter_mut().zip(shard.into_iter().chain(index)) {
+            *place = byte;
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (shard, index) = bytes.split_first_chunk()?;
+        let (shard, index) = (u16::from_be_bytes(*shard), index.try_into().ok()?);
+        Some(Self { shard, index: u64::from_be_bytes(index) })
+    }
+}
+
+/// What the committer writes to; a test puts a disk that fails in its place.
+pub(crate) trait Disk: Send {
+    /// Writes the blocks of one commit, all or none, and waits until they are on the disk.
+    ///
+    /// # Errors
+    /// When they may not be there. Nothing may be committed after that.
+    fn commit(&mut self, blocks: Vec<(Key, Vec<u8>)>) -> io::Result<()>;
+
+    /// Makes a checkpoint count whose parts have been written, and waits until that is on the disk.
+    ///
+    /// # Errors
+    /// When it may not be there. Nothing may be committed after that.
+    fn finish_checkpoint(&mut self, shard: u16, record: Record) -> io::Result<()>;
+
+    /// Removes what a checkpoint has made superfluous: blocks of the shard before this index, and
+    /// parts of checkpoints that cover less; at most `limit` of them. Returns how many there were.
+    ///
+    /// # Errors
+    /// When the disk fails. Nothing may be committed after that.
+    fn remove_covered(&mut self, shard: u16, covers: u64, limit: usize) -> io::Result<usize>;
+
+    /// Bytes that are free on the disk.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// The parts of checkpoints, which are written beside the commits.
+#[derive(Clone)]
+pub(crate) struct Parts(sled::Tree);
+
+impl Parts {
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn put(
+        &self,
+        shard: u16,
+        covers: u64,
+        number: u32,
+        part: Vec<u8>,
+    ) -> io::Result<()> {
+        self.0.insert(part_key(shard, covers, number), part).map_err(to_io)?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn get(
+        &self,
+        shard: u16,
+        covers: u64,
+        number: u32,
+    ) -> io::Result<Option<sled::IVec>> {
+        self.0.get(part_key(shard, covers, number)).map_err(to_io)
+    }
+}
+
+fn part_key(shard: u16, covers: u64, number: u32) -> Vec<u8> {
+    let mut key = Key { shard, index: covers }.to_bytes().to_vec();
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Why the journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The system or sled refuses.
+    #[error(
+        "cannot open the journal in {path}: {source}; does another server use the directory, or \
+         is it read-only?"
+    )]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// sled has panicked.
+    #[error(
+        "the journal in {path} cannot be read: its database is damaged; restore a backup, or move \
+         the directory away to begin without what it holds"
+    )]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// sled takes longer than it may.
+    #[error(
+        "the journal in {path} has not opened after {timeout_ms} ms (storage.open_timeout_ms): \
+         raise it if the journal is large, else the database may be damaged"
+    )]
+    Timeout {
+        /// The directory.
+        path: PathBuf,
+        /// The limit.
+        timeout_ms: u64,
+    },
+    /// sled keeps a value outside its log, which is not synced.
+    #[error("the journal in {path} holds values outside its log ({path}/blobs), which is not safe")]
+    Blobs {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// sled, opened.
+pub(crate) struct Store {
+    path: PathBuf,
+    db: sled::Db,
+    blocks: sled::Tree,
+    parts: sled::Tree,
+    current: sled::Tree,
+    /// The database file, to be synced.
+    file: File,
+}
+
+impl Store {
+    /// Opens the database in a directory, made if need be. Where sled panics or hangs, that is an
+    /// error; a thread that hangs is left behind.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub(crate) fn open(path: &Path, timeout_ms: u64) -> Result<Self, OpenError> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let (owned, io_path) = (path.to_owned(), path.to_owned());
+        let refuse = |source| OpenError::Io { path: io_path.clone(), source };
+        std::thread::Builder::new()
+            .name("tidewire-open".to_owned())
+            .spawn(move || drop(sender.send(Self::open_here(owned))))
+            .map_err(refuse)?;
+        match receiver.recv_timeout(Duration::from_millis(timeout_ms)) {
+            Ok(opened) => opened,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                Err(OpenError::Timeout { path: path.to_owned(), timeout_ms })
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                Err(OpenError::Damaged { path: path.to_owned() })
+            }
+        }
+    }
+
+    fn open_here(path: PathBuf) -> Result<Self, OpenError> {
+        let refuse = |source: io::Error| OpenError::Io { path: path.clone(), source };
+        let db = sled::Config::new()
+            .path(&path)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(FLUSH_EVERY_MS))
+            .mode(sled::Mode::HighThroughput)
+            .use_compression(false)
+            .open()
+            .map_err(|error| refuse(to_io(error)))?;
+        let tree = |name| db.open_tree(name).map_err(|error| refuse(to_io(error)));
+        let (blocks, parts, current) = (tree(BLOCKS)?, tree(PARTS)?, tree(CURRENT)?);
+        let file = File::options().read(true).write(true).open(path.join("db")).map_err(refuse)?;
+        let store = Self { path: path.clone(), db, blocks, parts, current, file };
+        store.sync().map_err(refuse)?;
+        // sled does not sync what it writes down of its own configuration, and the files of a new
+        // database have to be found again as well.
+        File::open(path.join("conf")).and_then(|file| file.sync_all()).map_err(refuse)?;
+        for directory in [Some(path.as_path()), path.parent()].into_iter().flatten() {
+            File::open(directory).and_then(|directory| directory.sync_all()).map_err(refuse)?;
+        }
+        match store.has_blobs() {
+            Ok(false) => Ok(store),
+            Ok(true) => Err(OpenError::Blobs { path }),
+            Err(source) => Err(OpenError::Io { path, source }),
+        }
+    }
+
+    /// The parts of checkpoints.
+    pub(crate) fn parts(&self) -> Parts {
+        Parts(self.parts.clone())
+    }
+
+    /// Which checkpoint of a shard counts, encoded.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn current(&self, shard: u16) -> io::Result<Option<sled::IVec>> {
+        self.current.get(shard.to_be_bytes()).map_err(to_io)
+    }
+
+    /// The blocks of a shard from this index on, in order.
+    pub(crate) fn scan(
+        &self,
+        shard: u16,
+        from: u64,
+    ) -> impl Iterator<Item = io::Result<(Key, sled::IVec)>> + use<> {
+        let first = Key { shard, index: from }.to_bytes();
+        let last = Key { shard, index: u64::MAX }.to_bytes();
+        self.blocks.range(first..=last).map(|found| {
+            let (key, block) = found.map_err(to_io)?;
+            let key = Key::from_bytes(&key)
+                .ok_or_else(|| io::Error::other("a key of the journal is not one of a block"))?;
+            Ok((key, block))
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.db.flush().map_err(to_io)?;
+        self.file.sync_data()
+    }
+
+    fn has_blobs(&self) -> io::Result<bool> {
+        match std::fs::read_dir(self.path.join("blobs")) {
+            Ok(mut blobs) => Ok(blobs.next().is_some()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Disk for Store {
+    fn commit(&mut self, blocks: Vec<(Key, Vec<u8>)>) -> io::Result<()> {
+        let mut batch = sled::Batch::default();
+        for (key, block) in blocks {
+            batch.insert(key.to_bytes().as_slice(), block);
+        }
+        self.blocks.apply_batch(batch).map_err(to_io)?;
+        self.sync()
+    }
+
+    fn finish_checkpoint(&mut self, shard: u16, record: Record) -> io::Result<()> {
+        self.current.insert(shard.to_be_bytes(), record.to_bytes()).map_err(to_io)?;
+        self.sync()
+    }
+
+    fn remove_covered(&mut self, shard: u16, covers: u64, limit: usize) -> io::Result<usize> {
+        let range = || {
+            let first = Key { shard, index: 0 }.to_bytes().to_vec();
+            first..Key { shard, index: covers }.to_bytes().to_vec()
+        };
+        let mut removed = 0;
+        for tree in [&self.blocks, &self.parts] {
+            for key in tree.range(range()).keys().take(limit - removed) {
+                tree.remove(key.map_err(to_io)?).map_err(to_io)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+fn to_io(error: sled::Error) -> io::Error {
+    match error {
+        sled::Error::Io(error) => error,
+        other @ (sled::Error::CollectionNotFound(_)
+        | sled::Error::Unsupported(_)
+        | sled::Error::ReportableBug(_)
+        | sled::Error::Corruption { .. }) => io::Error::other(other.to_string()),
+    }
+}

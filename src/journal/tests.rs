@@ -1,0 +1,368 @@
+//! The journal over a real database, and over disks that fail.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that meets what it does not expect is to fail"
+)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc as threads};
+
+use tidewire_core::shard::{
+    Command, Event, Origin, Reply, Request, SessionId, Shard, ShardConfig, ShardLimits,
+};
+use tidewire_core::topic::{Policy, PolicyTable};
+use tidewire_core::{SHARDS, SHARDS_MAX};
+use tidewire_protocol::frame::AckLevel;
+use tidewire_protocol::record::payload_body;
+use tidewire_protocol::{ErrorCode, Name};
+use tokio::sync::mpsc;
+
+use super::checkpoint::Record;
+use super::committer::{Committer, Message};
+use super::ends::{Ends, EndsFile};
+use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX};
+use super::storage::Opening;
+use super::store::{Disk, Key, Store};
+use super::{Journal, Opened, Outcome, State, Storage, StorageError};
+use crate::config::StorageConfig;
+
+const SESSION: SessionId = SessionId { dispatcher: 0, slot: 1, generation: 1 };
+
+fn shard_config(shard: u16, epoch: u64) -> ShardConfig {
+    let policy = Policy { ack_max: AckLevel::Disk, retention_records: 200, ..Policy::default() };
+    let policies = Arc::new(PolicyTable::new(Vec::new(), policy));
+    ShardConfig { shard, epoch, seed: 1, policies, limits: ShardLimits::default() }
+}
+
+fn open(directory: &Path, node: &str) -> Result<Opened, StorageError> {
+    std::fs::create_dir_all(directory).unwrap();
+    let config = StorageConfig {
+        open_timeout_ms: 30_000,
+        checkpoint_bytes: 64 * 1024,
+        ..StorageConfig::default()
+    };
+    Storage::open(&Opening {
+        directory: directory.to_owned(),
+        node,
+        config: &config,
+        now_ms: 1_000,
+        shard: &shard_config,
+    })
+}
+
+fn publish(topic: &str, req: u64, payload: &[u8]) -> Command {
+    let topic = Name::parse(topic).unwrap();
+    let (ack, body) = (AckLevel::Disk, payload_body(payload));
+    let request = Request::Publish { topic, ack, body, count: 1, ttl_ms: None };
+    Command::Request(Origin { session: SESSION, stream: 0, req }, request)
+}
+
+/// Runs one command through the shard and its room, and waits for what becomes of it.
+async fn turn(shard: &mut Shard, journal: &mut Journal, command: Command) -> Outcome {
+    assert!(journal.has_room());
+    shard.handle(command, 2_000);
+    let round = shard.seal().unwrap();
+    match journal.append(round, 2_000) {
+        Some(outcome) => outcome,
+        None => journal.next().await,
+    }
+}
+
+/// The offset that a publish was acknowledged with.
+fn offset(outcome: Outcome) -> u64 {
+    let Outcome::Committed(round) = outcome else { panic!("not committed: {outcome:?}") };
+    round
+        .events
+        .into_iter()
+        .find_map(|(_, event)| match event {
+            Event::Reply { reply: Reply::Published { offset, .. }, .. } => Some(offset),
+            _ => None,
+        })
+        .unwrap()
+}
+
+fn hashes(opened: &Opened) -> Vec<String> {
+    opened.shards.iter().map(|(shard, _)| format!("{:?}", shard.durable_hash())).collect()
+}
+
+/// Publishes to every shard, and closes the storage; returns the hashes of the shards.
+async fn filled(directory: &Path, records: u64) -> Vec<String> {
+    let opened = open(directory, "n").unwrap();
+    let Opened { shards, storage, .. } = opened;
+    let mut hashes = Vec::new();
+    for (mut shard, room) in shards {
+        let mut journal = Journal::Disk(room);
+        let before = shard.progress().sequence;
+        for record in 0..records {
+            let payload = vec![u8::try_from(record % 251).unwrap(); 700];
+            let command = publish("orders", record + 1, &payload);
+            assert_eq!(offset(turn(&mut shard, &mut journal, command).await), before + record);
+            if journal.wants_checkpoint() {
+                journal.checkpoint(shard.snapshot().unwrap());
+            }
+        }
+        hashes.push(format!("{:?}", shard.durable_hash()));
+    }
+    storage.join();
+    hashes
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let mut before = filled(&data, 40).await;
+    for _ in 0..2 {
+        let opened = open(&data, "n").unwrap();
+        assert_eq!(hashes(&opened), before);
+        drop(opened.shards);
+        opened.storage.join();
+        before = filled(&data, 3).await;
+    }
+}
+
+#[tokio::test]
+async fn a_directory_of_another_node_or_key_or_format_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    filled(&data, 1).await;
+    let refused = |node: &str| open(&data, node).err().unwrap().to_string();
+    assert!(refused("other").contains("belongs to node 'n'"), "{}", refused("other"));
+    let key = directory.path().join("data.master-key");
+    let right = std::fs::read_to_string(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    assert!(refused("n").contains("is missing"), "{}", refused("n"));
+    std::fs::write(&key, "00".repeat(32)).unwrap();
+    assert!(refused("n").contains("is not the one"), "{}", refused("n"));
+    std::fs::write(&key, right).unwrap();
+    let identity = data.join("storage.json");
+    let text = std::fs::read_to_string(&identity).unwrap();
+    std::fs::write(&identity, text.replace("\"format\": 1", "\"format\": 99")).unwrap();
+    assert!(refused("n").contains("format 99"), "{}", refused("n"));
+    std::fs::write(&identity, text).unwrap();
+    let opened = open(&data, "n").unwrap();
+    let locked = refused("n");
+    assert!(locked.contains("another server"), "{locked}");
+    drop(opened.shards);
+    opened.storage.join();
+}
+
+#[tokio::test]
+async fn a_log_that_ends_earlier_than_it_did_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    filled(&data, 2).await;
+    // The database of an earlier time below the ends of a later one.
+    let earlier = directory.path().join("earlier");
+    copy_dir(&data.join("journal"), &earlier);
+    filled(&data, 2).await;
+    std::fs::remove_dir_all(data.join("journal")).unwrap();
+    copy_dir(&earlier, &data.join("journal"));
+    let refused = open(&data, "n").err().unwrap().to_string();
+    assert!(refused.contains("once ended at"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_log_before_a_checkpoint_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    // Each shard logs 400 records of 700 bytes, and keeps 200 of them.
+    let before = filled(&data, 400).await;
+    let opened = open(&data, "n").unwrap();
+    assert_eq!(hashes(&opened), before);
+    drop(opened.shards);
+    opened.storage.join();
+    let store = Store::open(&data.join("journal"), 30_000).unwrap();
+    for shard in SHARDS..SHARDS_MAX {
+        let record = Record::from_bytes(&store.current(shard).unwrap().unwrap()).unwrap();
+        assert!(record.covers > 150, "shard {shard}: {record:?}");
+        assert!(record.bytes < 400_000, "shard {shard}: {record:?}");
+    }
+}
+
+/// Every file is damaged in many places, one after the other. Each time it is refused, or what is
+/// there is what was there: never less in silence.
+#[tokio::test]
+async fn a_flipped_or_cut_byte_is_noticed_or_harmless() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    // Some shards get as far as a checkpoint.
+    let before = filled(&data, 120).await;
+    let copy = directory.path().join("copy");
+    let key = std::fs::read(directory.path().join("data.master-key")).unwrap();
+    let files = ["journal/db", "journal/conf", "ends", "storage.json"];
+    let mut refusals = 0;
+    for file in files {
+        let len = std::fs::metadata(data.join(file)).unwrap().len();
+        // What follows the last block in the database file was never written.
+        let used = len.min(4_000_000);
+        for step in 0..16_u64 {
+            drop(std::fs::remove_dir_all(&copy));
+            copy_dir(&data, &copy);
+            std::fs::write(directory.path().join("copy.master-key"), &key).unwrap();
+            let at = used * step / 16 + used / 40;
+            let path = copy.join(file);
+            if step % 4 == 3 {
+                std::fs::File::options().write(true).open(&path).unwrap().set_len(at).unwrap();
+            } else {
+                let mut bytes = std::fs::read(&path).unwrap();
+                let at = usize::try_from(at).unwrap().min(bytes.len() - 1);
+                bytes[at] ^= 1 << (step % 8);
+                std::fs::write(&path, bytes).unwrap();
+            }
+            let opened = std::panic::catch_unwind(|| open(&copy, "n"));
+            match opened {
+                Ok(Ok(opened)) => {
+                    assert_eq!(hashes(&opened), before, "{file}, byte {at}: silently other");
+                    drop(opened.shards);
+                    opened.storage.join();
+                }
+                Ok(Err(_)) => refusals += 1,
+                Err(_) => panic!("{file}, byte {at}: a panic"),
+            }
+        }
+    }
+    assert!(refusals > 10, "{refusals}");
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A disk in memory that fails, or is full, when it is told to.
+#[derive(Clone, Default)]
+struct Fragile {
+    blocks: Arc<std::sync::Mutex<BTreeMap<Key, Vec<u8>>>>,
+    fails: Arc<AtomicBool>,
+    free_bytes: Arc<AtomicU64>,
+}
+
+impl Disk for Fragile {
+    fn commit(&mut self, blocks: Vec<(Key, Vec<u8>)>) -> io::Result<()> {
+        if self.fails.load(Relaxed) {
+            return Err(io::Error::other("fsync: the platter is gone"));
+        }
+        self.blocks.lock().unwrap().extend(blocks);
+        Ok(())
+    }
+
+    fn finish_checkpoint(&mut self, _shard: u16, _record: Record) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove_covered(&mut self, _shard: u16, _covers: u64, _limit: usize) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(self.free_bytes.load(Relaxed))
+    }
+}
+
+struct Bench {
+    disk: Fragile,
+    shard: Shard,
+    journal: Journal,
+    state: Arc<State>,
+    _directory: tempfile::TempDir,
+}
+
+fn bench() -> Bench {
+    let disk = Fragile::default();
+    disk.free_bytes.store(1_000, Relaxed);
+    let directory = tempfile::tempdir().unwrap();
+    let (queue, receiver) = threads::sync_channel::<Message>(ROUNDS_MAX);
+    let (rooms, mut ends): (Vec<_>, Vec<_>) =
+        (SHARDS..SHARDS_MAX).map(|_| mpsc::channel(ROUNDS_MAX)).unzip();
+    let state = Arc::new(State::default());
+    let committer = Committer {
+        disk: disk.clone(),
+        state: Arc::clone(&state),
+        ends: Ends::default(),
+        ends_file: EndsFile::at(directory.path().join("ends")),
+        rooms,
+        checkpoints: threads::sync_channel(1).0,
+        covered: Vec::new(),
+        free_bytes_min: 100,
+    };
+    std::thread::spawn(move || committer.run(&receiver));
+    let room = DiskRoom {
+        shard: SHARDS,
+        queue,
+        notices: ends.remove(0),
+        state: Arc::clone(&state),
+        rounds: 0,
+        bytes: 0,
+        checkpoints: Checkpoints { bytes_min: u64::MAX, ..Checkpoints::default() },
+    };
+    let (shard, journal) = (Shard::new(shard_config(SHARDS, 7)), Journal::Disk(room));
+    Bench { disk, shard, journal, state, _directory: directory }
+}
+
+fn refusals(outcome: Outcome, journal: &Journal) -> Vec<ErrorCode> {
+    let Outcome::Failed(mut round) = outcome else { panic!("committed: {outcome:?}") };
+    round.refuse(&journal.refusal().unwrap(), 1);
+    let codes = round.events.into_iter().filter_map(|(_, event)| match event {
+        Event::Reply { reply: Reply::Refused(refusal), .. } => Some(refusal.code),
+        Event::Reply { reply, .. } => panic!("told: {reply:?}"),
+        _ => None,
+    });
+    codes.collect()
+}
+
+#[tokio::test]
+async fn after_an_error_of_the_disk_nothing_is_acknowledged_any_more() {
+    let Bench { disk, mut shard, mut journal, state, _directory } = bench();
+    assert_eq!(offset(turn(&mut shard, &mut journal, publish("t", 1, b"kept")).await), 0);
+    disk.fails.store(true, Relaxed);
+    let outcome = turn(&mut shard, &mut journal, publish("t", 2, b"lost")).await;
+    assert_eq!(refusals(outcome, &journal), [ErrorCode::StorageFailed]);
+    // Also when the disk seems to be well again: what it holds is not known.
+    disk.fails.store(false, Relaxed);
+    let outcome = turn(&mut shard, &mut journal, publish("t", 3, b"never")).await;
+    assert_eq!(refusals(outcome, &journal), [ErrorCode::StorageFailed]);
+    assert!(state.failure().unwrap().contains("the platter is gone"));
+    assert_eq!(disk.blocks.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_until_there_is_space_again() {
+    let Bench { disk, mut shard, mut journal, state, _directory } = bench();
+    assert_eq!(offset(turn(&mut shard, &mut journal, publish("t", 1, b"kept")).await), 0);
+    disk.free_bytes.store(99, Relaxed);
+    wait_until(|| state.is_full()).await;
+    let refusal = journal.refusal().unwrap();
+    assert_eq!(refusal.code, ErrorCode::StorageFull);
+    shard.handle_refusing(publish("t", 2, b"no room"), 2_000, &refusal);
+    let round = shard.seal().unwrap();
+    assert!(round.log.is_empty());
+    // A little above the reserve is not enough.
+    disk.free_bytes.store(105, Relaxed);
+    wait_until(|| state.stats().free_bytes == 105).await;
+    assert!(journal.refusal().is_some());
+    disk.free_bytes.store(200, Relaxed);
+    wait_until(|| !state.is_full()).await;
+    assert_eq!(offset(turn(&mut shard, &mut journal, publish("t", 3, b"kept")).await), 1);
+}
+
+async fn wait_until(condition: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it has not come to that within 10 s");
+}

@@ -1,0 +1,51 @@
+//! The shards of a server at its start: new ones in memory, and what the disk holds.
+
+use std::sync::Arc;
+
+use tidewire_core::is_durable;
+use tidewire_core::shard::{Shard, ShardConfig};
+use tidewire_core::topic::PolicyTable;
+
+use super::{Clock, StartError};
+use crate::config::Config;
+use crate::journal::{Journal, MasterKey, Opened, Opening, Storage, StorageError};
+
+/// All shards, each with the room in which its rounds are committed, in order: those in memory are
+/// new, those on disk are as they were.
+pub(super) type Shards = (Vec<(Shard, Journal)>, Option<Storage>, aws_lc_rs::hmac::Key);
+
+/// Makes the shards in memory, and reads those on disk.
+///
+/// # Errors
+/// When what is kept on disk is not to be had.
+pub(super) async fn make(
+    config: &Config,
+    clock: &Clock,
+    policies: &Arc<PolicyTable>,
+) -> Result<Shards, StartError> {
+    let now_ms = clock.now_ms();
+    let (limits, policies) = (config.limits.shard(), Arc::clone(policies));
+    let shard_config = move |shard, epoch| {
+        let (policies, limits) = (Arc::clone(&policies), limits.clone());
+        ShardConfig { shard, epoch, seed: now_ms, policies, limits }
+    };
+    let count = config.policies().shards();
+    let mut shards: Vec<(Shard, Journal)> = (0..count)
+        .take_while(|shard| !is_durable(*shard))
+        .map(|shard| (Shard::new(shard_config(shard, now_ms)), Journal::Memory))
+        .collect();
+    if shards.len() == usize::from(count) {
+        let key = MasterKey::random().map_err(StorageError::from)?;
+        return Ok((shards, None, key.voter_key()));
+    }
+    let directory = config.data_dir.clone().ok_or(StorageError::NoDirectory)?;
+    let (node, storage) = (config.node.clone(), config.storage.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let (node, config, shard) = (node.as_str(), &storage, &shard_config);
+        Storage::open(&Opening { directory, node, config, now_ms, shard })
+    });
+    let opened = opened.await.map_err(|error| StorageError::Thread(error.into()))??;
+    let Opened { shards: durable, storage, voter_key } = opened;
+    shards.extend(durable.into_iter().map(|(shard, room)| (shard, Journal::Disk(room))));
+    Ok((shards, Some(storage), voter_key))
+}
