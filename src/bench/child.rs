@@ -1,7 +1,7 @@
-//! A server for one bench: a child process of the same program, so that its CPU time is its own.
+//! A server for one bench or demo: a child process of the same program, so that its CPU time is its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -51,10 +51,19 @@ impl ChildServer {
     /// # Errors
     /// When it does not start; what it said stands on standard error.
     pub(crate) async fn start(config: String) -> Result<Self, String> {
+        Self::start_on(config, (Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    /// The same at this address.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn start_on(config: String, listen: SocketAddr) -> Result<Self, String> {
         let program = own_program()?;
         let mut command = Command::new(&program);
         command
-            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["serve", "--json", "--admin-listen", "127.0.0.1:0", "--listen"])
+            .arg(listen.to_string())
             // A pipe leaves no file behind, whatever becomes of either side.
             .args(["--config", "/dev/stdin"])
             .env_remove("TIDEWIRE_DATA_DIR")
@@ -65,7 +74,7 @@ impl ChildServer {
         }
         Self::spawn(command, config)
             .await
-            .map_err(|error| format!("the server {} for the bench: {error}", program.display()))
+            .map_err(|error| format!("the server {}: {error}", program.display()))
     }
 
     async fn spawn(mut command: Command, config: String) -> Result<Self, String> {

@@ -5,7 +5,7 @@
 //! result says what either side used.
 
 mod args;
-mod child;
+pub(crate) mod child;
 mod delivery;
 mod fanout;
 mod flow;

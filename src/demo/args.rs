@@ -48,6 +48,16 @@ pub struct DemoArgs {
     /// Address of the admin interface.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7173")]
     pub admin_listen: SocketAddr,
+    /// Where the votes are kept: a vote is answered when it is there.
+    #[arg(long, value_enum, default_value_t = Kept::Memory)]
+    pub durability: Kept,
+    /// Directory of what is kept on disk [default: a new one, removed at the end].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Kill the server when half of the ballots are counted, start it again, and go on; the votes are
+    /// kept on disk.
+    #[arg(long)]
+    pub crash_test: bool,
     /// Connections that cast votes, in turn over WebSocket and QUIC.
     #[arg(long, value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=512))]
@@ -56,6 +66,15 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 300,
           value_parser = clap::value_parser!(u16).range(0..=5000))]
     pub watchers: u16,
+}
+
+/// Where votes are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kept {
+    /// In memory: the end of the server is theirs.
+    Memory,
+    /// On disk: they survive it.
+    Disk,
 }
 
 /// How fast votes are cast.

@@ -8,6 +8,7 @@
 mod args;
 pub(crate) mod cast;
 pub(crate) mod connections;
+mod crash;
 mod election;
 pub(crate) mod freshness;
 pub(crate) mod latency;
@@ -18,18 +19,23 @@ pub(crate) mod screen;
 mod status;
 pub(crate) mod watchers;
 
-pub use args::{DemoArgs, Rate};
+pub use args::{DemoArgs, Kept, Rate};
 pub(crate) use status::{per_second, tenths};
 
+use std::path::PathBuf;
 use std::pin::pin;
 
 use crate::cli::{CliError, Globals};
-use crate::config::Config;
+use crate::config::{Config, Durability, PolicyConfig};
 use crate::server::Server;
 use connections::Endpoint;
+use crash::Victim;
+use election::Election;
 use report::Outcome;
 use screen::{print, say, stop_asked};
 
+/// The names that the demo uses.
+const NAMES: &str = "demo.>";
 /// Exit code when the count or a watcher is wrong.
 const WRONG: u8 = 1;
 /// Exit code when the ballots cannot be read or the server cannot start.
@@ -45,21 +51,75 @@ const INTERRUPTED: u8 = 4;
 /// watcher is wrong in the end.
 pub async fn run(args: DemoArgs, globals: &Globals) -> Result<(), CliError> {
     let election = args.election().map_err(|error| failed(USAGE, error.to_string()))?;
-    let config = Config {
+    let cannot_start = |error: &dyn std::fmt::Display| failed(USAGE, error.to_string());
+    // Removed at the end, unless it is the user's own.
+    let temporary = tempfile::tempdir().map_err(|error| cannot_start(&error))?;
+    let data_dir = args.data_dir.clone().unwrap_or_else(|| temporary.path().join("data"));
+    if args.crash_test {
+        let victim = Victim::start(args.listen, &data_dir).await;
+        let victim = victim.map_err(|error| cannot_start(&error))?;
+        return crash(&args, election, victim, globals).await;
+    }
+    let server = Server::start(config(&args, data_dir)).await;
+    let server = server.map_err(|error| cannot_start(&error))?;
+    let endpoint = Endpoint::local(server.address(), server.certificate_sha256());
+    let ended = play(&args, election, endpoint, globals).await;
+    server.stop().await;
+    ended
+}
+
+/// The server of the demo, on these votes' way.
+fn config(args: &DemoArgs, data_dir: PathBuf) -> Config {
+    let mut config = Config {
         listen: args.listen,
         admin_listen: args.admin_listen,
         data_dir: None,
         ..Config::default()
     };
-    let server = Server::start(config).await.map_err(|error| failed(USAGE, error.to_string()))?;
-    let endpoint = Endpoint::local(server.address(), server.certificate_sha256());
+    if args.durability == Kept::Disk {
+        let durability = Durability::Disk;
+        let policy =
+            PolicyConfig { names: NAMES.to_owned(), durability, ..PolicyConfig::live_maps() };
+        config.data_dir = Some(data_dir);
+        config.policy.insert(0, PolicyConfig { map_keys_max: 0, ..policy });
+    }
+    config
+}
+
+/// The demo over a server that is killed in the middle.
+async fn crash(
+    args: &DemoArgs,
+    election: Election,
+    victim: Victim,
+    globals: &Globals,
+) -> Result<(), CliError> {
+    let endpoint = victim.endpoint();
+    let half = election.ballots() / 2;
+    let crashing = tokio::spawn(victim.crash(replay::TALLY, half));
+    let ended = play(args, election, endpoint, globals).await;
+    if ended.is_err() {
+        // What went wrong first is worth more than what follows from it.
+        crashing.abort();
+        return ended;
+    }
+    let crashed = crashing.await.map_err(|fault| failed(WRONG, fault.to_string()))?;
+    let victim = crashed.map_err(|error| failed(WRONG, error))?;
+    victim.stop().await.map_err(|error| failed(WRONG, error))
+}
+
+async fn play(
+    args: &DemoArgs,
+    election: Election,
+    endpoint: Endpoint,
+    globals: &Globals,
+) -> Result<(), CliError> {
     say(&format!("Tidewire demo: open http://{}/ in a browser", endpoint.address));
     let mut stop = pin!(stop_asked());
     let played = tokio::select! {
-        played = replay::play(&args, election, endpoint) => played,
+        played = replay::play(args, election, endpoint) => played,
         () = stop.as_mut() => Err(failed(INTERRUPTED, "the demo was stopped before its end".into())),
     };
-    let ended = match played {
+    match played {
         Ok(outcome) => {
             let shown = show(&outcome, globals);
             if !args.headless {
@@ -69,9 +129,7 @@ pub async fn run(args: DemoArgs, globals: &Globals) -> Result<(), CliError> {
             shown
         }
         Err(error) => Err(error),
-    };
-    server.stop().await;
-    ended
+    }
 }
 
 fn show(outcome: &Outcome, globals: &Globals) -> Result<(), CliError> {

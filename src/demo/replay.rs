@@ -19,7 +19,7 @@ use super::watchers::Watchers;
 use crate::cli::CliError;
 
 /// The tally and the topic that the page follows.
-const TALLY: &str = "demo.election";
+pub(super) const TALLY: &str = "demo.election";
 const STATUS: &str = "demo.status";
 
 const CLIENT_NAME: &str = concat!("tidewire-demo/", env!("CARGO_PKG_VERSION"));
