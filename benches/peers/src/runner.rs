@@ -7,7 +7,7 @@ use crate::process::{allow_sockets, pin};
 use crate::server::Host;
 use crate::session::Cell;
 use crate::stats::Sample;
-use crate::workload::{Settings, Workload, fanout, idle, latency, tally};
+use crate::workload::{Settings, Workload, durable, fanout, idle, latency, tally};
 
 /// Descriptors beyond those of connections.
 const DESCRIPTORS_RESERVED: usize = 256;
@@ -103,6 +103,13 @@ fn plan(args: &Args) -> Vec<Vec<Entry>> {
                 });
                 groups.push(each.collect());
             }
+            Workload::Durable => {
+                let each = peers.iter().filter(|peer| peer.has(Cell::Log));
+                let size = durable::WRITERS;
+                groups.push(
+                    each.map(|peer| Entry { cell: Cell::Log, ..entry(*peer, size) }).collect(),
+                );
+            }
             Workload::Idle => {
                 let connections = args.connections.get();
                 let each = peers.iter();
@@ -119,7 +126,11 @@ fn plan(args: &Args) -> Vec<Vec<Entry>> {
 fn sockets_max(args: &Args) -> usize {
     let sizes = plan(args).into_iter().flatten().map(|entry| match entry.workload {
         Workload::Idle => 2 * entry.size,
-        Workload::Fanout | Workload::Latency | Workload::Tally | Workload::Floor => entry.size,
+        Workload::Fanout
+        | Workload::Latency
+        | Workload::Tally
+        | Workload::Floor
+        | Workload::Durable => entry.size,
     });
     sizes.max().unwrap_or_default()
 }
@@ -129,6 +140,12 @@ impl Entry {
         let (name, title) = match (self.workload, self.cell) {
             (Workload::Tally, Cell::Tally) => ("-tally", ", tally with voters"),
             (Workload::Tally, Cell::Counter) => ("-counter", ", counter"),
+            (Workload::Durable, _) if self.peer == Peer::Nats => {
+                ("", ", JetStream, sync_interval always")
+            }
+            (Workload::Durable, _) if self.peer == Peer::Redis => {
+                ("", ", stream, appendfsync always")
+            }
             _ => ("", ""),
         };
         Row {
@@ -146,6 +163,7 @@ impl Entry {
         match workload {
             Workload::Fanout | Workload::Floor => fanout::run(peer, host, size, settings),
             Workload::Latency => latency::run(peer, host, size, settings),
+            Workload::Durable => durable::run(peer, host, settings),
             Workload::Tally => tally::run(peer, cell, host, settings),
             Workload::Idle => idle::run(peer, host, size),
         }

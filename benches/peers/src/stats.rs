@@ -5,6 +5,7 @@
 pub(crate) enum Metric {
     DeliveriesPerS,
     IncrementsPerS,
+    AppendsPerS,
     CpuSPerMillion,
     P50Us,
     P99Us,
@@ -23,6 +24,7 @@ impl Metric {
         match self {
             Self::DeliveriesPerS => "deliveries_per_s",
             Self::IncrementsPerS => "increments_per_s",
+            Self::AppendsPerS => "appends_per_s",
             Self::CpuSPerMillion => "server_cpu_s_per_million",
             Self::P50Us => "p50_us",
             Self::P99Us => "p99_us",
@@ -39,6 +41,7 @@ impl Metric {
         match self {
             Self::DeliveriesPerS => "deliveries/s",
             Self::IncrementsPerS => "increments/s",
+            Self::AppendsPerS => "appends/s",
             Self::CpuSPerMillion => "CPU s per million",
             Self::P50Us => "p50 µs",
             Self::P99Us => "p99 µs",
@@ -55,6 +58,7 @@ impl Metric {
         match self {
             Self::DeliveriesPerS
             | Self::IncrementsPerS
+            | Self::AppendsPerS
             | Self::P50Us
             | Self::P99Us
             | Self::P999Us

@@ -128,12 +128,25 @@ impl Peer {
     /// # Errors
     /// When it is not installed or does not start.
     pub(crate) fn start(self, host: &Host, sockets: usize) -> Result<Running, String> {
+        self.start_with(host, sockets, false)
+    }
+
+    /// The same, with everything on the disk before it is answered, for peers that have
+    /// [`Cell::Log`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn start_durable(self, host: &Host, sockets: usize) -> Result<Running, String> {
+        self.start_with(host, sockets, true)
+    }
+
+    fn start_with(self, host: &Host, sockets: usize, durable: bool) -> Result<Running, String> {
         let started = match self {
             Self::TidewireWs | Self::TidewireWss | Self::TidewireQuic => {
-                tidewire::start(self, host, sockets)
+                tidewire::start(self, host, sockets, durable)
             }
-            Self::Nats => nats::start(host),
-            Self::Redis => redis::start(host, sockets),
+            Self::Nats => nats::start(host, durable),
+            Self::Redis => redis::start(host, sockets, durable),
             Self::Mosquitto => mosquitto::start(host),
             Self::Centrifugo => centrifugo::start(host),
             Self::FloorLarge => floor::start(host, sockets, floor::LARGE),
@@ -182,7 +195,7 @@ impl Peer {
     pub(crate) fn has(self, cell: Cell) -> bool {
         match self {
             Self::TidewireWs => true,
-            Self::Nats | Self::Redis => cell == Cell::Counter,
+            Self::Nats | Self::Redis => cell != Cell::Tally,
             Self::TidewireWss
             | Self::TidewireQuic
             | Self::Mosquitto
@@ -196,7 +209,13 @@ impl Peer {
     pub(crate) fn put_increments(self, out: &mut Vec<u8>, cell: Cell, writer: usize, ids: &[u64]) {
         match self {
             Self::TidewireWs => session::tidewire::put_increments(out, cell, writer, ids),
+            Self::Nats if cell == Cell::Log => {
+                ids.iter().for_each(|id| session::nats::put_append(out, writer, *id));
+            }
             Self::Nats => ids.iter().for_each(|id| session::nats::put_increment(out, writer, *id)),
+            Self::Redis if cell == Cell::Log => {
+                ids.iter().for_each(|_| session::redis::put_append(out));
+            }
             Self::Redis => ids.iter().for_each(|_| session::redis::put_increment(out)),
             Self::TidewireWss
             | Self::TidewireQuic

@@ -18,12 +18,21 @@ use crate::server::{Host, Preparation, Server};
 /// Connections beyond those of the load.
 const RESERVED: usize = 64;
 
-pub(super) fn start(peer: Peer, host: &Host, sockets: usize) -> Result<Running, String> {
+/// The policy of what has to be on the disk.
+const ON_DISK: &str = "[[policy]]\nnames = \"peers.log\"\ndurability = \"disk\"\n";
+
+pub(super) fn start(
+    peer: Peer,
+    host: &Host,
+    sockets: usize,
+    durable: bool,
+) -> Result<Running, String> {
     let files = Preparation::new()?;
     let connections = sockets + RESERVED;
     // The packets that QUIC finds by itself on a path that loses none.
     let packets = "[quic]\nmin_packet_bytes = 1452\n";
     let config = format!("{packets}[limits]\nconnections_max = {connections}\n");
+    let config = if durable { config + ON_DISK } else { config };
     let config = files.file("tidewire.toml", &config)?;
     let mut command = Command::new(host.find("tidewire")?);
     command

@@ -12,10 +12,16 @@ pub(crate) mod redis;
 pub(crate) mod tidewire;
 mod websocket;
 
+use crate::workload::PAYLOAD_BYTES;
+
 /// The topic that publishers and subscribers use.
 pub(crate) const TOPIC: &str = "peers.fan";
 /// The counter or tally that writers and watchers use.
 pub(crate) const CELL: &str = "peers.cell";
+/// The log on disk that writers append to.
+pub(crate) const LOG: &str = "peers.log";
+/// What writers append to it.
+pub(crate) const LOG_PAYLOAD: [u8; PAYLOAD_BYTES] = [b'x'; PAYLOAD_BYTES];
 
 /// What a connection is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +30,7 @@ pub(crate) enum Role {
     Publisher,
     /// Receives what is published to [`TOPIC`].
     Subscriber,
-    /// Increments [`CELL`]; the number tells it from other writers.
+    /// Increments [`CELL`], or appends to [`LOG`]; the number tells it from other writers.
     Writer(Cell, usize),
     /// Is told [`CELL`]'s new values.
     Watcher(Cell),
@@ -37,6 +43,8 @@ pub(crate) enum Cell {
     Counter,
     /// A poll with one vote per voter. Only Tidewire has it.
     Tally,
+    /// [`LOG`]: an append is answered when it is on the disk. Nobody watches it.
+    Log,
 }
 
 /// One thing that arrived.

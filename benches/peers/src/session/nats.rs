@@ -1,6 +1,6 @@
 //! NATS: its lines, core publish and subscribe, and JetStream's counters.
 
-use super::{CELL, Item, Role, Session, Step, TOPIC, decimal, quote};
+use super::{CELL, Cell, Item, LOG, LOG_PAYLOAD, Role, Session, Step, TOPIC, decimal, quote};
 use crate::connection::ELEMENT_BYTES_MAX;
 
 /// Headers of an increment by one.
@@ -31,6 +31,14 @@ impl Nats {
             Role::Publisher => {}
             Role::Subscriber => out.push_str(&format!("SUB {TOPIC} 1\r\n")),
             Role::Watcher(_) => out.push_str(&format!("SUB {TOTALS} 1\r\n")),
+            Role::Writer(Cell::Log, writer) => {
+                let json = log_stream();
+                let len = json.len();
+                out.push_str(&format!("SUB _R{writer}.* 1\r\n"));
+                let create = "$JS.API.STREAM.CREATE.LOG";
+                out.push_str(&format!("PUB {create} _R{writer}.c {len}\r\n{json}\r\n"));
+                return out.into_bytes();
+            }
             Role::Writer(_, writer) => {
                 out.push_str(&format!("SUB _R{writer}.* 1\r\n"));
                 for (request, json) in [("STREAM.CREATE.PEERS", stream()), (CONSUMER, consumer())] {
@@ -50,15 +58,20 @@ impl Nats {
         match self.role {
             Role::Publisher | Role::Subscriber => Ok(Item::Message(payload)),
             Role::Watcher(_) => Ok(Item::Update(total(payload)?)),
-            Role::Writer(..) => {
+            Role::Writer(cell, _) => {
                 let subject = head.split(|byte| *byte == b' ').next().unwrap_or_default();
                 let name = subject.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
                 match decimal(name) {
-                    Some(id) => Ok(Item::Reply { id, version: total(payload)? }),
+                    Some(id) if cell != Cell::Log => {
+                        Ok(Item::Reply { id, version: total(payload)? })
+                    }
+                    Some(id) if contains(payload, b"\"seq\"") => Ok(Item::Reply { id, version: 0 }),
+                    Some(_) => Err(format!("NATS does not append: {}", quote(payload))),
                     None if contains(payload, b"\"error\"") => {
                         Err(format!("NATS does not create the counter: {}", quote(payload)))
                     }
                     None if contains(payload, b"consumer_create_response") => Ok(Item::Ready),
+                    None if cell == Cell::Log => Ok(Item::Ready),
                     None => Ok(Item::Nothing),
                 }
             }
@@ -160,6 +173,14 @@ fn stream() -> String {
     )
 }
 
+/// The stream that is a log on disk.
+fn log_stream() -> String {
+    format!(
+        "{{\"name\":\"LOG\",\"subjects\":[\"{LOG}\"],\"storage\":\"file\",\
+         \"retention\":\"limits\",\"num_replicas\":1}}"
+    )
+}
+
 /// The consumer that passes new totals on. One for all watchers: one each costs the server more,
 /// and so does `republish`, which adds five headers to every total.
 fn consumer() -> String {
@@ -177,6 +198,14 @@ pub(crate) fn put_publish(out: &mut Vec<u8>, payloads: &[&[u8]]) {
         out.extend_from_slice(payload);
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Appends one append to the log, answered under its number.
+pub(crate) fn put_append(out: &mut Vec<u8>, writer: usize, id: u64) {
+    let len = LOG_PAYLOAD.len();
+    out.extend_from_slice(format!("PUB {LOG} _R{writer}.{id} {len}\r\n").as_bytes());
+    out.extend_from_slice(&LOG_PAYLOAD);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends one increment, answered under its number.

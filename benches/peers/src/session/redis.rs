@@ -1,6 +1,6 @@
 //! Redis: RESP 2, publish and subscribe, and a script that increments and publishes.
 
-use super::{CELL, Item, Role, Session, Step, TOPIC, decimal, quote};
+use super::{CELL, Cell, Item, LOG, LOG_PAYLOAD, Role, Session, Step, TOPIC, decimal, quote};
 
 /// What a writer runs: the new value reaches the watchers and comes back as the reply.
 const SCRIPT: &str = "local v=redis.call('INCR',KEYS[1]) redis.call('PUBLISH',KEYS[1],v) return v";
@@ -34,8 +34,12 @@ impl Redis {
                 .map(Item::Update)
                 .ok_or_else(|| format!("'{}' is no value of the counter", quote(last))),
             (Value::Array { kind: b"message", last }, _) => Ok(Item::Message(last)),
-            (Value::Array { kind: b"subscribe", .. }, _) | (Value::Status, Role::Publisher) => {
-                Ok(Item::Ready)
+            (Value::Array { kind: b"subscribe", .. }, _)
+            | (Value::Status, Role::Publisher | Role::Writer(Cell::Log, _)) => Ok(Item::Ready),
+            (Value::Text(_), Role::Writer(Cell::Log, _)) => {
+                let id = self.answered;
+                self.answered += 1;
+                Ok(Item::Reply { id, version: 0 })
             }
             (Value::Text(sha), Role::Writer(..)) if *sha == SCRIPT_SHA1.as_bytes() => {
                 Ok(Item::Ready)
@@ -59,7 +63,7 @@ impl Session for Redis {
     fn opening(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self.role {
-            Role::Publisher => put_command(&mut out, &[b"PING"]),
+            Role::Publisher | Role::Writer(Cell::Log, _) => put_command(&mut out, &[b"PING"]),
             Role::Subscriber => put_command(&mut out, &[b"SUBSCRIBE", TOPIC.as_bytes()]),
             Role::Writer(..) => put_command(&mut out, &[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()]),
             Role::Watcher(_) => put_command(&mut out, &[b"SUBSCRIBE", CELL.as_bytes()]),
@@ -150,6 +154,11 @@ pub(crate) fn put_publish(out: &mut Vec<u8>, payloads: &[&[u8]]) {
     }
 }
 
+/// Appends one append to the log, which Redis keeps as a stream.
+pub(crate) fn put_append(out: &mut Vec<u8>) {
+    put_command(out, &[b"XADD", LOG.as_bytes(), b"*", b"p", &LOG_PAYLOAD]);
+}
+
 /// Appends one increment.
 pub(crate) fn put_increment(out: &mut Vec<u8>) {
     put_command(out, &[b"EVALSHA", SCRIPT_SHA1.as_bytes(), b"1", CELL.as_bytes()]);
@@ -157,7 +166,6 @@ pub(crate) fn put_increment(out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Cell;
     use super::super::testing::{hear, hear_split};
     use super::*;
 

@@ -15,6 +15,7 @@ use requests::{INCREMENT_REQ, introduction, put_frames, request};
 use websocket::Front;
 
 /// Numbers of the frames that are read without decoding them.
+const PUBACK: u64 = 11;
 const DELIVER: u64 = 14;
 const COUNTED: u64 = 21;
 const VOTED: u64 = 23;
@@ -132,7 +133,9 @@ impl Tidewire {
     fn item<'a>(&self, frame: &[u8]) -> Result<Item<'a>, String> {
         match Numbers::read(frame) {
             Some(Numbers(UPDATE, [_sub, version, ..])) => return Ok(Item::Update(version)),
-            Some(Numbers(COUNTED | VOTED, [req, _epoch, version])) => {
+            Some(Numbers(COUNTED | VOTED | PUBACK, [req, _epoch, version]))
+                if matches!(self.role, Role::Writer(..)) =>
+            {
                 let id = req.checked_sub(INCREMENT_REQ).ok_or("a reply to no increment")?;
                 return Ok(Item::Reply { id, version });
             }

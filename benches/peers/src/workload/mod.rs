@@ -1,5 +1,6 @@
 //! What is asked of every peer.
 
+pub(crate) mod durable;
 pub(crate) mod fanout;
 mod freshness;
 pub(crate) mod idle;
@@ -33,11 +34,19 @@ pub(crate) enum Workload {
     Idle,
     /// A bare loop that writes the same bytes to all sockets.
     Floor,
+    /// Sixteen writers append to a log on disk.
+    Durable,
 }
 
 /// All workloads.
-pub(crate) const WORKLOADS: [Workload; 5] =
-    [Workload::Fanout, Workload::Floor, Workload::Latency, Workload::Tally, Workload::Idle];
+pub(crate) const WORKLOADS: [Workload; 6] = [
+    Workload::Fanout,
+    Workload::Floor,
+    Workload::Latency,
+    Workload::Tally,
+    Workload::Durable,
+    Workload::Idle,
+];
 
 impl Workload {
     /// For programs.
@@ -48,6 +57,7 @@ impl Workload {
             Self::Tally => "tally",
             Self::Idle => "idle",
             Self::Floor => "floor",
+            Self::Durable => "durable",
         }
     }
 
@@ -62,6 +72,10 @@ impl Workload {
             }
             Self::Idle => "Idle connections with one subscription: resident memory of the server",
             Self::Floor => "The physical floor: a blocking loop that writes the same bytes",
+            Self::Durable => {
+                "Durable log: 16 writers with 256 appends of 128 bytes in flight, each answered when it \
+                 is synced"
+            }
         }
     }
 
@@ -70,6 +84,7 @@ impl Workload {
         match self {
             Self::Fanout | Self::Latency | Self::Floor => "subscribers",
             Self::Tally => "watchers",
+            Self::Durable => "writers",
             Self::Idle => "connections",
         }
     }
@@ -92,6 +107,14 @@ impl Workload {
             ],
             Self::Tally => &[
                 Metric::IncrementsPerS,
+                Metric::P50Us,
+                Metric::P99Us,
+                Metric::CpuSPerMillion,
+                Metric::ServerShare,
+                Metric::LoadShare,
+            ],
+            Self::Durable => &[
+                Metric::AppendsPerS,
                 Metric::P50Us,
                 Metric::P99Us,
                 Metric::CpuSPerMillion,

@@ -1,11 +1,11 @@
 //! What a client of Tidewire sends.
 
 use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, Start, TallyOp};
-use tidewire_protocol::record::BodyBuilder;
+use tidewire_protocol::record::{BodyBuilder, payload_body};
 use tidewire_protocol::tally::{Choice, TallyKind, TallyRules};
 use tidewire_protocol::{ClientFrame, Name, Pattern, VERSION};
 
-use crate::session::{CELL, Cell, Role, TOPIC, websocket};
+use crate::session::{CELL, Cell, LOG, LOG_PAYLOAD, Role, TOPIC, websocket};
 
 /// The client's number for its one subscription or watch.
 const SUB: u32 = 1;
@@ -45,7 +45,7 @@ pub(super) fn request(role: &Role) -> Vec<ClientFrame> {
     };
     let req = OPENING_REQ;
     match role {
-        Role::Publisher | Role::Writer(Cell::Counter, _) => Vec::new(),
+        Role::Publisher | Role::Writer(Cell::Counter | Cell::Log, _) => Vec::new(),
         Role::Subscriber => vec![ClientFrame::Subscribe {
             req,
             sub: SUB,
@@ -64,6 +64,7 @@ pub(super) fn request(role: &Role) -> Vec<ClientFrame> {
             kind: match kind {
                 Cell::Counter => CellKind::Counter,
                 Cell::Tally => CellKind::Tally,
+                Cell::Log => CellKind::Topic,
             },
             name: cell,
             options: Default::default(),
@@ -121,9 +122,9 @@ pub(crate) fn put_publish(
     put_frames(out, envelope, &frames);
 }
 
-/// Appends increments with these numbers. `writer` tells voters of different writers apart.
+/// Appends increments, or appends to the log, with these numbers. `writer` tells voters of different writers apart.
 pub(crate) fn put_increments(out: &mut Vec<u8>, cell: Cell, writer: usize, ids: &[u64]) {
-    let Ok(name) = Name::parse(CELL) else { return };
+    let (Ok(name), Ok(log)) = (Name::parse(CELL), Name::parse(LOG)) else { return };
     let increment = |id: &u64| {
         let req = id + INCREMENT_REQ;
         match cell {
@@ -140,6 +141,13 @@ pub(crate) fn put_increments(out: &mut Vec<u8>, cell: Cell, writer: usize, ids: 
                 voter: format!("voter-{writer}-{id}"),
                 choices: vec![Choice::Index(id % OPTIONS.len() as u64)],
                 revision: None,
+            },
+            Cell::Log => ClientFrame::Publish {
+                req,
+                topic: log.clone(),
+                ack: AckLevel::Disk,
+                body: payload_body(&LOG_PAYLOAD),
+                options: Default::default(),
             },
         }
     };
