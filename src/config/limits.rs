@@ -1,7 +1,7 @@
 //! The bounds that can be configured.
 
 use serde::Deserialize;
-use tidewire_core::SHARDS;
+use tidewire_core::SHARDS_MAX;
 use tidewire_core::shard::ShardLimits;
 
 use super::{ConfigError, check};
@@ -50,7 +50,7 @@ impl LimitsConfig {
             ("subscriptions_max", self.subscriptions_max as u64, 1, 1_000_000),
             ("in_flight_max", self.in_flight_max as u64, 1, 65_536),
             ("max_frame_bytes", self.max_frame_bytes as u64, 4_096, 16_777_216),
-            ("names_max", self.names_max as u64, u64::from(SHARDS), 100_000_000),
+            ("names_max", self.names_max as u64, u64::from(SHARDS_MAX), 100_000_000),
             ("topic_bytes_max", self.topic_bytes_max, 1_048_576, u64::MAX),
             ("voters_max", self.voters_max as u64, 1, u64::from(u32::MAX)),
             ("members_max", self.members_max as u64, 1, 1_000_000),
@@ -60,12 +60,12 @@ impl LimitsConfig {
             .try_for_each(|(key, value, min, max)| check(&format!("limits.{key}"), value, min, max))
     }
 
-    /// One shard's share of the bounds.
+    /// One shard's share of the bounds, of so many.
     #[must_use]
-    pub fn shard(&self) -> ShardLimits {
+    pub fn shard(&self, shards: u16) -> ShardLimits {
         ShardLimits {
-            names_max: self.names_max / usize::from(SHARDS),
-            bytes_max: self.topic_bytes_max / u64::from(SHARDS),
+            names_max: self.names_max / usize::from(shards.max(1)),
+            bytes_max: self.topic_bytes_max / u64::from(shards.max(1)),
             voters_max: self.voters_max,
             members_max: self.members_max,
             ..ShardLimits::default()

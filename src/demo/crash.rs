@@ -35,6 +35,8 @@ impl Victim {
         let mut config = toml::Table::new();
         let data_dir = data_dir.to_str().ok_or("the data directory's name is no UTF-8")?;
         config.insert("data_dir".to_owned(), data_dir.into());
+        // So that clients over QUIC soon notice that the server is gone.
+        config.insert("heartbeat_ms".to_owned(), 500.into());
         config.insert("policy".to_owned(), toml::Value::Array(vec![policy.into()]));
         let config = config.to_string();
         let server = ChildServer::start_on(config.clone(), listen).await?;

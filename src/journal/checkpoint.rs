@@ -12,7 +12,7 @@ use super::committer::Message;
 use super::store::Parts;
 
 /// Bytes of one part.
-const PART_BYTES: usize = 256 * 1024;
+const PART_BYTES: usize = 64 * 1024;
 /// Bytes of a checksum.
 const CHECKSUM_BYTES: usize = 4;
 /// The version of the format of records.

@@ -72,6 +72,8 @@ pub(crate) struct Committer<D> {
     pub(crate) state: Arc<State>,
     pub(crate) ends: Ends,
     pub(crate) ends_file: EndsFile,
+    /// What the file holds.
+    pub(crate) ends_written: Ends,
     /// To each durable shard, in order.
     pub(crate) rooms: Vec<mpsc::Sender<Notice>>,
     /// To the thread that writes checkpoints.
@@ -85,7 +87,8 @@ pub(crate) struct Committer<D> {
 impl<D: Disk> Committer<D> {
     /// Commits until it is told to stop, or nobody can hand over rounds any more.
     pub(crate) fn run(mut self, queue: &Receiver<Message>) {
-        let mut written = (self.ends.clone(), Instant::now());
+        let mut written = (self.ends_written.clone(), Instant::now());
+        self.write_ends(&mut written);
         let mut stops = false;
         while !stops {
             self.look_at_space();
@@ -196,14 +199,16 @@ impl<D: Disk> Committer<D> {
         if self.state.failure().is_some() {
             return Ok(None);
         }
+        // The ends say that every commit before them was whole. Of later ones a start wants to find
+        // all blocks, so none of them may be covered.
+        self.write_ends(written);
+        if written.0 != self.ends {
+            return Ok(None);
+        }
         self.disk.finish_checkpoint(shard, record)?;
         self.state.checkpointed(record.bytes);
-        // The ends say that commits before them were whole; blocks of later ones stay.
-        self.write_ends(written);
-        if written.0 == self.ends {
-            self.covered.retain(|(known, _)| *known != shard);
-            self.covered.push((shard, record.covers));
-        }
+        self.covered.retain(|(known, _)| *known != shard);
+        self.covered.push((shard, record.covers));
         Ok(Some(record))
     }
 

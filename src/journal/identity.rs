@@ -63,6 +63,15 @@ pub enum IdentityError {
         /// This node.
         node: String,
     },
+    /// There is a journal and nothing that says whose it is.
+    #[error(
+        "{path} holds a journal, and {FILE} is missing, which says whose it is: restore it from a \
+         copy, or move the journal away"
+    )]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The master key is another one.
     #[error(
         "the master key is not the one that the data directory was made with, so its voters would \

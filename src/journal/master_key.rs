@@ -1,12 +1,12 @@
 //! The master key: what voters are hashed with. It lies outside the data directory, so that a copy
 //! of that shows nobody's vote.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
+
+use crate::whole_file;
 
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
@@ -82,20 +82,15 @@ impl MasterKey {
         Ok(Self { key })
     }
 
-    /// Makes a key in a file that only this user reads. Nothing is overwritten.
+    /// Makes a key in a file that only this user reads, in place of any that is there.
     ///
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn create(path: &Path) -> Result<Self, KeyError> {
         let made = Self::random()?;
-        let write = || -> io::Result<()> {
-            let mut options = OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
-            writeln!(file, "{}", hexadecimal(&made.key))?;
-            file.sync_all()?;
-            path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
-        };
-        write().map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
+        let text = format!("{}\n", hexadecimal(&made.key));
+        whole_file::replace(path, text.as_bytes(), 0o600)
+            .map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
         Ok(made)
     }
 
@@ -126,7 +121,6 @@ mod tests {
         assert!(matches!(MasterKey::read(&path), Err(KeyError::Missing { .. })));
         let made = MasterKey::create(&path).unwrap();
         assert_eq!(MasterKey::read(&path).unwrap().fingerprint(), made.fingerprint());
-        assert!(MasterKey::create(&path).is_err());
         assert_ne!(MasterKey::random().unwrap().fingerprint(), made.fingerprint());
         for text in ["", "00", &"g".repeat(64), &"00".repeat(33)] {
             std::fs::write(&path, text).unwrap();

@@ -2,8 +2,8 @@
 //!
 //! A shard hands over rounds; the journal says when they are committed. Replies, deliveries and
 //! updates travel inside the round, so nothing can be seen before its commit, whatever commit
-//! means. There are two rooms behind the door: [`Journal::Memory`], where a round is committed as
-//! soon as it is there, and [`Journal::Disk`], where it is when the disk has it.
+//! means. There are two rooms behind the door: in memory a round is committed as soon as it is
+//! there, on disk when the disk has it.
 
 mod block;
 mod checkpoint;

@@ -13,8 +13,8 @@ use super::store::{Key, Store};
 /// Why what was found on the disk is not served.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the journal is damaged: {what}. Nothing was changed. Restore a copy of the data directory, or \
-     move its `journal` and `ends` away to begin without what they hold"
+    "the journal is damaged: {what}. Nothing is served. Restore a copy of the data directory, or \
+     move its `journal`, `ends` and `storage.json` away to begin without what they hold"
 )]
 pub struct Damage {
     what: String,

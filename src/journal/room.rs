@@ -1,5 +1,6 @@
 //! A shard's end of the journal on disk: rounds go in, and come back when they are committed.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
@@ -70,11 +71,13 @@ impl DiskRoom {
                 None
             }
             // The queue has a place for every round that may be under way, so it is never full.
-            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => match message
-            {
-                Message::Round(pending) => Some(Outcome::Failed(pending.round)),
-                Message::Checkpoint { .. } | Message::Written { .. } | Message::Stop => None,
-            },
+            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
+                self.state.fail(&io::Error::other("the journal takes nothing any more"));
+                match message {
+                    Message::Round(pending) => Some(Outcome::Failed(pending.round)),
+                    Message::Checkpoint { .. } | Message::Written { .. } | Message::Stop => None,
+                }
+            }
         }
     }
 

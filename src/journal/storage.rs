@@ -1,17 +1,19 @@
 //! Storage of a node, opened: whose it is, its key, its journal, and the shards that were in it.
 
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, mpsc as threads};
 use std::time::Instant;
 
 use aws_lc_rs::hmac;
 use tidewire_core::shard::{Shard, ShardConfig};
+use tidewire_protocol::Name;
 use tokio::sync::mpsc;
 
 use super::checkpoint;
 use super::committer::{Committer, Message};
-use super::ends::EndsFile;
+use super::ends::{Ends, EndsFile};
 use super::identity::{Identity, IdentityError};
 use super::master_key::{KeyError, MasterKey};
 use super::recovery::{self, Damage, Recovered};
@@ -20,6 +22,8 @@ use super::state::State;
 use super::store::{OpenError, Store};
 use crate::config::StorageConfig;
 
+/// The database's directory in the data directory.
+const JOURNAL: &str = "journal";
 /// What a shard and the committer tell each other beside rounds, at the same time.
 const NOTES: usize = 2;
 
@@ -42,6 +46,11 @@ pub enum StorageError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A policy has other partitions than what is kept.
+    #[error(
+        "the policy of '{0}' has other partitions than when it was written: set `partitions` back, or          ballots and records in the others would be left out"
+    )]
+    Partitions(Name),
     /// A thread could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -90,14 +99,20 @@ impl Storage {
     /// When it is not this node's, cannot be read, or lacks something. Nothing was changed then.
     pub(crate) fn open(opening: &Opening<'_>) -> Result<Opened, StorageError> {
         let began = Instant::now();
-        let (identity, key) = identify(opening)?;
-        let directory = &opening.directory;
+        // Without a slash at its end, so that the key is beside it.
+        let absolute = std::path::absolute(&opening.directory);
+        let refuse = |source| IdentityError::Io { path: opening.directory.clone(), source };
+        let directory: &PathBuf = &absolute.map_err(refuse)?.components().collect();
+        let (identity, key) = identify(opening, directory)?;
         let ends_file = EndsFile::at(directory.join("ends"));
         let refuse = |source| StorageError::Ends { path: ends_file.path().to_owned(), source };
         let written = ends_file.read().map_err(refuse)?.unwrap_or_default();
-        let store = Store::open(&directory.join("journal"), opening.config.open_timeout_ms)?;
+        let store = Store::open(&directory.join(JOURNAL), opening.config.open_timeout_ms)?;
         let config = |shard| (opening.shard)(shard, identity.epoch);
         let (shards, found) = recovery::recover(&store, &written, opening.now_ms, &config)?;
+        for recovered in &shards {
+            recovered.shard.check_partitions().map_err(StorageError::Partitions)?;
+        }
         tracing::info!(
             blocks = found.blocks,
             bytes = found.bytes,
@@ -105,55 +120,9 @@ impl Storage {
             took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             "the journal is read"
         );
-        let state = Arc::new(State::default());
-        let (queue, receiver) = threads::sync_channel(shards.len() * (ROUNDS_MAX + NOTES) + 1);
-        let (rooms, notices): (Vec<_>, Vec<_>) =
-            shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
-        let (checkpoints, jobs) = threads::sync_channel(shards.len());
-        let covered = shards
-            .iter()
-            .filter_map(|recovered| Some((recovered.shard.number(), recovered.checkpoint?.covers)));
-        let covered = covered.collect();
-        let (parts, reports) = (store.parts(), queue.clone());
-        let free_bytes_min = opening.config.free_bytes_min;
-        let committer = Committer {
-            disk: store,
-            state: Arc::clone(&state),
-            ends: found.ends,
-            ends_file,
-            rooms,
-            checkpoints,
-            covered,
-            free_bytes_min,
-        };
-        let committer = spawn("tidewire-commit", move || committer.run(&receiver))?;
-        let writer =
-            spawn("tidewire-save", move || checkpoint::write_all(&parts, &jobs, &reports))?;
-        let bytes_min = opening.config.checkpoint_bytes;
-        let room = |(recovered, notices): (Recovered, _)| {
-            let Recovered { shard, checkpoint, logged_bytes } = recovered;
-            let last_bytes = checkpoint.map_or(0, |record| record.bytes);
-            let room = DiskRoom {
-                shard: shard.number(),
-                queue: queue.clone(),
-                notices,
-                state: Arc::clone(&state),
-                rounds: 0,
-                bytes: 0,
-                checkpoints: Checkpoints {
-                    logged_bytes,
-                    last_bytes,
-                    bytes_min,
-                    is_under_way: false,
-                },
-            };
-            (shard, room)
-        };
-        Ok(Opened {
-            shards: shards.into_iter().zip(notices).map(room).collect(),
-            storage: Self { state: Arc::clone(&state), queue, threads: vec![committer, writer] },
-            voter_key: key.voter_key(),
-        })
+        let ends = (found.ends, written, ends_file);
+        let (storage, shards) = start(opening.config, store, shards, ends)?;
+        Ok(Opened { shards, storage, voter_key: key.voter_key() })
     }
 
     /// Waits until everything that was handed over is written. The shards have stopped.
@@ -165,6 +134,68 @@ impl Storage {
     }
 }
 
+/// Starts the threads below these shards. `ends`: where the logs end, what the file says, the file.
+fn start(
+    config: &StorageConfig,
+    store: Store,
+    shards: Vec<Recovered>,
+    (ends, ends_written, ends_file): (Ends, Ends, EndsFile),
+) -> Result<(Storage, Vec<(Shard, DiskRoom)>), StorageError> {
+    let state = Arc::new(State::default());
+    let (queue, receiver) = threads::sync_channel(shards.len() * (ROUNDS_MAX + NOTES) + 1);
+    let (rooms, notices): (Vec<_>, Vec<_>) =
+        shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
+    let (checkpoints, jobs) = threads::sync_channel(shards.len());
+    let covered = shards
+        .iter()
+        .filter_map(|recovered| Some((recovered.shard.number(), recovered.checkpoint?.covers)));
+    let covered = covered.collect();
+    let (parts, reports) = (store.parts(), queue.clone());
+    let free_bytes_min = config.free_bytes_min;
+    let committer = Committer {
+        disk: store,
+        state: Arc::clone(&state),
+        ends,
+        ends_file,
+        ends_written,
+        rooms,
+        checkpoints,
+        covered,
+        free_bytes_min,
+    };
+    let committer = spawn("tidewire-commit", move || {
+        // What is under way is lost with it, and nobody would ever be answered.
+        if catch_unwind(AssertUnwindSafe(|| committer.run(&receiver))).is_err() {
+            tracing::error!("the journal has panicked: the server ends");
+            std::process::abort();
+        }
+    })?;
+    let failing = Arc::clone(&state);
+    let writer = spawn("tidewire-save", move || {
+        let write = || checkpoint::write_all(&parts, &jobs, &reports);
+        if catch_unwind(AssertUnwindSafe(write)).is_err() {
+            failing.fail(&std::io::Error::other("saving a shard's state has panicked"));
+        }
+    })?;
+    let (bytes_min, rounds) = (config.checkpoint_bytes, queue.clone());
+    let room = |(recovered, notices): (Recovered, _)| {
+        let Recovered { shard, checkpoint, logged_bytes } = recovered;
+        let last_bytes = checkpoint.map_or(0, |record| record.bytes);
+        let room = DiskRoom {
+            shard: shard.number(),
+            queue: rounds.clone(),
+            notices,
+            state: Arc::clone(&state),
+            rounds: 0,
+            bytes: 0,
+            checkpoints: Checkpoints { logged_bytes, last_bytes, bytes_min, is_under_way: false },
+        };
+        (shard, room)
+    };
+    let storage = Storage { state: Arc::clone(&state), queue, threads: vec![committer, writer] };
+    Ok((storage, shards.into_iter().zip(notices).map(room).collect()))
+}
+
 fn spawn(
     name: &str,
     work: impl FnOnce() + Send + 'static,
@@ -174,10 +205,13 @@ fn spawn(
 }
 
 /// Whose directory it is, and the key that belongs to it; both are made for a new one.
-fn identify(opening: &Opening<'_>) -> Result<(Identity, MasterKey), StorageError> {
-    let Opening { directory, node, config, now_ms, .. } = opening;
+fn identify(
+    opening: &Opening<'_>,
+    directory: &Path,
+) -> Result<(Identity, MasterKey), StorageError> {
+    let Opening { node, config, now_ms, .. } = opening;
     let key_file = config.master_key_file.clone().unwrap_or_else(|| {
-        let mut beside = directory.clone().into_os_string();
+        let mut beside = directory.as_os_str().to_owned();
         beside.push(".master-key");
         beside.into()
     });
@@ -185,6 +219,9 @@ fn identify(opening: &Opening<'_>) -> Result<(Identity, MasterKey), StorageError
         let key = MasterKey::read(&key_file)?;
         identity.check(node, &key.fingerprint())?;
         return Ok((identity, key));
+    }
+    if directory.join(JOURNAL).exists() {
+        return Err(IdentityError::Missing { path: directory.to_owned() }.into());
     }
     let key = match MasterKey::read(&key_file) {
         Err(KeyError::Missing { path }) => {

@@ -17,6 +17,9 @@ const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// sled gives space back only while it flushes by itself.
 const FLUSH_EVERY_MS: u64 = 500;
+/// Bytes of one value. sled writes up to 17 values together, and what is larger than a quarter of a segment
+/// into a file of its own, which it does not sync.
+const VALUE_BYTES: usize = 128 * 1024;
 /// The tree that holds the blocks.
 const BLOCKS: &str = "blocks";
 /// The tree that holds the parts of checkpoints: shard, first block that is not covered, part.
@@ -106,6 +109,44 @@ impl Parts {
     }
 }
 
+/// Where a value of a block lies.
+fn value_key(block: Key, number: u32) -> Vec<u8> {
+    match number {
+        0 => block.to_bytes().to_vec(),
+        number => part_key(block.shard, block.index, number),
+    }
+}
+
+/// Blocks, put together from their values.
+struct Blocks {
+    values: std::iter::Peekable<sled::Iter>,
+}
+
+impl Iterator for Blocks {
+    type Item = io::Result<(Key, Vec<u8>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, value) = match self.values.next()? {
+            Ok(found) => found,
+            Err(error) => return Some(Err(to_io(error))),
+        };
+        let Some(block) = Key::from_bytes(&key) else {
+            return Some(Err(io::Error::other("a key of the journal is not one of a block")));
+        };
+        let mut bytes = value.to_vec();
+        // One that is missing shows in the checksum.
+        let belongs = |found: &sled::Result<(sled::IVec, sled::IVec)>| {
+            found
+                .as_ref()
+                .is_ok_and(|(other, _)| other.len() > key.len() && other.starts_with(&key))
+        };
+        while let Some(Ok((_, more))) = self.values.next_if(belongs) {
+            bytes.extend_from_slice(&more);
+        }
+        Some(Ok((block, bytes)))
+    }
+}
+
 fn part_key(shard: u16, covers: u64, number: u32) -> Vec<u8> {
     let mut key = Key { shard, index: covers }.to_bytes().to_vec();
     key.extend_from_slice(&number.to_be_bytes());
@@ -128,8 +169,8 @@ pub enum OpenError {
     },
     /// sled has panicked.
     #[error(
-        "the journal in {path} cannot be read: its database is damaged; restore a backup, or move \
-         the directory away to begin without what it holds"
+        "the journal in {path} cannot be read: its database is damaged; restore a copy of the data \
+         directory, or move it, `ends` and `storage.json` away to begin without what they hold"
     )]
     Damaged {
         /// The directory.
@@ -237,15 +278,10 @@ impl Store {
         &self,
         shard: u16,
         from: u64,
-    ) -> impl Iterator<Item = io::Result<(Key, sled::IVec)>> + use<> {
+    ) -> impl Iterator<Item = io::Result<(Key, Vec<u8>)>> + use<> {
         let first = Key { shard, index: from }.to_bytes();
         let last = Key { shard, index: u64::MAX }.to_bytes();
-        self.blocks.range(first..=last).map(|found| {
-            let (key, block) = found.map_err(to_io)?;
-            let key = Key::from_bytes(&key)
-                .ok_or_else(|| io::Error::other("a key of the journal is not one of a block"))?;
-            Ok((key, block))
-        })
+        Blocks { values: self.blocks.range(first..=last).peekable() }
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -266,10 +302,19 @@ impl Disk for Store {
     fn commit(&mut self, blocks: Vec<(Key, Vec<u8>)>) -> io::Result<()> {
         let mut batch = sled::Batch::default();
         for (key, block) in blocks {
-            batch.insert(key.to_bytes().as_slice(), block);
+            // The first value stands under the block's key, the others behind it.
+            for (number, value) in (0_u32..).zip(block.chunks(VALUE_BYTES)) {
+                batch.insert(value_key(key, number), value);
+            }
         }
         self.blocks.apply_batch(batch).map_err(to_io)?;
-        self.sync()
+        self.sync()?;
+        if self.has_blobs()? {
+            return Err(io::Error::other(
+                "a value was written outside the log, where it is not synced",
+            ));
+        }
+        Ok(())
     }
 
     fn finish_checkpoint(&mut self, shard: u16, record: Record) -> io::Result<()> {

@@ -14,7 +14,7 @@ use tidewire_core::shard::{
     Command, Event, Origin, Reply, Request, SessionId, Shard, ShardConfig, ShardLimits,
 };
 use tidewire_core::topic::{Policy, PolicyTable};
-use tidewire_core::{SHARDS, SHARDS_MAX};
+use tidewire_core::{SHARDS, SHARDS_MAX, shard_of};
 use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::record::payload_body;
 use tidewire_protocol::{ErrorCode, Name};
@@ -88,6 +88,13 @@ fn hashes(opened: &Opened) -> Vec<String> {
     opened.shards.iter().map(|(shard, _)| format!("{:?}", shard.durable_hash())).collect()
 }
 
+/// A topic that is at home in this shard.
+fn topic_in(shard: u16) -> String {
+    let topics = (0..).map(|number| format!("orders.{number}"));
+    let is_here = |topic: &String| shard_of(&Name::parse(topic).unwrap()) == shard % SHARDS;
+    topics.into_iter().find(is_here).unwrap()
+}
+
 /// Publishes to every shard, and closes the storage; returns the hashes of the shards.
 async fn filled(directory: &Path, records: u64) -> Vec<String> {
     let opened = open(directory, "n").unwrap();
@@ -98,7 +105,7 @@ async fn filled(directory: &Path, records: u64) -> Vec<String> {
         let before = shard.progress().sequence;
         for record in 0..records {
             let payload = vec![u8::try_from(record % 251).unwrap(); 700];
-            let command = publish("orders", record + 1, &payload);
+            let command = publish(&topic_in(shard.number()), record + 1, &payload);
             assert_eq!(offset(turn(&mut shard, &mut journal, command).await), before + record);
             if journal.wants_checkpoint() {
                 journal.checkpoint(shard.snapshot().unwrap());
@@ -181,6 +188,39 @@ async fn the_log_before_a_checkpoint_goes() {
         assert!(record.covers > 150, "shard {shard}: {record:?}");
         assert!(record.bytes < 400_000, "shard {shard}: {record:?}");
     }
+}
+
+#[tokio::test]
+async fn large_records_stay_in_the_log_that_is_synced() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let Opened { shards, storage, .. } = open(&data, "n").unwrap();
+    let (mut shard, room) = shards.into_iter().next().unwrap();
+    let (mut journal, topic) = (Journal::Disk(room), topic_in(SHARDS));
+    for record in 0..60 {
+        let command = publish(&topic, record + 1, &vec![7; 900_000]);
+        assert_eq!(offset(turn(&mut shard, &mut journal, command).await), record);
+        if journal.wants_checkpoint() {
+            journal.checkpoint(shard.snapshot().unwrap());
+        }
+    }
+    let before = shard.durable_hash();
+    drop(journal);
+    storage.join();
+    let opened = open(&data, "n").unwrap();
+    assert_eq!(opened.shards[0].0.durable_hash(), before);
+    drop(opened.shards);
+    opened.storage.join();
+}
+
+#[tokio::test]
+async fn a_journal_without_its_identity_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    filled(&data, 1).await;
+    std::fs::remove_file(data.join("storage.json")).unwrap();
+    let refused = open(&data, "n").err().unwrap().to_string();
+    assert!(refused.contains("storage.json is missing"), "{refused}");
 }
 
 /// Every file is damaged in many places, one after the other. Each time it is refused, or what is
@@ -292,6 +332,7 @@ fn bench() -> Bench {
         state: Arc::clone(&state),
         ends: Ends::default(),
         ends_file: EndsFile::at(directory.path().join("ends")),
+        ends_written: Ends::default(),
         rooms,
         checkpoints: threads::sync_channel(1).0,
         covered: Vec::new(),
@@ -345,9 +386,9 @@ async fn a_full_disk_refuses_until_there_is_space_again() {
     wait_until(|| state.is_full()).await;
     let refusal = journal.refusal().unwrap();
     assert_eq!(refusal.code, ErrorCode::StorageFull);
-    shard.handle_refusing(publish("t", 2, b"no room"), 2_000, &refusal);
-    let round = shard.seal().unwrap();
-    assert!(round.log.is_empty());
+    let mut commands = vec![publish("t", 2, b"no room")];
+    assert_eq!(Command::refuse_changes(&mut commands, &refusal).len(), 1);
+    assert!(commands.is_empty());
     // A little above the reserve is not enough.
     disk.free_bytes.store(105, Relaxed);
     wait_until(|| state.stats().free_bytes == 105).await;

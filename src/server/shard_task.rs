@@ -47,20 +47,26 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
             }
         }
         let now_ms = shared.clock.now_ms();
+        let refused = match journal.refusal() {
+            None => Vec::new(),
+            Some(refusal) => Command::refuse_changes(&mut commands, &refusal),
+        };
         let recorded = tap.begin(&shared.recorder, &mut shard, &commands, now_ms);
         shard.handle_timeout(now_ms);
-        match journal.refusal() {
-            None => commands.drain(..).for_each(|command| shard.handle(command, now_ms)),
-            Some(refusal) => {
-                for command in commands.drain(..) {
-                    shard.handle_refusing(command, now_ms, &refusal);
-                }
-            }
-        }
-        let settled = shard.seal().and_then(|round| journal.append(round, now_ms));
+        commands.drain(..).for_each(|command| shard.handle(command, now_ms));
+        let sealed = shard.seal();
         if let Some(turn) = recorded {
             tap.end(&shared.recorder, turn, &shard);
         }
+        let round = match refused.is_empty() {
+            true => sealed,
+            false => {
+                let mut round = sealed.unwrap_or_default();
+                round.events.extend(refused);
+                Some(round)
+            }
+        };
+        let settled = round.and_then(|round| journal.append(round, now_ms));
         if let Some(outcome) = settled {
             settle(&shared, &journal, outcome, &mut committed).await;
         }

@@ -34,6 +34,8 @@ heartbeat_ms = 300
 
 [storage]
 free_bytes_min = 268435456
+# So that checkpoints are made and blocks removed all the time.
+checkpoint_bytes = 262144
 
 [[policy]]
 names = \"map.>\"

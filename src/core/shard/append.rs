@@ -94,7 +94,7 @@ impl Shard {
             .filter_map(|record| record.key)
             .filter(|key| map.get(key).is_none())
             .collect();
-        if map.len() + fresh.len() > topic.policy.map_keys_max {
+        if !fresh.is_empty() && map.len() + fresh.len() > topic.policy.map_keys_max {
             return Err(refuse(
                 ErrorCode::LimitExceeded,
                 format!(
@@ -113,10 +113,11 @@ impl Shard {
             let version = self.cells.next_version();
             // The value is copied, so that it does not keep the whole batch in memory.
             let value = record.payload.map(Bytes::copy_from_slice);
-            let is_changed = match value.clone() {
-                Some(value) => map.set(key, value, expires_at_ms, version).map(|()| true)?,
-                None => map.remove(key, version),
-            };
+            let is_changed = value.is_some() || map.get(key).is_some();
+            if is_changed {
+                let expires_at_ms = expires_at_ms.filter(|_| value.is_some());
+                map.put(key, version, expires_at_ms, value.clone());
+            }
             if is_logged && is_changed {
                 written.push((Arc::from(key), version, value));
             }

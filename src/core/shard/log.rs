@@ -18,8 +18,8 @@ use crate::topic::{Batch, LoggedBatch};
 
 /// One change. Within a shard the order is that of the changes.
 ///
-/// The numbers of the variants and the order of their fields are part of what is stored: variants
-/// and fields are only ever added at the end.
+/// The names of the variants and the order of their fields are part of what is stored: fields are
+/// only ever added at the end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are named after what they hold")]
 pub enum LogEntry {
@@ -35,6 +35,8 @@ pub enum LogEntry {
         expires_at_ms: Option<u64>,
         value: Option<Bytes>,
     },
+    /// A topic's map was not kept for a while, because its policy said so: what it held is old.
+    MapLost { topic: Name },
     /// A counter has this value from now on.
     Counter { name: Name, change: CounterChange },
     /// A counter was reset, or its time was over.
@@ -59,6 +61,7 @@ impl LogEntry {
                 Self::Ballot { marks, .. } => marks.len() * 3,
                 Self::Tally { head, .. } => head.weight(),
                 Self::TopicRemoved { .. }
+                | Self::MapLost { .. }
                 | Self::Counter { .. }
                 | Self::CounterRemoved { .. }
                 | Self::TallyRemoved { .. } => 0,

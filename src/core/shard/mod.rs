@@ -37,10 +37,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
-use tidewire_protocol::frame::CellKind;
+use tidewire_protocol::frame::{AckLevel, CellKind};
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
-use crate::topic::{PolicyTable, TopicId};
+use crate::is_durable;
+use crate::topic::{Policy, PolicyTable, TopicId};
 use cells::Cells;
 use retention::REMOVALS_PER_TIMEOUT;
 use topics::Topics;
@@ -77,6 +78,25 @@ pub struct ShardLimits {
     pub members_max: usize,
 }
 
+impl ShardConfig {
+    /// The policy of a topic in this shard. What is on disk and was moved to memory by its policy stays
+    /// as it is.
+    fn policy_of(&self, name: &Name) -> Policy {
+        let policy = self.policies.explain(name).1;
+        if is_durable(self.shard) && !policy.is_durable() {
+            return Policy {
+                retention_records: u64::MAX,
+                retention_bytes: u64::MAX,
+                retention_ms: None,
+                idle_timeout_ms: None,
+                ack_max: AckLevel::Disk,
+                ..policy.clone()
+            };
+        }
+        policy.clone()
+    }
+}
+
 impl Default for ShardLimits {
     fn default() -> Self {
         Self {
@@ -100,6 +120,8 @@ pub struct Shard {
     timers: BTreeSet<(u64, Timer)>,
     log_followers: Dispatchers,
     round: Round,
+    /// While it is made again from what was logged: topics whose maps are kept no more.
+    lost_maps: BTreeSet<Name>,
 }
 
 /// What a timer is for. Timers are hints: the state decides when one fires.
@@ -121,6 +143,7 @@ impl Shard {
             timers: BTreeSet::new(),
             log_followers: Dispatchers::default(),
             round: Round::default(),
+            lost_maps: BTreeSet::new(),
             config,
         }
     }

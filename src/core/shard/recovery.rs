@@ -10,8 +10,13 @@ use super::log::LogEntry;
 use super::topics::MAP_TOMBSTONES_MAX;
 use super::{Dispatchers, Shard, Timer};
 use crate::cell::{Keyed, Tally};
+use crate::partition_in;
 use crate::snapshot::BadSnapshot;
 use crate::topic::{Batch, CommitLog, LoggedBatch, Ring, TopicId};
+
+/// Versions of cells begin anew after a restart, at the next multiple but one of this: above all that
+/// were told before. They suffice for 2^44 restarts.
+const VERSIONS_PER_LIFE: u64 = 1 << 20;
 
 impl Shard {
     /// Repeats one change that was logged at this time. The changes come in their order; what the
@@ -32,12 +37,21 @@ impl Shard {
             LogEntry::MapKey { topic, key, version, expires_at_ms, value } => {
                 self.seen(version);
                 let id = self.topic_to_recover(&topic);
-                // The policy may keep no map any more: then the records alone are there.
-                if let Some(topic) = self.topics.by_id.get_mut(id as usize)
+                let map =
+                    self.topics.by_id.get_mut(id as usize).and_then(|topic| topic.map.as_mut());
+                match map {
+                    Some(map) => map.put(&key, version, expires_at_ms, value),
+                    // The policy keeps no map any more.
+                    None => drop(self.lost_maps.insert(topic)),
+                }
+                Ok(())
+            }
+            LogEntry::MapLost { topic } => {
+                self.lost_maps.remove(&topic);
+                if let Some(topic) = self.topics.find(&topic)
                     && let Some(map) = &mut topic.map
                 {
-                    map.recover(&key, version, expires_at_ms, value);
-                    topic.map_told = map.version();
+                    *map = Keyed::new(topic.policy.map_keys_max, MAP_TOMBSTONES_MAX);
                 }
                 Ok(())
             }
@@ -88,6 +102,12 @@ impl Shard {
     pub fn end_recovery(&mut self, now_ms: u64) {
         let since_ms = self.now_ms;
         self.now_ms = self.now_ms.max(now_ms);
+        // Watchers may have been told versions that changed nothing, so were not logged.
+        let told = self.cells.version.div_ceil(VERSIONS_PER_LIFE);
+        self.cells.version = (told + 1) * VERSIONS_PER_LIFE;
+        for topic in core::mem::take(&mut self.lost_maps) {
+            self.round.log.push(LogEntry::MapLost { topic });
+        }
         self.schedule_all(since_ms);
         // What it told then, nobody waits for.
         self.round.events.clear();
@@ -149,20 +169,48 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether everything that is here belongs here under the policies.
+    ///
+    /// # Errors
+    /// A name that the policies spread over other shards than it is in.
+    pub fn check_partitions(&self) -> Result<(), Name> {
+        let policies = &self.config.policies;
+        let is_elsewhere = |name: &Name| {
+            let is_stored = policies.explain(name).1.is_durable();
+            is_stored && partition_in(name, self.config.shard) >= policies.partitions(name)
+        };
+        let of_other_shape = |(name, tally): &(&Name, &Tally)| {
+            let is_part = policies.partitions(name) > 1;
+            policies.explain(name).1.is_durable() && tally.incarnation().is_some() != is_part
+        };
+        let topic = self.topics.names().find(|name| is_elsewhere(name));
+        let tally = || self.cells.tallies.keys().find(|name| is_elsewhere(name));
+        let shape = || self.cells.tallies.iter().find(of_other_shape).map(|(name, _)| name);
+        match topic.or_else(tally).or_else(shape) {
+            None => Ok(()),
+            Some(name) => Err(name.clone()),
+        }
+    }
+
     /// After a restart: nobody follows a topic, and its policy is that of the configuration.
     pub(super) fn resume_topics(&mut self) {
         for (_, topic) in &mut self.topics.by_id {
             topic.followers = Dispatchers::default();
             topic.map_followers = Dispatchers::default();
             topic.timer_ms = None;
-            topic.policy = self.config.policies.explain(&topic.name).1.clone();
+            topic.policy = self.config.policy_of(&topic.name);
             let keys_max = topic.policy.map_keys_max;
             topic.map = match topic.map.take() {
                 Some(map) if keys_max > 0 => Some(map.with_keys_max(keys_max)),
                 None if keys_max > 0 => Some(Keyed::new(keys_max, MAP_TOMBSTONES_MAX)),
-                Some(_) | None => None,
+                Some(map) => {
+                    if map.version() > 0 {
+                        self.lost_maps.insert(topic.name.clone());
+                    }
+                    None
+                }
+                None => None,
             };
-            topic.map_told = topic.map.as_ref().map_or(0, Keyed::version);
         }
         // A topic that was followed only is nothing now.
         let names: Vec<Name> = self.topics.names().cloned().collect();
@@ -175,6 +223,11 @@ impl Shard {
         let topics: Vec<TopicId> =
             self.topics.by_id.iter().filter_map(|(id, _)| id.try_into().ok()).collect();
         for id in topics {
+            if let Some(topic) = self.topics.by_id.get_mut(id as usize) {
+                // Who followed it before the restart has its time to come back.
+                topic.active_ms = self.now_ms;
+                topic.map_told = topic.map.as_ref().map_or(0, Keyed::version);
+            }
             self.evict_by_policy(id);
             self.schedule_topic(id);
         }

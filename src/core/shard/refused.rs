@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 
 use tidewire_protocol::Refusal;
 
-use super::message::{CellValue, Command, Event, Origin, Reply, Request, Round};
-use super::{PublishRun, Shard};
+use super::message::{
+    CellValue, Command, DispatcherId, Event, Origin, Reply, Request, Round, SessionId,
+};
 
 impl Request {
     /// Whether it changes something that is kept.
@@ -21,25 +22,34 @@ impl Request {
     }
 }
 
-impl Shard {
-    /// Carries out one command as [`Self::handle`] does, but refuses changes.
-    pub fn handle_refusing(&mut self, command: Command, now_ms: u64, refusal: &Refusal) {
-        match command {
-            Command::Request(origin, request) if request.is_change() => {
-                self.reply(origin, Reply::Refused(refusal.clone()));
+impl Command {
+    /// Takes the commands that change something out of the list, and returns what their connections
+    /// are to be told. The shard never hears of them.
+    pub fn refuse_changes(
+        commands: &mut Vec<Self>,
+        refusal: &Refusal,
+    ) -> Vec<(DispatcherId, Event)> {
+        let mut told = Vec::new();
+        let mut tell = |session: SessionId, stream, req| {
+            let reply = Reply::Refused(refusal.clone());
+            told.push((session.dispatcher, Event::Reply { session, stream, req, reply }));
+        };
+        commands.retain(|command| match command {
+            Self::Request(Origin { session, stream, req }, request) if request.is_change() => {
+                tell(*session, *stream, *req);
+                false
             }
-            Command::Publishes(run) => {
-                let PublishRun { session, stream, publishes, .. } = *run;
-                for publish in publishes {
-                    let origin = Origin { session, stream, req: publish.req };
-                    self.reply(origin, Reply::Refused(refusal.clone()));
+            Self::Publishes(run) => {
+                for publish in &run.publishes {
+                    tell(run.session, run.stream, publish.req);
                 }
+                false
             }
-            command @ (Command::Request(..)
-            | Command::Follow(..)
-            | Command::Unfollow(..)
-            | Command::SessionEnded(_)) => self.handle(command, now_ms),
-        }
+            Self::Request(..) | Self::Follow(..) | Self::Unfollow(..) | Self::SessionEnded(_) => {
+                true
+            }
+        });
+        told
     }
 }
 

@@ -65,7 +65,8 @@ impl Shard {
     /// copy give the same numbers to new topics from here on.
     pub fn snapshot(&mut self) -> Option<ShardSnapshot> {
         self.topics.tidy();
-        let Self { config, now_ms, topics, cells, timers, log_followers, round } = self;
+        let Self { config, now_ms, topics, cells, timers, log_followers, round, lost_maps: _ } =
+            self;
         let Round { number, events, batches, log, version: _ } = round;
         let is_empty = events.is_empty() && batches.is_empty() && log.is_empty();
         let is_open = !is_empty || !cells.changed.is_empty();
@@ -102,6 +103,7 @@ impl Shard {
             timers: timers.into_iter().collect(),
             log_followers,
             round: Round { number: round, ..Round::default() },
+            lost_maps: BTreeSet::new(),
             config,
         })
     }
@@ -114,8 +116,8 @@ impl Shard {
     /// # Errors
     /// As [`Self::restore`].
     pub fn resume(snapshot: ShardSnapshot, config: ShardConfig) -> Result<Self, BadSnapshot> {
-        let names_max = config.limits.names_max.max(snapshot.config.limits.names_max);
-        let limits = ShardLimits { names_max, ..config.limits.clone() };
+        // What was there is there again, also if the limit is lower now.
+        let limits = ShardLimits { names_max: usize::MAX, ..config.limits.clone() };
         let snapshot =
             ShardSnapshot { config: ShardConfig { limits, ..config.clone() }, ..snapshot };
         let mut shard = Self::restore(snapshot)?;

@@ -77,7 +77,9 @@ impl Shard {
     }
 
     fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { config, now_ms, topics, cells, timers, log_followers, round } = self;
+        // Maps are lost only before a shard that was made again has begun.
+        let Self { config, now_ms, topics, cells, timers, log_followers, round, lost_maps: _ } =
+            self;
         config.hash_into(hasher);
         hasher.number(*now_ms);
         topics.hash_into(hasher);

@@ -157,7 +157,7 @@ impl Shard {
 
     /// A new topic of this name.
     pub(super) fn make_topic(&mut self, name: &Name) -> TopicId {
-        let policy = self.config.policies.explain(name).1.clone();
+        let policy = self.config.policy_of(name);
         let map =
             (policy.map_keys_max > 0).then(|| Keyed::new(policy.map_keys_max, MAP_TOMBSTONES_MAX));
         let id = self.topics.by_id.insert(Topic {

@@ -178,8 +178,9 @@ impl Keyed {
         Self { keys_max, ..self }
     }
 
-    /// Repeats a change that was logged: a key was set, or went.
-    pub fn recover(
+    /// Sets a key, or leaves a tombstone for one that has gone, whatever the limit is: the caller has
+    /// looked at it, or repeats what was logged.
+    pub fn put(
         &mut self,
         key: &str,
         version: u64,

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tidewire_core::SHARDS;
-use tidewire_core::shard::{LogEntry, Round, Shard, ShardConfig, ShardLimits};
+use tidewire_core::shard::{
+    Command, LogEntry, Origin, Request, Round, SessionId, Shard, ShardConfig, ShardLimits,
+};
 use tidewire_core::topic::{Policy, PolicyTable};
-use tidewire_protocol::Pattern;
-use tidewire_protocol::frame::AckLevel;
+use tidewire_core::{SHARDS, shard_of};
+use tidewire_protocol::frame::{AckLevel, TallyOp};
+use tidewire_protocol::tally::{TallyKind, TallyRules};
+use tidewire_protocol::{Name, Pattern};
 
 use super::commands::Chance;
 
@@ -148,6 +151,79 @@ proptest! {
             }
         }
     }
+}
+
+fn create(name: &str) -> Command {
+    let rules = TallyRules::new(TallyKind::Single, ["A", "B"].map(str::to_owned).to_vec());
+    let (name, rules) = (Name::parse(name).unwrap(), Some(Arc::new(rules)));
+    let session = SessionId { dispatcher: 0, slot: 1, generation: 1 };
+    let request = Request::Tally { name, op: TallyOp::Create, rules, incarnation: None };
+    Command::Request(Origin { session, stream: 0, req: 1 }, request)
+}
+
+#[test]
+fn a_poll_under_another_number_of_partitions_is_refused() {
+    let at_home = |name: &String| shard_of(&Name::parse(name).unwrap()) == 4;
+    let poll = (0..).map(|number| format!("poll.{number}")).find(at_home).unwrap();
+    let mut original = shard(1);
+    original.handle(create(&poll), 5);
+    let entries = original.seal().unwrap().log;
+    let log = [Kept { entries, version: 1, now_ms: 5 }];
+    assert_eq!(recovered(1, &log, 6).check_partitions(), Ok(()));
+    let policy = Policy { partitions: 4, ack_max: AckLevel::Disk, ..Policy::default() };
+    let policies = Arc::new(PolicyTable::new(Vec::new(), policy));
+    let other = Shard::new(ShardConfig { policies, ..shard_config(1) });
+    let refused = continued(other, &log, 6).check_partitions().unwrap_err();
+    assert_eq!(refused.as_str(), poll);
+}
+
+#[test]
+fn limits_that_are_lowered_keep_what_is_there_through_any_number_of_restarts() {
+    let (mut chance, mut now_ms) = (Chance(9), 1);
+    let mut life = shard(1);
+    for _ in 0..100 {
+        let commands = chance.turn(&mut now_ms);
+        life.handle_timeout(now_ms);
+        commands.into_iter().for_each(|command| life.handle(command, now_ms));
+        life.seal();
+    }
+    let before = life.durable_hash();
+    let lowered = |seed| {
+        let config = shard_config(seed);
+        let limits = ShardLimits { names_max: 1, ..config.limits.clone() };
+        ShardConfig { limits, ..config }
+    };
+    for seed in 1..4 {
+        let saved = life.snapshot().unwrap();
+        life = Shard::resume(saved, lowered(seed)).unwrap();
+        life.end_recovery(now_ms);
+        life.seal();
+        assert_eq!(life.durable_hash(), before);
+    }
+}
+
+#[test]
+fn a_map_that_was_not_kept_for_a_while_does_not_come_back() {
+    let without = |seed| {
+        let policy = Policy { ack_max: AckLevel::Disk, ..Policy::default() };
+        let policies = Arc::new(PolicyTable::new(Vec::new(), policy));
+        ShardConfig { policies, ..shard_config(seed) }
+    };
+    let (mut chance, mut now_ms) = (Chance(5), 1);
+    let (mut original, mut log) = (shard(5), Vec::new());
+    for _ in 0..60 {
+        let commands = chance.turn(&mut now_ms);
+        commands.into_iter().for_each(|command| original.handle(command, now_ms));
+        keep(&mut log, original.seal(), now_ms);
+    }
+    let keys = |shard: &Shard| {
+        let topics = shard.inventory().topics;
+        topics.iter().filter_map(|topic| topic.map_keys).sum::<usize>()
+    };
+    assert!(keys(&original) > 0);
+    let mut off = continued(Shard::new(without(5)), &log, now_ms);
+    keep(&mut log, off.seal(), now_ms);
+    assert_eq!(keys(&recovered(5, &log, now_ms)), 0);
 }
 
 #[test]
