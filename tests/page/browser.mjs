@@ -52,10 +52,21 @@ async function fromFolder(route) {
 export const mood = (page, wanted) => page.waitForFunction((name) => document.body.dataset.mood === name, wanted);
 
 /** The votes that the board shows for a candidate, by the name on the ballot. */
-export const votes = (page, name) => page.evaluate(
+const DRAWN_WITHIN_MS = 5000;
+
+const votes = (page, name) => page.evaluate(
   (wanted) => Number([...document.querySelectorAll('#board .row')].find((row) => row.dataset.name === wanted)?.dataset.votes),
   name,
 );
+
+// The rows are drawn with the next picture of the browser, so they may be a moment behind.
+export async function assertVotes(page, name, wanted) {
+  const deadlineMs = Date.now() + DRAWN_WITHIN_MS;
+  while (await votes(page, name) !== wanted && Date.now() < deadlineMs) {
+    await page.evaluate(() => new Promise(requestAnimationFrame));
+  }
+  assert.equal(await votes(page, name), wanted);
+}
 
 export async function assertClean(page) {
   assert.deepEqual(page.problems, []);

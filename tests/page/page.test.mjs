@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import {
-  assertAccessible, assertClean, assertFits, launch, mood, openPage, screenshot, votes, WAIT_MS_MAX,
+  assertAccessible, assertClean, assertFits, assertVotes, launch, mood, openPage, screenshot, WAIT_MS_MAX,
 } from './browser.mjs';
 import { startDemo } from './daemon.mjs';
 
@@ -81,8 +81,8 @@ describe('when every ballot is counted', () => {
   test('the first preferences are exact', async () => {
     await page.click('#view-race');
     await page.waitForFunction((wanted) => document.querySelector('#ballots').textContent === wanted, BALLOTS.toLocaleString('en-US'));
-    assert.equal(await votes(page, HODGES), 28_935);
-    assert.equal(await votes(page, ANDREW), 19_584);
+    await assertVotes(page, HODGES, 28_935);
+    await assertVotes(page, ANDREW, 19_584);
     await screenshot(page, 'first-preferences-1280-light');
   });
 
@@ -103,8 +103,8 @@ describe('when every ballot is counted', () => {
     await page.focus('#scrub');
     await page.keyboard.press('End');
     await isRound(ROUNDS);
-    assert.equal(await votes(page, HODGES), 38_870);
-    assert.equal(await votes(page, ANDREW), 24_972);
+    await assertVotes(page, HODGES, 38_870);
+    await assertVotes(page, ANDREW, 24_972);
     assert.match(await text('exhausted'), /^16,259 /);
     assert.equal(await text('continuing'), '63,842');
     assert.equal(await text('half'), '31,921');
@@ -116,7 +116,7 @@ describe('when every ballot is counted', () => {
     await page.focus('#scrub');
     await page.keyboard.press('Home');
     await isRound(1);
-    assert.equal(await votes(page, HODGES), 28_962);
+    await assertVotes(page, HODGES, 28_962);
     await page.keyboard.press('ArrowRight');
     await isRound(2);
     await page.keyboard.press('ArrowLeft');
@@ -171,7 +171,7 @@ describe('when the daemon goes', () => {
     await mood(page, 'disconnected');
     assert.equal(await text('notice-title'), 'Disconnected');
     assert.match(await text('notice-text'), /numbers are [\d.,]+ (s|min) old/);
-    assert.equal(await votes(page, HODGES), 28_935);
+    await assertVotes(page, HODGES, 28_935);
     await assertFits(page);
     await assertAccessible(page);
     await screenshot(page, 'disconnected-1280-light');
@@ -189,6 +189,6 @@ describe('when the daemon goes', () => {
     await mood(page, 'final');
     await page.waitForFunction((wanted) => document.querySelector('#ballots').textContent === wanted, BALLOTS.toLocaleString('en-US'));
     await page.click('#view-race');
-    assert.equal(await votes(page, HODGES), 28_935);
+    await assertVotes(page, HODGES, 28_935);
   });
 });
