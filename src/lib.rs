@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod bench;
+mod child;
 pub mod cli;
 pub mod config;
 pub mod demo;

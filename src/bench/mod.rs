@@ -5,7 +5,6 @@
 //! result says what either side used.
 
 mod args;
-pub(crate) mod child;
 mod delivery;
 mod fanout;
 mod flow;

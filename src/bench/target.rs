@@ -8,10 +8,10 @@ use tidewire_client::{Client, Error, Trust};
 
 use super::USAGE;
 use super::args::TargetArgs;
-use super::child::ChildServer;
 use super::lean::Endpoint;
 use super::process::UsageSource;
 use super::server_config::{Needs, server_config};
+use crate::child::ChildServer;
 use crate::cli::CliError;
 
 /// The name by which connections of the bench are known to the server.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::connections::Endpoint;
 use super::screen::say;
-use crate::bench::child::ChildServer;
+use crate::child::ChildServer;
 
 /// How often the count is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);

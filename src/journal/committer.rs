@@ -15,9 +15,10 @@ use tokio::sync::mpsc;
 use super::block::Head;
 use super::checkpoint::{Job, Record};
 use super::ends::{Ends, EndsFile};
+use super::key::Key;
 use super::packing::{collect, gather};
 use super::state::State;
-use super::store::{Disk, Key};
+use super::store::Disk;
 
 /// How long the written ends may be behind, and how often the free space is looked at at least.
 const ENDS_PAUSE: Duration = Duration::from_millis(500);

@@ -10,6 +10,7 @@ mod checkpoint;
 mod committer;
 mod ends;
 mod identity;
+mod key;
 mod master_key;
 mod packing;
 mod recovery;

@@ -8,7 +8,8 @@ use tidewire_core::{SHARDS, SHARDS_MAX};
 use super::block::{self, BadBlock};
 use super::checkpoint::{self, Record};
 use super::ends::Ends;
-use super::store::{Key, Store};
+use super::key::Key;
+use super::store::Store;
 
 /// Why what was found on the disk is not served.
 #[derive(Debug, thiserror::Error)]

@@ -23,9 +23,10 @@ use tokio::sync::mpsc;
 use super::checkpoint::Record;
 use super::committer::{Committer, Message};
 use super::ends::{Ends, EndsFile};
+use super::key::Key;
 use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX};
 use super::storage::Opening;
-use super::store::{Disk, Key, Store};
+use super::store::{Disk, Store};
 use super::{Journal, Opened, Outcome, State, Storage, StorageError};
 use crate::config::StorageConfig;
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::child::fingerprint;
+use crate::child::fingerprint;
 
 /// Measure what a server can do
 ///

@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use tidewire_client::{AckLevel, Name};
 
 use super::{OutputArgs, TargetArgs, TimesArgs};
-use crate::bench::child::fingerprint;
 use crate::bench::payload::Batch;
+use crate::child::fingerprint;
 
 /// Connections that watchers of a tally share unless told otherwise.
 const CONNECTIONS_DEFAULT_MAX: u32 = 100;

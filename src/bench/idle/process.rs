@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::status::Status;
-use crate::bench::child::{end, own_program};
 use crate::bench::target::Target;
+use crate::child::{end, own_program};
 
 /// How long a process may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
