@@ -18,7 +18,7 @@ pub(crate) struct ServeArgs {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "TIDEWIRE_CONFIG")]
     config: Option<PathBuf>,
-    /// Directory of what the server keeps (now: its made certificate)
+    /// Directory of what the server keeps: names on disk, its made certificate, recordings
     #[arg(long, value_name = "DIR", env = "TIDEWIRE_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Address of WebSocket and HTTP (TCP) and QUIC (UDP) [default: 127.0.0.1:7171]
