@@ -1,12 +1,12 @@
 //! The examination: what the server holds after a crash, against the clients' own records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidewire_client::protocol::frame::CounterOp;
 use tidewire_client::protocol::options::CounterOptions;
 use tidewire_client::protocol::tally::Choice;
 use tidewire_client::{
-    Client, Name, Pattern, Start, SubscribeOptions, SubscriptionEvent, VoteStatus,
+    Client, Name, Pattern, Pending, Start, SubscribeOptions, SubscriptionEvent, VoteStatus, Voted,
 };
 use tokio::time::timeout;
 
@@ -16,6 +16,8 @@ use crate::load::{counter, map, tally};
 
 /// Acknowledged ballots and increments that are sent again after each crash.
 const REPEATED: usize = 200;
+/// Ballots under way.
+const WINDOW: usize = 64;
 
 /// Examines what the last round has left, and one earlier round.
 pub(crate) async fn examine(daemon: &Daemon, ledger: &mut Ledger, round: u64) {
@@ -38,9 +40,7 @@ pub(crate) async fn examine_all(daemon: &Daemon, ledger: &mut Ledger) {
     for topic in topics {
         topic_is_whole(&client, ledger, &topic).await;
     }
-    for (voter, option) in ledger.ballots.clone() {
-        repeat_ballot(&client, &voter, option).await;
-    }
+    repeat_ballots(&client, ledger.ballots.iter()).await;
     cells_are_whole(&client, ledger).await;
 }
 
@@ -95,16 +95,7 @@ async fn cells_are_whole(client: &Client, ledger: &mut Ledger) {
     let bounds = ledger.increments.len() as u64..=ledger.increments_sent;
     assert!(bounds.contains(&u64::try_from(value).unwrap()), "{value} is not in {bounds:?}");
 
-    let ballots: Vec<(String, u64)> = ledger
-        .ballots
-        .iter()
-        .rev()
-        .take(REPEATED)
-        .map(|(voter, option)| (voter.clone(), *option))
-        .collect();
-    for (voter, option) in ballots {
-        repeat_ballot(client, &voter, option).await;
-    }
+    repeat_ballots(client, ledger.ballots.iter().rev().take(REPEATED)).await;
     let (_, standings) = client.standings(&tally()).await.unwrap();
     let bounds = ledger.ballots.len() as u64..=ledger.ballots_sent;
     assert!(bounds.contains(&standings.ballots), "{} is not in {bounds:?}", standings.ballots);
@@ -127,8 +118,23 @@ async fn cells_are_whole(client: &Client, ledger: &mut Ledger) {
     }
 }
 
-async fn repeat_ballot(client: &Client, voter: &str, option: u64) {
-    let choices = vec![Choice::Index(option)];
-    let voted = client.vote(&tally(), voter, choices, None).await.unwrap();
+/// Sends ballots again, some at a time: all of them have to be there.
+async fn repeat_ballots(client: &Client, ballots: impl Iterator<Item = (&String, &u64)>) {
+    let mut under_way = VecDeque::new();
+    for (voter, option) in ballots {
+        let choices = vec![Choice::Index(*option)];
+        let pending = client.start_vote(&tally(), voter, choices, None).await.unwrap();
+        under_way.push_back((pending, voter));
+        if under_way.len() >= WINDOW {
+            is_there(under_way.pop_front().unwrap()).await;
+        }
+    }
+    for repeated in under_way {
+        is_there(repeated).await;
+    }
+}
+
+async fn is_there((pending, voter): (Pending<Voted>, &String)) {
+    let voted = pending.await.unwrap();
     assert_eq!(voted.status, VoteStatus::Duplicate, "the ballot of {voter} is not there");
 }
