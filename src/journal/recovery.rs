@@ -22,7 +22,7 @@ pub struct Damage {
 }
 
 impl Damage {
-    fn new(what: String) -> Self {
+    pub(super) fn new(what: String) -> Self {
         Self { what }
     }
 

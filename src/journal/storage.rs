@@ -96,7 +96,7 @@ impl Storage {
     /// Opens the storage in a directory, made if need be, and repeats what its logs hold. Blocks.
     ///
     /// # Errors
-    /// When it is not this node's, cannot be read, or lacks something. Nothing was changed then.
+    /// When it is not this node's, cannot be read, or lacks something. Nothing is served then.
     pub(crate) fn open(opening: &Opening<'_>) -> Result<Opened, StorageError> {
         let began = Instant::now();
         // Without a slash at its end, so that the key is beside it.
@@ -106,10 +106,15 @@ impl Storage {
         let (identity, key) = identify(opening, directory)?;
         let ends_file = EndsFile::at(directory.join("ends"));
         let refuse = |source| StorageError::Ends { path: ends_file.path().to_owned(), source };
-        let written = ends_file.read().map_err(refuse)?.unwrap_or_default();
+        let on_file = ends_file.read().map_err(refuse)?;
+        let written = on_file.clone().unwrap_or_default();
         let store = Store::open(&directory.join(JOURNAL), opening.config.open_timeout_ms)?;
         let config = |shard| (opening.shard)(shard, identity.epoch);
         let (shards, found) = recovery::recover(&store, &written, opening.now_ms, &config)?;
+        // It is written before the first commit, so that it is missing means that it was lost.
+        if on_file.is_none() && found.blocks > 0 {
+            return Err(Damage::new("the file `ends` is missing".to_owned()).into());
+        }
         for recovered in &shards {
             recovered.shard.check_partitions().map_err(StorageError::Partitions)?;
         }

@@ -183,11 +183,16 @@ async fn the_log_before_a_checkpoint_goes() {
     assert_eq!(hashes(&opened), before);
     drop(opened.shards);
     opened.storage.join();
-    let store = Store::open(&data.join("journal"), 30_000).unwrap();
+    let mut store = Store::open(&data.join("journal"), 30_000).unwrap();
     for shard in SHARDS..SHARDS_MAX {
         let record = Record::from_bytes(&store.current(shard).unwrap().unwrap()).unwrap();
         assert!(record.covers > 150, "shard {shard}: {record:?}");
         assert!(record.bytes < 400_000, "shard {shard}: {record:?}");
+        // What the threads have not come to yet.
+        store.remove_covered(shard, record.covers, usize::MAX).unwrap();
+        let first = store.scan(shard, 0).next().map(|block| block.unwrap().0.index);
+        assert!(first.is_none_or(|index| index == record.covers), "shard {shard}: {first:?}");
+        assert!(store.parts().get(shard, record.covers, 0).unwrap().is_some());
     }
 }
 
@@ -215,10 +220,15 @@ async fn large_records_stay_in_the_log_that_is_synced() {
 }
 
 #[tokio::test]
-async fn a_journal_without_its_identity_is_refused() {
+async fn a_journal_without_its_ends_or_its_identity_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     filled(&data, 1).await;
+    let ends = std::fs::read(data.join("ends")).unwrap();
+    std::fs::remove_file(data.join("ends")).unwrap();
+    let refused = open(&data, "n").err().unwrap().to_string();
+    assert!(refused.contains("`ends` is missing"), "{refused}");
+    std::fs::write(data.join("ends"), ends).unwrap();
     std::fs::remove_file(data.join("storage.json")).unwrap();
     let refused = open(&data, "n").err().unwrap().to_string();
     assert!(refused.contains("storage.json is missing"), "{refused}");
