@@ -135,18 +135,27 @@ pub struct Refusal {
     pub message: String,
     /// When a retry may succeed, if that is known.
     pub retry_after_ms: Option<u64>,
+    /// What holds instead of what the request expected: an offset, a sequence.
+    pub actual: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal with this code and message.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after_ms: None }
+        Self { code, message: message.into(), retry_after_ms: None, actual: None }
     }
 
     /// Adds the time after which a retry may succeed.
     #[must_use]
     pub fn retry_after_ms(mut self, retry_after_ms: u64) -> Self {
         self.retry_after_ms = Some(retry_after_ms);
+        self
+    }
+
+    /// Adds what holds instead of what was expected.
+    #[must_use]
+    pub fn actual(mut self, actual: u64) -> Self {
+        self.actual = Some(actual);
         self
     }
 }

@@ -12,15 +12,18 @@ pub struct PublishOptions {
     /// Time to live of the map entries that this body writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
-    /// Producer id (reserved).
+    /// The producer that numbers its publishes, as PRODUCER has issued it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub producer: Option<u64>,
-    /// The producer's sequence (reserved).
+    /// The producer's number of this publish.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
-    /// The offset the body must get (reserved).
+    /// Nothing may have been appended at this offset or behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_offset: Option<u64>,
+    /// Only records with this key count for `expected_offset`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_key: Option<String>,
 }
 
 /// What SUBSCRIBE may ask for beyond the start.
@@ -202,6 +205,18 @@ pub struct ServerInfo {
     pub subscriptions_max: u64,
     /// Unix time of the server.
     pub time_ms: u64,
+}
+
+/// What PRODUCER is answered with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProducerInfo {
+    /// The id that publishes of this producer carry.
+    pub producer: u64,
+    /// How many publishes of a producer to one topic the server remembers.
+    pub window: u64,
+    /// A producer that has published nothing for so long may be forgotten.
+    pub idle_ms: u64,
 }
 
 /// What the server keeps about a topic (GET kind 5).

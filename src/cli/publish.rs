@@ -27,7 +27,8 @@ Examples:
   tidewire pub news 'hello'
   tidewire pub users '{\"name\":\"Ann\"}' --key ann --header kind=profile
   tail -f access.log | tidewire pub logs.access --stdin
-  tidewire pub users --key ann --tombstone")]
+  tidewire pub users --key ann --tombstone
+  tidewire pub orders 'paid' --key o-17 --expected-offset 42 --of-key")]
 pub(crate) struct PublishArgs {
     /// The topic
     #[arg(value_parser = parse_name)]
@@ -64,6 +65,14 @@ pub(crate) struct PublishArgs {
     /// The map entries of the keys expire after so long
     #[arg(long, value_name = "MS", requires = "key")]
     pub(crate) ttl_ms: Option<u64>,
+
+    /// Append only if nothing was appended at this offset or behind it
+    #[arg(long, value_name = "OFFSET", conflicts_with = "stdin")]
+    pub(crate) expected_offset: Option<u64>,
+
+    /// With --expected-offset: only records with the same --key count
+    #[arg(long, requires_all = ["expected_offset", "key"])]
+    pub(crate) of_key: bool,
 
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
@@ -210,7 +219,12 @@ impl Batch {
 
     async fn send(self, client: &Client, args: &PublishArgs) -> Result<Sent, CliError> {
         let records = self.body.len();
-        let options = PublishOptions { ttl_ms: args.ttl_ms, ..PublishOptions::default() };
+        let options = PublishOptions {
+            ttl_ms: args.ttl_ms,
+            expected_offset: args.expected_offset,
+            expected_key: args.key.clone().filter(|_| args.of_key),
+            ..PublishOptions::default()
+        };
         let body = self.body.finish();
         let reply = client.start_publish(&args.topic, body, args.ack.into(), options).await?;
         Ok(Sent { records, reply })
@@ -247,6 +261,7 @@ impl Report {
                 "offset": published.offset,
                 "records": records,
                 "level": published.level.as_str(),
+                "duplicate": published.duplicate,
             });
             put_positions(&mut object, "positions", &published.positions);
             self.output.json(&object)?;

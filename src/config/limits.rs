@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use tidewire_core::SHARDS_MAX;
 use tidewire_core::shard::ShardLimits;
+use tidewire_core::topic::ProducerLimits;
 
 use super::{ConfigError, check};
 
@@ -26,6 +27,12 @@ pub struct LimitsConfig {
     pub voters_max: usize,
     /// Members of one presence set.
     pub members_max: usize,
+    /// Publishes that are remembered of one producer in one topic, so that they are repeated safely.
+    pub producer_window: u64,
+    /// Publishes that are remembered in all, where those in a row count once.
+    pub producer_entries_max: usize,
+    /// A producer that has published nothing for so long is forgotten.
+    pub producer_idle_ms: u64,
 }
 
 impl Default for LimitsConfig {
@@ -39,6 +46,9 @@ impl Default for LimitsConfig {
             topic_bytes_max: 2_147_483_648,
             voters_max: 20_000_000,
             members_max: 10_000,
+            producer_window: 1_024,
+            producer_entries_max: 16_777_216,
+            producer_idle_ms: 3_600_000,
         }
     }
 }
@@ -54,10 +64,31 @@ impl LimitsConfig {
             ("topic_bytes_max", self.topic_bytes_max, 1_048_576, u64::MAX),
             ("voters_max", self.voters_max as u64, 1, u64::from(u32::MAX)),
             ("members_max", self.members_max as u64, 1, 1_000_000),
+            ("producer_window", self.producer_window, 1, 1_000_000),
+            ("producer_entries_max", self.producer_entries_max as u64, 1_024, 1_000_000_000),
+            ("producer_idle_ms", self.producer_idle_ms, 1_000, 31_536_000_000),
         ];
-        bounds
-            .into_iter()
-            .try_for_each(|(key, value, min, max)| check(&format!("limits.{key}"), value, min, max))
+        bounds.into_iter().try_for_each(|(key, value, min, max)| {
+            check(&format!("limits.{key}"), value, min, max)
+        })?;
+        if self.producer_window < self.in_flight_max as u64 {
+            let rule = format!(
+                "at least in_flight_max, {}: a client repeats so many after its connection was cut",
+                self.in_flight_max
+            );
+            return Err(ConfigError::Value { key: "limits.producer_window".to_owned(), rule });
+        }
+        Ok(())
+    }
+
+    /// What one shard of so many remembers of producers.
+    #[must_use]
+    pub fn producers(&self, shards: u16) -> ProducerLimits {
+        ProducerLimits {
+            window: self.producer_window,
+            entries_max: self.producer_entries_max / usize::from(shards.max(1)),
+            idle_ms: self.producer_idle_ms,
+        }
     }
 
     /// One shard's share of the bounds, of so many.
@@ -68,6 +99,7 @@ impl LimitsConfig {
             bytes_max: self.topic_bytes_max / u64::from(shards.max(1)),
             voters_max: self.voters_max,
             members_max: self.members_max,
+            producers: self.producers(shards),
             ..ShardLimits::default()
         }
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, mpsc as threads};
 
 use tidewire_core::shard::{
-    Command, Event, Origin, Reply, Request, SessionId, Shard, ShardConfig, ShardLimits,
+    Command, Event, Origin, Reply, Request, SessionId, Shard, ShardConfig, ShardLimits, Terms,
 };
 use tidewire_core::topic::{Policy, PolicyTable};
 use tidewire_core::{SHARDS, SHARDS_MAX, shard_of};
@@ -57,7 +57,7 @@ fn open(directory: &Path, node: &str) -> Result<Opened, StorageError> {
 fn publish(topic: &str, req: u64, payload: &[u8]) -> Command {
     let topic = Name::parse(topic).unwrap();
     let (ack, body) = (AckLevel::Disk, payload_body(payload));
-    let request = Request::Publish { topic, ack, body, count: 1, ttl_ms: None };
+    let request = Request::Publish { topic, ack, body, count: 1, terms: Terms::default() };
     Command::Request(Origin { session: SESSION, stream: 0, req }, request)
 }
 

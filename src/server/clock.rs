@@ -19,6 +19,13 @@ impl Clock {
         }
     }
 
+    /// The same clock, or one that begins at `at_least_ms` if that is later: what was written under
+    /// an earlier clock must not lie ahead of this one.
+    pub(crate) fn no_earlier_than(self, at_least_ms: u64) -> Self {
+        let ahead_ms = at_least_ms.saturating_sub(self.now_ms());
+        Self { started_unix_ms: self.started_unix_ms + ahead_ms, ..self }
+    }
+
     /// Unix time in milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
         self.ms_at(Instant::now())

@@ -37,6 +37,7 @@ struct ShardFigures {
     batches: AtomicU64,
     cells: AtomicU64,
     topics_expired: AtomicU64,
+    producers: AtomicU64,
 }
 
 impl Figures {
@@ -72,6 +73,7 @@ impl Figures {
         shard.batches.store(stats.batches, Relaxed);
         shard.cells.store(stats.cells, Relaxed);
         shard.topics_expired.store(stats.topics_expired, Relaxed);
+        shard.producers.store(stats.producers, Relaxed);
     }
 
     /// Connections open now.
@@ -95,6 +97,7 @@ impl Figures {
             sum.batches += shard.batches.load(Relaxed);
             sum.cells += shard.cells.load(Relaxed);
             sum.topics_expired += shard.topics_expired.load(Relaxed);
+            sum.producers += shard.producers.load(Relaxed);
         }
         sum
     }

@@ -131,6 +131,8 @@ impl Server {
         let clock = Clock::start();
         let policies = Arc::new(config.policies());
         let (states, storage, voter_key) = shards::make(&config, &clock, &policies).await?;
+        let newest_ms = states.iter().map(|(shard, _)| shard.now_ms()).max();
+        let clock = clock.no_earlier_than(newest_ms.unwrap_or(0));
         let (shard_queues, shards): (Vec<_>, Vec<_>) =
             states.iter().map(|_| mpsc::channel::<Command>(SHARD_QUEUE)).map(swap).unzip();
         let (event_queues, dispatchers): (Vec<_>, Vec<_>) =
@@ -256,6 +258,7 @@ impl Shared {
             in_flight_max: self.config.limits.in_flight_max,
             max_frame_bytes: self.config.limits.max_frame_bytes,
             heartbeat_ms: self.config.heartbeat_ms,
+            producers: self.config.limits.producers(self.config.policies().shards()),
             ..FanoutLimits::default()
         }
     }

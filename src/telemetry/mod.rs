@@ -50,6 +50,7 @@ pub(crate) fn render(figures: &Figures, recorder: &Recorder, journal: Option<&St
             ("tidewire_topics", "Topics that exist", shards.topics),
             ("tidewire_topic_bytes", "Bytes of records kept in topics", shards.topic_bytes),
             ("tidewire_topic_batches", "Batches kept in topics", shards.batches),
+            ("tidewire_producers", "Producers whose publishes are remembered", shards.producers),
             ("tidewire_cells", "Counters, tallies and presence sets that exist", shards.cells),
         ];
         for (name, help, value) in gauges {
@@ -59,6 +60,7 @@ pub(crate) fn render(figures: &Figures, recorder: &Recorder, journal: Option<&St
         let expired = "tidewire_topics_expired_total";
         describe_counter!(expired, "Topics removed because they were idle");
         counter!(expired).absolute(shards.topics_expired);
+
         recordings(recorder);
         if let Some(state) = journal {
             storage(state);

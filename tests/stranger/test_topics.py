@@ -168,14 +168,6 @@ async def test_a_level_that_is_not_offered(dial: Dialer, fresh) -> None:
         assert refused.value.code == Code.ACK_UNSUPPORTED
 
 
-@pytest.mark.parametrize("key", ["producer", "sequence", "expected_offset"])
-async def test_reserved_options(dial: Dialer, fresh, key: str) -> None:
-    async with dial() as client:
-        with pytest.raises(Refused) as refused:
-            await client.publish(fresh("reserved"), Record(), options={key: 1})
-        assert refused.value.code == Code.UNSUPPORTED
-
-
 async def test_unsubscribe(dial: Dialer, fresh) -> None:
     topic = fresh("leave")
     async with dial() as client:

@@ -85,11 +85,11 @@ impl Connector {
                 let transport = self.target.transport;
                 Ok(Established { connection, session, info, transport, rest: answer })
             }
-            Ok(ServerFrame::Error { code, message, retry_after_ms, .. }) => {
-                Err(Error::Refused(error::refusal(code, message, retry_after_ms)))
+            Ok(ServerFrame::Error { code, message, retry_after_ms, actual, .. }) => {
+                Err(Error::Refused(error::refusal(code, message, retry_after_ms, actual)))
             }
             Ok(ServerFrame::GoAway { code, message, .. }) => {
-                Err(self.failed(error::refusal(code, message, None).to_string()))
+                Err(self.failed(error::refusal(code, message, None, None).to_string()))
             }
             Ok(_) => Err(self.failed("the server did not begin with WELCOME".to_owned())),
             Err(bad) => Err(self.failed(format!("no WELCOME came back: {}", bad.refusal))),

@@ -44,11 +44,11 @@ impl Link {
             // PING's nonce is a request id here; the heartbeat's is 0.
             ServerFrame::Pong { nonce } => return self.reply(nonce, frame),
             ServerFrame::GoAway { code, message, grace_ms } => {
-                let refusal = error::refusal(code, message, None);
+                let refusal = error::refusal(code, message, None, None);
                 self.go_away(refusal, Duration::from_millis(grace_ms));
             }
-            ServerFrame::Error { req: 0, code, message, retry_after_ms, sub } => {
-                let refusal = error::refusal(code, message, retry_after_ms);
+            ServerFrame::Error { req: 0, code, message, retry_after_ms, sub, actual } => {
+                let refusal = error::refusal(code, message, retry_after_ms, actual);
                 match sub {
                     Some(sub) => self.end_route(sub, &Error::Refused(refusal)),
                     None => self.part(refusal),
@@ -85,10 +85,14 @@ impl Link {
     }
 
     fn reply(&self, req: u64, frame: ServerFrame) -> Result<(), String> {
+        if self.renumber(req, &frame) {
+            return Ok(());
+        }
         match self.answered(req) {
             // Nobody waits for a reply whose Pending was dropped.
             Some(Waiter::Reply(sender)) => drop(sender.send(Ok(frame))),
             Some(Waiter::Opens(sub)) => return self.opened(sub, frame),
+            Some(Waiter::Numbers) => self.numbered(&frame),
             Some(Waiter::Rejoins | Waiter::Nobody) | None => self.unexpected(frame),
         }
         Ok(())
@@ -97,8 +101,8 @@ impl Link {
     /// The reply to SUBSCRIBE or WATCH.
     fn opened(&self, sub: u32, frame: ServerFrame) -> Result<(), String> {
         let Some(route) = self.routes().table.get(&sub).cloned() else { return Ok(()) };
-        if let ServerFrame::Error { code, message, retry_after_ms, .. } = frame {
-            let refusal = error::refusal(code, message, retry_after_ms);
+        if let ServerFrame::Error { code, message, retry_after_ms, actual, .. } = frame {
+            let refusal = error::refusal(code, message, retry_after_ms, actual);
             if refusal.code.is_retryable() && !route.is_opening() {
                 // It ran before: the server is not ready for it yet, a later connection is.
                 return Err(format!("the server cannot resume a subscription yet: {refusal}"));
@@ -116,8 +120,8 @@ impl Link {
     /// A reply that no request of this client waits for.
     fn unexpected(&self, frame: ServerFrame) {
         match frame {
-            ServerFrame::Error { code, message, retry_after_ms, sub, .. } => {
-                let refusal = error::refusal(code, message, retry_after_ms);
+            ServerFrame::Error { code, message, retry_after_ms, sub, actual, .. } => {
+                let refusal = error::refusal(code, message, retry_after_ms, actual);
                 match sub {
                     Some(sub) => self.end_route(sub, &Error::Refused(refusal)),
                     None => tracing::warn!(%refusal, "a request without a reply was refused"),

@@ -122,13 +122,19 @@ impl Error {
 
 /// The refusal that an ERROR frame carries. A code that this client does not know is not
 /// retried, and its number stays readable.
-pub(crate) fn refusal(code: u64, message: String, retry_after_ms: Option<u64>) -> Refusal {
+pub(crate) fn refusal(
+    code: u64,
+    message: String,
+    retry_after_ms: Option<u64>,
+    actual: Option<u64>,
+) -> Refusal {
     match ErrorCode::from_number(code) {
-        Some(code) => Refusal { code, message, retry_after_ms },
+        Some(code) => Refusal { code, message, retry_after_ms, actual },
         None => Refusal {
             code: ErrorCode::Unsupported,
             message: format!("{message} (error code {code}, which this client does not know)"),
             retry_after_ms,
+            actual,
         },
     }
 }

@@ -47,6 +47,7 @@ mod error;
 mod inbox;
 mod lifecycle;
 mod link;
+mod numbering;
 mod outbox;
 mod pending;
 mod presence;

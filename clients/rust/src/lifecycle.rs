@@ -152,6 +152,7 @@ impl Link {
         for (sub, route) in routes {
             traffic.push_opening(sub, &route);
         }
+        traffic.ask_again();
         let freed = traffic.push_repeats();
         traffic.online = true;
         drop(traffic);
@@ -197,7 +198,7 @@ impl Link {
                 // A reply that nobody waits for any more is no loss.
                 Waiter::Reply(sender) => drop(sender.send(Err(why.clone()))),
                 // Subscriptions and watches are opened again after the cut.
-                Waiter::Opens(_) | Waiter::Rejoins | Waiter::Nobody => {}
+                Waiter::Opens(_) | Waiter::Rejoins | Waiter::Numbers | Waiter::Nobody => {}
             }
         }
     }

@@ -45,8 +45,8 @@ pub(crate) struct Link {
 /// How far a request got.
 enum Attempt {
     Sent,
-    /// The outbox is full.
-    Full,
+    /// The outbox is full, or the number of a publish is not known yet.
+    NotYet,
     Offline,
 }
 
@@ -92,14 +92,23 @@ impl Link {
         &self,
         build: impl FnOnce(&Self, u64) -> (ClientFrame, Waiter),
     ) -> Result<(), Error> {
+        self.send_when(Traffic::has_room, build).await
+    }
+
+    /// The same, as soon as the traffic is ready for it.
+    pub(crate) async fn send_when(
+        &self,
+        is_ready: fn(&mut Traffic) -> bool,
+        build: impl FnOnce(&Self, u64) -> (ClientFrame, Waiter),
+    ) -> Result<(), Error> {
         let mut build = Some(build);
         loop {
             let Ok(room) = self.room.acquire().await else { return Err(self.over()) };
             // Created before looking, so that no wake-up in between is missed.
             let roomy = self.roomy.notified();
-            match self.try_send(room, &mut build)? {
+            match self.try_send(room, is_ready, &mut build)? {
                 Attempt::Sent => return Ok(()),
-                Attempt::Full => roomy.await,
+                Attempt::NotYet => roomy.await,
                 Attempt::Offline => self.await_connection().await?,
             }
         }
@@ -108,14 +117,17 @@ impl Link {
     fn try_send(
         &self,
         room: SemaphorePermit<'_>,
+        is_ready: fn(&mut Traffic) -> bool,
         build: &mut Option<impl FnOnce(&Self, u64) -> (ClientFrame, Waiter)>,
     ) -> Result<Attempt, Error> {
         let mut traffic = self.traffic();
         if !traffic.online {
             return Ok(Attempt::Offline);
         }
-        if !traffic.outbox.has_room() {
-            return Ok(Attempt::Full);
+        if !is_ready(&mut traffic) {
+            drop(traffic);
+            self.filled.notify_one();
+            return Ok(Attempt::NotYet);
         }
         if let Some(build) = build.take() {
             let req = traffic.waiting.next_req();
@@ -134,6 +146,18 @@ impl Link {
     ) -> Result<oneshot::Receiver<Result<ServerFrame, Error>>, Error> {
         let (sender, receiver) = oneshot::channel();
         self.send(|_, req| (build(req), Waiter::Reply(sender))).await?;
+        Ok(receiver)
+    }
+
+    /// Sends a publish that is numbered, so that it is sent again after a cut, and returns where its
+    /// acknowledgement will be.
+    pub(crate) async fn publish(
+        &self,
+        build: impl FnOnce(u64) -> ClientFrame,
+    ) -> Result<oneshot::Receiver<Result<ServerFrame, Error>>, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let is_ready = |traffic: &mut Traffic| traffic.has_room() && traffic.may_publish();
+        self.send_when(is_ready, |_, req| (build(req), Waiter::Reply(sender))).await?;
         Ok(receiver)
     }
 

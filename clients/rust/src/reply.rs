@@ -24,6 +24,8 @@ pub struct Published {
     /// For a topic with partitions, whose epoch and offset above say nothing: partition, epoch and
     /// offset of the first record in each partition that the body's records went to.
     pub positions: Vec<Position>,
+    /// An earlier attempt had appended it; this is where it stands.
+    pub duplicate: bool,
 }
 
 /// A counter operation that was applied.
@@ -157,8 +159,8 @@ fn bad(what: &str, why: &str) -> Error {
 
 /// The error for a reply of the wrong type; what the server refused is passed on.
 fn unexpected(frame: ServerFrame, wanted: &str) -> Error {
-    if let ServerFrame::Error { code, message, retry_after_ms, .. } = frame {
-        return Error::Refused(error::refusal(code, message, retry_after_ms));
+    if let ServerFrame::Error { code, message, retry_after_ms, actual, .. } = frame {
+        return Error::Refused(error::refusal(code, message, retry_after_ms, actual));
     }
     Error::BadReply(format!("{wanted} expected"))
 }
@@ -175,12 +177,12 @@ pub(crate) fn ok(frame: ServerFrame) -> Result<(), Error> {
 }
 
 pub(crate) fn published(frame: ServerFrame) -> Result<Published, Error> {
-    let ServerFrame::PubAck { epoch, offset, level, positions, .. } = frame else {
+    let ServerFrame::PubAck { epoch, offset, level, positions, duplicate, .. } = frame else {
         return Err(unexpected(frame, "PUBACK"));
     };
     let level = AckLevel::from_number(level)
         .ok_or_else(|| Error::BadReply(format!("acknowledgement level {level}")))?;
-    Ok(Published { epoch, offset, level, positions: positions.unwrap_or_default() })
+    Ok(Published { epoch, offset, level, positions: positions.unwrap_or_default(), duplicate })
 }
 
 pub(crate) fn counted(frame: ServerFrame) -> Result<Counted, Error> {

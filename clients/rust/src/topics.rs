@@ -22,8 +22,10 @@ impl Client {
     /// Publishes one record without key and headers, acknowledged from the server's memory.
     ///
     /// # Errors
-    /// When the name is invalid, the server refuses, or the connection is lost. A publish whose
-    /// connection is lost is not sent again, because it would be appended twice.
+    /// When the name is invalid, the server refuses, or the connection is lost for good. A publish
+    /// whose connection is lost is sent again on the next one; it carries a number by which the
+    /// server knows it, so it is appended once. Only when the server does not know that any more
+    /// (`producer_unknown`, `sequence_too_old`) it may or may not have been.
     pub async fn publish(
         &self,
         topic: &str,
@@ -63,12 +65,18 @@ impl Client {
         let topic = topic.clone();
         let build = |req| ClientFrame::Publish { req, topic, ack, body, options };
         if ack != AckLevel::None {
-            return self.start(build, reply::published).await;
+            return Ok(Pending::new(self.link().publish(build).await?, reply::published));
         }
         self.link().send(|_, req| (build(req), Waiter::Nobody)).await?;
         let (sender, receiver) = oneshot::channel();
-        let (offset, positions) = (None, None);
-        let sent = ServerFrame::PubAck { req: 0, epoch: 0, offset, level: 0, positions };
+        let sent = ServerFrame::PubAck {
+            req: 0,
+            epoch: 0,
+            offset: None,
+            level: 0,
+            positions: None,
+            duplicate: false,
+        };
         // The receiver is right here.
         drop(sender.send(Ok(sent)));
         Ok(Pending::new(receiver, reply::published))

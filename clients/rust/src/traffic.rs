@@ -8,6 +8,7 @@ use tidewire_protocol::options::ServerInfo;
 use tidewire_protocol::{ClientFrame, Name, Refusal};
 
 use crate::error::Error;
+use crate::numbering::{Numbering, wants_number};
 use crate::outbox::{Framing, Outbox};
 use crate::routes::Route;
 use crate::waiting::{Waiter, Waiting, WaitingTable, is_repeatable};
@@ -26,6 +27,7 @@ pub(crate) struct Traffic {
     pub(crate) in_flight_max: usize,
     /// Presence to declare again after a cut.
     pub(crate) members: Vec<Member>,
+    pub(crate) numbering: Numbering,
     /// What the server said before it closed.
     pub(crate) parting: Option<Refusal>,
     /// The server wants the connection to end within so long.
@@ -49,23 +51,32 @@ impl Traffic {
             info: ServerInfo::default(),
             in_flight_max: IN_FLIGHT_MAX,
             members: Vec::new(),
+            numbering: Numbering::default(),
             parting: None,
             grace: None,
         }
+    }
+
+    /// Whether a request may be written.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.outbox.has_room()
     }
 
     /// Writes a request and waits for its reply. `hold` keeps the room it takes.
     pub(crate) fn push_request(
         &mut self,
         req: u64,
-        frame: ClientFrame,
+        mut frame: ClientFrame,
         waiter: Waiter,
         hold: impl FnOnce(),
     ) -> Result<(), Error> {
+        let is_numbered_here = wants_number(&frame);
+        self.number(&mut frame);
         self.outbox.push(&frame)?;
         if !matches!(waiter, Waiter::Nobody) {
             let repeat = is_repeatable(&frame).then_some(frame);
-            self.waiting.insert(req, Waiting { waiter, repeat, holds_room: true });
+            let waiting = Waiting::new(waiter, repeat, true);
+            self.waiting.insert(req, Waiting { is_numbered_here, ..waiting });
             hold();
         }
         Ok(())
@@ -77,7 +88,7 @@ impl Traffic {
         if let Err(refusal) = self.outbox.push(&frame) {
             return route.end(&refusal.into());
         }
-        let waiting = Waiting { waiter: Waiter::Opens(sub), repeat: None, holds_room: false };
+        let waiting = Waiting::new(Waiter::Opens(sub), None, false);
         self.waiting.insert(req, waiting);
     }
 
@@ -87,16 +98,31 @@ impl Traffic {
         let frame = ClientFrame::Presence { req, op, name, member, data };
         // It fitted before; when the server takes smaller frames now, the member is not there.
         if self.outbox.push(&frame).is_ok() {
-            let waiting = Waiting { waiter: Waiter::Rejoins, repeat: None, holds_room: false };
+            let waiting = Waiting::new(Waiter::Rejoins, None, false);
             self.waiting.insert(req, waiting);
         }
     }
 
     /// Sends again what may be sent again; returns the room of what no longer fits.
     pub(crate) fn push_repeats(&mut self) -> usize {
+        self.push_repeats_that(|_| true)
+    }
+
+    /// The same for those of which this holds. A publish whose number is not known waits for it.
+    pub(crate) fn push_repeats_that(&mut self, which: fn(&ClientFrame) -> bool) -> usize {
         let mut freed = 0;
-        for (req, frame) in self.waiting.repeats() {
-            let Err(refusal) = self.outbox.push(&frame) else { continue };
+        for (req, mut frame) in self.waiting.repeats(which) {
+            let is_renumbered = wants_number(&frame);
+            if !self.number(&mut frame) {
+                continue;
+            }
+            let Err(refusal) = self.outbox.push(&frame) else {
+                if let Some(waiting) = self.waiting.get_mut(req) {
+                    waiting.attempts = if is_renumbered { 1 } else { waiting.attempts + 1 };
+                    waiting.repeat = is_repeatable(&frame).then_some(frame);
+                }
+                continue;
+            };
             let Some(waiting) = self.waiting.remove(req) else { continue };
             freed += usize::from(waiting.holds_room);
             if let Waiter::Reply(sender) = waiting.waiter {

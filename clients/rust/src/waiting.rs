@@ -16,6 +16,8 @@ pub(crate) enum Waiter {
     Opens(u32),
     /// A presence that is declared again after a cut; a refusal is logged.
     Rejoins,
+    /// The numbering of publishes.
+    Numbers,
     /// No reply comes when the request succeeds.
     Nobody,
 }
@@ -28,6 +30,16 @@ pub(crate) struct Waiting {
     pub(crate) repeat: Option<ClientFrame>,
     /// Whether it counts against the room for requests in flight.
     pub(crate) holds_room: bool,
+    /// How often it was sent as it stands there.
+    pub(crate) attempts: u32,
+    /// Whether it is a publish with a number of this client's own.
+    pub(crate) is_numbered_here: bool,
+}
+
+impl Waiting {
+    pub(crate) fn new(waiter: Waiter, repeat: Option<ClientFrame>, holds_room: bool) -> Self {
+        Self { waiter, repeat, holds_room, attempts: 1, is_numbered_here: false }
+    }
 }
 
 /// The unanswered requests by id.
@@ -52,6 +64,10 @@ impl WaitingTable {
         self.entries.remove(&req)
     }
 
+    pub(crate) fn get_mut(&mut self, req: u64) -> Option<&mut Waiting> {
+        self.entries.get_mut(&req)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -66,12 +82,13 @@ impl WaitingTable {
         self.entries.drain().map(|(_, waiting)| waiting).collect()
     }
 
-    /// The requests to send again, oldest first.
-    pub(crate) fn repeats(&self) -> Vec<(u64, ClientFrame)> {
+    /// The requests to send again of which this holds, oldest first.
+    pub(crate) fn repeats(&self, which: fn(&ClientFrame) -> bool) -> Vec<(u64, ClientFrame)> {
+        let chosen = |waiting: &Waiting| waiting.repeat.clone().filter(which);
         let mut repeats: Vec<(u64, ClientFrame)> = self
             .entries
             .iter()
-            .filter_map(|(req, waiting)| Some((*req, waiting.repeat.clone()?)))
+            .filter_map(|(req, waiting)| Some((*req, chosen(waiting)?)))
             .collect();
         repeats.sort_unstable_by_key(|(req, _)| *req);
         repeats
@@ -79,15 +96,17 @@ impl WaitingTable {
 }
 
 /// Whether doing this twice is the same as doing it once, so that it may be sent again when the
-/// reply was lost. A publish would be appended twice, an increment without an id counted twice.
+/// reply was lost. A publish without a number would be appended twice, an increment without an id
+/// counted twice.
 pub(crate) fn is_repeatable(frame: &ClientFrame) -> bool {
     match frame {
         ClientFrame::Vote { .. } | ClientFrame::Get { .. } | ClientFrame::Presence { .. } => true,
         ClientFrame::Incr { options, .. } => options.id.is_some(),
+        ClientFrame::Publish { options, .. } => options.producer.is_some(),
         ClientFrame::Hello { .. }
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
-        | ClientFrame::Publish { .. }
+        | ClientFrame::Producer { .. }
         | ClientFrame::Subscribe { .. }
         | ClientFrame::Unsubscribe { .. }
         | ClientFrame::Credit { .. }

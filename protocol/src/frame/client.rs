@@ -28,6 +28,7 @@ pub enum ClientFrame {
     Watch { req: u64, sub: u32, kind: CellKind, name: Name, options: WatchOptions },
     Presence { req: u64, op: PresenceOp, name: Name, member: String, data: Option<Bytes> },
     Tally { req: u64, op: TallyOp, tally: Name, rules: Option<TallyRules> },
+    Producer { req: u64 },
 }
 
 impl ClientFrame {
@@ -47,7 +48,8 @@ impl ClientFrame {
             | Self::Pong { .. }
             | Self::Subscribe { .. }
             | Self::Unsubscribe { .. }
-            | Self::Credit { .. } => None,
+            | Self::Credit { .. }
+            | Self::Producer { .. } => None,
         }
     }
 }

@@ -27,6 +27,7 @@ pub(crate) const WATCHING: u64 = 27;
 pub(crate) const UPDATE: u64 = 28;
 pub(crate) const PRESENCE: u64 = 29;
 pub(crate) const TALLY: u64 = 30;
+pub(crate) const PRODUCER: u64 = 31;
 
 /// The name of a type in messages to people.
 pub(crate) fn name(kind: u64) -> &'static str {
@@ -58,6 +59,7 @@ pub(crate) fn name(kind: u64) -> &'static str {
         UPDATE => "UPDATE",
         PRESENCE => "PRESENCE",
         TALLY => "TALLY",
+        PRODUCER => "PRODUCER",
         _ => "frame",
     }
 }

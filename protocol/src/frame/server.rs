@@ -38,6 +38,7 @@ pub enum ServerFrame {
         message: String,
         retry_after_ms: Option<u64>,
         sub: Option<u32>,
+        actual: Option<u64>,
     },
     GoAway {
         code: u64,
@@ -54,6 +55,7 @@ pub enum ServerFrame {
         offset: Option<u64>,
         level: u64,
         positions: Option<Vec<Position>>,
+        duplicate: bool,
     },
     Subscribed {
         req: u64,
@@ -141,6 +143,7 @@ impl ServerFrame {
             message: refusal.message,
             retry_after_ms: refusal.retry_after_ms,
             sub: None,
+            actual: refusal.actual,
         }
     }
 

@@ -86,6 +86,7 @@ fn connection() -> BoxedStrategy<ClientFrame> {
         number().prop_map(|nonce| ClientFrame::Pong { nonce }),
         (number(), sub()).prop_map(|(req, sub)| ClientFrame::Unsubscribe { req, sub }),
         (sub(), number()).prop_map(|(sub, bytes)| ClientFrame::Credit { sub, bytes }),
+        number().prop_map(|req| ClientFrame::Producer { req }),
     ]
     .boxed()
 }
@@ -97,14 +98,14 @@ fn topic() -> BoxedStrategy<ClientFrame> {
         AckLevel::Disk,
         AckLevel::Quorum,
     ]);
-    let publish_options = (of(number()), of(number()), of(number()), of(number())).prop_map(
-        |(ttl_ms, producer, sequence, expected_offset)| PublishOptions {
+    let publish_options = (of(number()), of(number()), of(number()), of(number()), of(text()))
+        .prop_map(|(ttl_ms, producer, sequence, expected_offset, expected_key)| PublishOptions {
             ttl_ms,
             producer,
             sequence,
             expected_offset,
-        },
-    );
+            expected_key,
+        });
     let start = prop_oneof![
         Just(Start::Latest),
         Just(Start::Earliest),
@@ -260,13 +261,14 @@ fn answer() -> BoxedStrategy<ServerFrame> {
         ),
         number().prop_map(|nonce| ServerFrame::Ping { nonce }),
         number().prop_map(|nonce| ServerFrame::Pong { nonce }),
-        (number(), number(), text(), of(number()), of(sub())).prop_map(
-            |(req, code, message, retry_after_ms, sub)| ServerFrame::Error {
+        (number(), number(), text(), of(number()), of(sub()), of(number())).prop_map(
+            |(req, code, message, retry_after_ms, sub, actual)| ServerFrame::Error {
                 req,
                 code,
                 message,
                 retry_after_ms,
-                sub
+                sub,
+                actual
             }
         ),
         (number(), text(), number()).prop_map(|(code, message, grace_ms)| ServerFrame::GoAway {
@@ -281,15 +283,15 @@ fn answer() -> BoxedStrategy<ServerFrame> {
 
 fn reply() -> BoxedStrategy<ServerFrame> {
     prop_oneof![
-        (number(), number(), of(number()), number(), of(vec(position(), 0..4))).prop_map(
-            |(req, epoch, offset, level, positions)| ServerFrame::PubAck {
+        (number(), number(), of(number()), number(), of(vec(position(), 0..4)), any::<bool>())
+            .prop_map(|(req, epoch, offset, level, positions, duplicate)| ServerFrame::PubAck {
                 req,
                 epoch,
                 offset,
                 level,
-                positions
-            }
-        ),
+                positions,
+                duplicate
+            }),
         (
             (number(), sub(), number(), number(), number()),
             of((number(), number())),

@@ -196,7 +196,14 @@ mod tests {
 
     fn acknowledge(answers: &mut Answers, req: u64, offset: u64) {
         let offset = Some(offset);
-        answers.frame(ServerFrame::PubAck { req, epoch: 1, offset, level: 1, positions: None });
+        answers.frame(ServerFrame::PubAck {
+            req,
+            epoch: 1,
+            offset,
+            level: 1,
+            positions: None,
+            duplicate: false,
+        });
     }
 
     #[test]

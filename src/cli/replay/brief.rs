@@ -2,8 +2,10 @@
 
 use tidewire_core::cell::Counted;
 use tidewire_core::shard::{
-    CellValue, Command, Event, Interest, Origin, PublishRun, Reply, Request, SessionId, Value,
+    CellValue, Command, Event, Interest, Origin, PublishRun, Reply, Request, SessionId, Terms,
+    Value,
 };
+use tidewire_core::topic::Step;
 use tidewire_protocol::frame::{CounterOp, PresenceOp, TallyOp};
 use tidewire_protocol::record::Records;
 use tidewire_protocol::tally::Choice;
@@ -28,10 +30,12 @@ pub(super) fn command(command: Option<&Command>) -> String {
             format!("dispatcher {dispatcher} no longer follows {}", self::interest(interest))
         }
         Some(Command::Publishes(run)) => {
-            let PublishRun { session, stream: _, topic, ack, ttl_ms: _, publishes } = &**run;
+            let PublishRun { session, stream: _, topic, ack, ttl_ms: _, producer, publishes } =
+                &**run;
             let records: u64 = publishes.iter().map(|publish| publish.count).sum();
             let (count, ack, of) = (publishes.len(), ack.as_str(), connection(*session));
-            format!("{count} publishes to {topic}: {records} records, ack {ack} (of {of})")
+            let by = producer.map(|producer| format!(", producer {producer}")).unwrap_or_default();
+            format!("{count} publishes to {topic}: {records} records, ack {ack}{by} (of {of})")
         }
         Some(Command::SessionEnded(session)) => format!("{} has ended", connection(*session)),
     }
@@ -41,9 +45,20 @@ fn connection(SessionId { dispatcher, slot, generation }: SessionId) -> String {
     format!("connection {dispatcher}/{slot}/{generation}")
 }
 
+fn terms_of(Terms { ttl_ms, step, expected }: &Terms) -> String {
+    let ttl = ttl_ms.map(|ttl_ms| format!(", ttl {ttl_ms} ms"));
+    let step = step
+        .map(|Step { producer, sequence }| format!(", number {sequence} of producer {producer}"));
+    let expected = expected.as_ref().map(|expected| {
+        let key = expected.key.as_ref().map(|key| format!(" of key {}", shown(key.as_bytes())));
+        format!(", expects offset {}{}", expected.offset, key.unwrap_or_default())
+    });
+    [ttl, step, expected].into_iter().flatten().collect()
+}
+
 fn request(request: &Request) -> String {
     match request {
-        Request::Publish { topic, ack, body, count, ttl_ms } => {
+        Request::Publish { topic, ack, body, count, terms } => {
             let records = Records::of(body).take(SHOWN_MAX).map(|record| {
                 let key = record.key.map(|key| format!("{}=", shown(key.as_bytes())));
                 let payload = record.payload.map_or_else(|| "nil".to_owned(), shown);
@@ -53,9 +68,8 @@ fn request(request: &Request) -> String {
             if *count > SHOWN_MAX as u64 {
                 listed.push("...".to_owned());
             }
-            let ttl = ttl_ms.map(|ttl_ms| format!(", ttl {ttl_ms} ms")).unwrap_or_default();
-            let (ack, listed) = (ack.as_str(), listed.join(", "));
-            format!("publish {topic}: {count} records, ack {ack}{ttl}: {listed}")
+            let (ack, terms, listed) = (ack.as_str(), terms_of(terms), listed.join(", "));
+            format!("publish {topic}: {count} records, ack {ack}{terms}: {listed}")
         }
         Request::Counter { name, op, operand, options } => {
             let op = match op {
@@ -165,7 +179,12 @@ fn reply(reply: &Reply) -> String {
         Reply::Refused(refusal) => {
             format!("{} ({})", refused(&refusal.message), refusal.code.name())
         }
-        Reply::Published { epoch: _, offset, level: _ } => format!("published at {offset}"),
+        Reply::Published { epoch: _, offset, level: _, duplicate: false } => {
+            format!("published at {offset}")
+        }
+        Reply::Published { epoch: _, offset, level: _, duplicate: true } => {
+            format!("published before, at {offset}")
+        }
         Reply::Silent => "published, no acknowledgement wanted".to_owned(),
         Reply::Counted { epoch: _, counted } => {
             let Counted { version, value, applied, duplicate } = counted;

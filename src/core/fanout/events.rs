@@ -22,7 +22,8 @@ impl Dispatcher {
             }
             Event::Published { session, stream, epoch, level, acks } => {
                 for (req, offset) in acks {
-                    let published = |offset| Reply::Published { epoch, offset, level };
+                    let duplicate = false;
+                    let published = |offset| Reply::Published { epoch, offset, level, duplicate };
                     let reply = offset.map_or(Reply::Silent, published);
                     self.answer(session, stream, req, reply);
                 }

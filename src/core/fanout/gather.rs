@@ -124,9 +124,11 @@ fn refusal_of(reply: &Reply) -> Option<&Refusal> {
 fn published(req: u64, replies: Vec<(u16, Reply)>) -> Option<ServerFrame> {
     // All partitions of a topic are kept in the same way.
     let mut reached = AckLevel::Memory;
+    let mut all_before = true;
     let position = |(partition, reply)| {
-        let Reply::Published { epoch, offset, level } = reply else { return None };
+        let Reply::Published { epoch, offset, level, duplicate } = reply else { return None };
         reached = level;
+        all_before &= duplicate;
         Some(Position(u64::from(partition), epoch, offset))
     };
     let positions: Vec<Position> = replies.into_iter().filter_map(position).collect();
@@ -137,6 +139,7 @@ fn published(req: u64, replies: Vec<(u16, Reply)>) -> Option<ServerFrame> {
         offset: None,
         level,
         positions: Some(positions),
+        duplicate: all_before,
     })
 }
 

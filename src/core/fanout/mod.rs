@@ -19,6 +19,7 @@ mod partitions;
 mod pattern;
 mod pattern_start;
 mod polls;
+mod publishing;
 mod pull;
 mod queue;
 mod ready;
@@ -49,7 +50,7 @@ use tidewire_protocol::frame::CellKind;
 use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 
 use crate::shard::{Command, DispatcherId, SessionId};
-use crate::topic::{Batch, PatternIndex, PolicyTable, TopicId};
+use crate::topic::{Batch, PatternIndex, PolicyTable, ProducerLimits, TopicId};
 use crate::{HashMap, SHARDS, hash_map};
 use filters::Filters;
 use gather::Gathers;
@@ -79,6 +80,8 @@ pub struct FanoutLimits {
     pub max_frame_bytes: usize,
     /// The server pings after so long without anything received.
     pub heartbeat_ms: u64,
+    /// What shards remember of producers.
+    pub producers: ProducerLimits,
     /// Bytes of large updates that watchers are still taking though their cells have newer ones.
     pub retired_updates_bytes_max: usize,
 }
@@ -91,6 +94,7 @@ impl Default for FanoutLimits {
             outbox_bytes_max: 256 * 1024,
             max_frame_bytes: tidewire_protocol::FRAME_BYTES_MAX,
             heartbeat_ms: 25_000,
+            producers: ProducerLimits::default(),
             retired_updates_bytes_max: 64 * 1024 * 1024,
         }
     }
@@ -156,6 +160,8 @@ pub struct Dispatcher {
     gathers: Gathers,
     /// Publishes without keys to topics with partitions: each goes to the next one.
     keyless: u64,
+    /// The last producer that was issued, without the bits that stand for this dispatcher.
+    last_producer: u64,
     closing: Vec<(SessionId, Refusal)>,
     next_tick_ms: u64,
     next_progress_ms: u64,
@@ -238,6 +244,7 @@ impl Dispatcher {
             more_commands: VecDeque::new(),
             gathers: Gathers::new(seed),
             keyless: 0,
+            last_producer: 0,
             closing: Vec::new(),
             next_tick_ms: 0,
             next_progress_ms: 0,

@@ -72,9 +72,9 @@ fn frame_of(req: u64, reply: Reply) -> Option<ServerFrame> {
     Some(match reply {
         Reply::Silent => return None,
         Reply::Refused(refusal) => ServerFrame::refuse(req, refusal),
-        Reply::Published { epoch, offset, level } => {
+        Reply::Published { epoch, offset, level, duplicate } => {
             let (level, offset, positions) = (level as u64, Some(offset), None);
-            ServerFrame::PubAck { req, epoch, offset, level, positions }
+            ServerFrame::PubAck { req, epoch, offset, level, positions, duplicate }
         }
         Reply::Counted { epoch, counted } => ServerFrame::Counted {
             req,

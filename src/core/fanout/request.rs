@@ -6,10 +6,11 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 use tidewire_protocol::frame::{BadFrame, CellKind, PresenceOp};
-use tidewire_protocol::options::PublishOptions;
 use tidewire_protocol::record::{KEY_BYTES_MAX, validate};
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Refusal, ServerFrame};
 
+use super::publishing::{check_spread, terms_of};
+use super::reply::encoded;
 use super::{Dispatcher, invalid};
 use crate::cell::VoterId;
 use crate::shard::{Command, Origin, Request, SessionId};
@@ -68,7 +69,8 @@ impl Dispatcher {
             | ClientFrame::Get { .. }
             | ClientFrame::Watch { .. }
             | ClientFrame::Presence { .. }
-            | ClientFrame::Tally { .. }) => {
+            | ClientFrame::Tally { .. }
+            | ClientFrame::Producer { .. }) => {
                 let origin = Origin { session: id, stream, req: request_id(&request) };
                 match self.admit(origin, request, hash_voter) {
                     Ok(command) => command,
@@ -112,6 +114,11 @@ impl Dispatcher {
                 self.watch(origin, sub, kind, &name, options)?;
                 Ok(None)
             }
+            ClientFrame::Producer { req } => {
+                let result = Some(encoded(&self.issue_producer()?));
+                self.send(origin.session, origin.stream, &ServerFrame::Ok { req, result });
+                Ok(None)
+            }
             request @ (ClientFrame::Hello { .. }
             | ClientFrame::Ping { .. }
             | ClientFrame::Pong { .. }
@@ -122,10 +129,13 @@ impl Dispatcher {
             | ClientFrame::Get { .. }
             | ClientFrame::Presence { .. }
             | ClientFrame::Tally { .. }) => {
-                let Some((name, request)) = shard_request(request, hash_voter)? else {
+                let Some((name, request)) = shard_request(request, self.now_ms, hash_voter)? else {
                     return Ok(None);
                 };
                 let (home, partitions) = self.route(&name);
+                if partitions > 1 {
+                    check_spread(&request, partitions)?;
+                }
                 let shard = match &request {
                     Request::Presence { .. } | Request::Get { kind: CellKind::Presence, .. } => {
                         shard_of(&name)
@@ -194,7 +204,8 @@ pub fn is_for_shards(frame: &ClientFrame) -> bool {
         | ClientFrame::Credit { .. }
         | ClientFrame::Subscribe { .. }
         | ClientFrame::Unsubscribe { .. }
-        | ClientFrame::Watch { .. } => false,
+        | ClientFrame::Watch { .. }
+        | ClientFrame::Producer { .. } => false,
     }
 }
 
@@ -208,7 +219,8 @@ fn request_id(frame: &ClientFrame) -> u64 {
         | ClientFrame::Get { req, .. }
         | ClientFrame::Watch { req, .. }
         | ClientFrame::Presence { req, .. }
-        | ClientFrame::Tally { req, .. } => *req,
+        | ClientFrame::Tally { req, .. }
+        | ClientFrame::Producer { req } => *req,
         ClientFrame::Hello { .. }
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -219,14 +231,15 @@ fn request_id(frame: &ClientFrame) -> u64 {
 /// The shard's form of a request, and the name that decides which shard.
 fn shard_request(
     frame: ClientFrame,
+    now_ms: u64,
     hash_voter: HashVoter<'_>,
 ) -> Result<Option<(Name, Request)>, Refusal> {
     Ok(Some(match frame {
         ClientFrame::Publish { topic, ack, body, options, .. } => {
             writable(&topic)?;
-            let ttl_ms = check_publish(&options)?;
+            let terms = terms_of(options, now_ms)?;
             let count = validate(&body)? as u64;
-            (topic.clone(), Request::Publish { topic, ack, body, count, ttl_ms })
+            (topic.clone(), Request::Publish { topic, ack, body, count, terms })
         }
         ClientFrame::Incr { counter, op, operand, options, .. } => {
             writable(&counter)?;
@@ -270,23 +283,9 @@ fn shard_request(
         | ClientFrame::Credit { .. }
         | ClientFrame::Subscribe { .. }
         | ClientFrame::Unsubscribe { .. }
-        | ClientFrame::Watch { .. } => return Ok(None),
+        | ClientFrame::Watch { .. }
+        | ClientFrame::Producer { .. } => return Ok(None),
     }))
-}
-
-fn check_publish(options: &PublishOptions) -> Result<Option<u64>, Refusal> {
-    let reserved = [
-        ("producer", options.producer),
-        ("sequence", options.sequence),
-        ("expected_offset", options.expected_offset),
-    ];
-    for (option, value) in reserved {
-        if value.is_some() {
-            let message = format!("option '{option}' is not offered by this server");
-            return Err(Refusal::new(ErrorCode::Unsupported, message));
-        }
-    }
-    Ok(options.ttl_ms)
 }
 
 fn writable(name: &Name) -> Result<(), Refusal> {
@@ -297,7 +296,7 @@ fn writable(name: &Name) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_len(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
+pub(super) fn check_len(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
     if text.is_empty() || text.len() > max {
         let len = text.len();
         let message: String = format!("{what}: 1 to {max} bytes, this one has {len}");

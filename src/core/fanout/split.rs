@@ -12,6 +12,7 @@ use super::gather::Gathered;
 use crate::cell::VoterId;
 use crate::shard::{Command, Origin, Request};
 use crate::shard_of_partition;
+use crate::topic::Step;
 
 impl Dispatcher {
     /// What a request for a name with partitions, at home in this shard, asks of their shards. The first command is
@@ -24,11 +25,11 @@ impl Dispatcher {
         request: Request,
     ) -> Option<(u16, Command)> {
         let (kind, targets): (Gathered, Vec<(u16, Request)>) = match request {
-            Request::Publish { topic, ack, body, ttl_ms, .. } => {
-                let bodies = self.split_body(&body, partitions).into_iter();
+            Request::Publish { topic, ack, body, terms, .. } => {
+                let bodies = self.split_body(&body, partitions, terms.step).into_iter();
                 let publish = |(partition, body, count)| {
-                    let topic = topic.clone();
-                    (partition, Request::Publish { topic, ack, body, count, ttl_ms })
+                    let (topic, terms) = (topic.clone(), terms.clone());
+                    (partition, Request::Publish { topic, ack, body, count, terms })
                 };
                 (Gathered::Publish, bodies.map(publish).collect())
             }
@@ -80,14 +81,24 @@ impl Dispatcher {
     }
 
     /// The records of a body by partition, in their order, with their number.
-    fn split_body(&mut self, body: &Bytes, partitions: u16) -> Vec<(u16, Bytes, u64)> {
-        let mut keyless = None;
+    fn split_body(
+        &mut self,
+        body: &Bytes,
+        partitions: u16,
+        step: Option<Step>,
+    ) -> Vec<(u16, Bytes, u64)> {
+        // What a producer repeats goes where it went before.
+        let of_step = |step: Step| step.producer.wrapping_add(step.sequence);
+        let mut keyless = step.map(|step| of_step(step) % u64::from(partitions.max(1)));
         let mut of = |key: Option<&str>, counter: &mut u64| match key {
             Some(key) => partition_of(key, partitions),
-            None => *keyless.get_or_insert_with(|| {
-                *counter += 1;
-                u16::try_from(*counter % u64::from(partitions)).unwrap_or(0)
-            }),
+            None => {
+                let partition = *keyless.get_or_insert_with(|| {
+                    *counter += 1;
+                    *counter % u64::from(partitions)
+                });
+                u16::try_from(partition).unwrap_or(0)
+            }
         };
         let mut bodies: Vec<(u16, Vec<u8>, u64)> = Vec::new();
         for record in Records::of(body) {

@@ -10,24 +10,37 @@ use tidewire_protocol::frame::{AckLevel, CellKind};
 use tidewire_protocol::record::Records;
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
-use super::message::{Event, Origin, Reply};
+use super::log::LogEntry;
+use super::message::{Event, Origin, Reply, Terms};
 use super::{Shard, refuse, tell};
 use crate::is_durable;
-use crate::topic::{Batch, TopicId};
+use crate::topic::{Batch, Place, TopicId};
+
+/// One publish, as a topic takes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Append<'a> {
+    pub(super) ack: AckLevel,
+    pub(super) body: &'a Bytes,
+    pub(super) count: u64,
+    pub(super) terms: &'a Terms,
+}
+
+/// Where a publish stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Appended {
+    pub(super) place: Place,
+    /// It stood there before.
+    pub(super) duplicate: bool,
+}
 
 impl Shard {
-    pub(super) fn publish(
-        &mut self,
-        origin: Origin,
-        name: &Name,
-        ack: AckLevel,
-        body: &Bytes,
-        count: u64,
-        ttl_ms: Option<u64>,
-    ) {
-        let reply = match self.append(name, ack, body, count, ttl_ms) {
+    pub(super) fn publish(&mut self, origin: Origin, name: &Name, publish: Append<'_>) {
+        let ack = publish.ack;
+        let reply = match self.append(name, publish) {
             Ok(_) if ack == AckLevel::None => Reply::Silent,
-            Ok((epoch, offset)) => Reply::Published { epoch, offset, level: self.level() },
+            Ok(Appended { place: Place { epoch, offset }, duplicate }) => {
+                Reply::Published { epoch, offset, level: self.level(), duplicate }
+            }
             Err(refusal) => {
                 // It may have been made for this publish.
                 self.drop_unused_topic(name);
@@ -37,34 +50,50 @@ impl Shard {
         self.reply(origin, reply);
     }
 
-    /// Appends to the open batch; returns epoch and offset of the first record.
-    pub(super) fn append(
-        &mut self,
-        name: &Name,
-        ack: AckLevel,
-        body: &Bytes,
-        count: u64,
-        ttl_ms: Option<u64>,
-    ) -> Result<(u64, u64), Refusal> {
+    /// Appends to the open batch, unless the producer's publish stands in the topic already.
+    pub(super) fn append(&mut self, name: &Name, publish: Append<'_>) -> Result<Appended, Refusal> {
+        let Append { ack, count, terms, .. } = publish;
         let id = self.topic_id(name)?;
-        let batch_bytes_max = self.config.limits.batch_bytes_max;
-        let Some(topic) = self.topics.by_id.get(id as usize) else {
-            return Err(refuse(ErrorCode::Internal, format!("topic '{name}' has vanished")));
-        };
-        if ack > topic.policy.ack_max {
-            return Err(refuse(
-                ErrorCode::AckUnsupported,
-                format!(
-                    "topic '{name}' acknowledges up to '{}', not '{}': ask for less, or change its policy",
-                    topic.policy.ack_max.as_str(),
-                    ack.as_str()
-                ),
-            ));
+        self.check_ack(id, ack)?;
+        let (limits, now_ms) = (self.config.limits.producers, self.now_ms);
+        if let Some(step) = terms.step
+            && let Some(place) = self.producers.check(name, step, &limits, now_ms)?
+        {
+            return Ok(Appended { place, duplicate: true });
         }
-        self.write_map(id, body, ttl_ms)?;
-        let Some(topic) = self.topics.by_id.get(id as usize) else {
-            return Err(refuse(ErrorCode::Internal, format!("topic '{name}' has vanished")));
-        };
+        if let Some(expected) = &terms.expected {
+            self.check_expected(id, expected)?;
+        }
+        let place = self.append_new(id, &publish)?;
+        if let Some(step) = terms.step {
+            self.producers.record(name, step, place, count, &limits, now_ms);
+            self.log(|| LogEntry::Produced { topic: name.clone(), step, place, count });
+        }
+        Ok(Appended { place, duplicate: false })
+    }
+
+    fn check_ack(&self, id: TopicId, ack: AckLevel) -> Result<(), Refusal> {
+        let Some(topic) = self.topics.by_id.get(id as usize) else { return Ok(()) };
+        if ack <= topic.policy.ack_max {
+            return Ok(());
+        }
+        Err(refuse(
+            ErrorCode::AckUnsupported,
+            format!(
+                "topic '{}' acknowledges up to '{}', not '{}': ask for less, or change its policy",
+                topic.name,
+                topic.policy.ack_max.as_str(),
+                ack.as_str()
+            ),
+        ))
+    }
+
+    fn append_new(&mut self, id: TopicId, publish: &Append<'_>) -> Result<Place, Refusal> {
+        let Append { body, count, terms, .. } = *publish;
+        let batch_bytes_max = self.config.limits.batch_bytes_max;
+        let vanished = || refuse(ErrorCode::Internal, format!("topic {id} has vanished"));
+        self.write_map(id, body, terms.ttl_ms)?;
+        let topic = self.topics.by_id.get(id as usize).ok_or_else(vanished)?;
         // A batch leaves as a whole, so it must stay small against what the topic keeps.
         let records_max = (topic.policy.retention_records / 8).max(1);
         if topic.open.count > 0
@@ -73,16 +102,14 @@ impl Shard {
         {
             self.seal_batch(id);
         }
-        let Some(topic) = self.topics.by_id.get_mut(id as usize) else {
-            return Err(refuse(ErrorCode::Internal, format!("topic '{name}' has vanished")));
-        };
+        let topic = self.topics.by_id.get_mut(id as usize).ok_or_else(vanished)?;
         if topic.open.count == 0 {
             self.topics.open.push(id);
         }
         let offset = topic.ring.next() + topic.open.count;
         topic.open.push(body, count);
         topic.active_ms = self.now_ms;
-        Ok((topic.epoch, offset))
+        Ok(Place { epoch: topic.epoch, offset })
     }
 
     /// Writes the newest values into the topic's map; all of the body, or nothing.

@@ -14,7 +14,7 @@ use tidewire_protocol::frame::AckLevel;
 use super::Shard;
 use crate::cell::{CounterChange, TallyHead, VoterId};
 use crate::is_durable;
-use crate::topic::{Batch, LoggedBatch};
+use crate::topic::{Batch, LoggedBatch, Place, Step};
 
 /// One change. Within a shard the order is that of the changes.
 ///
@@ -47,6 +47,8 @@ pub enum LogEntry {
     TallyRemoved { name: Name },
     /// A voter's ballot replaces an earlier one: options by rank, as marks.
     Ballot { tally: Name, voter: VoterId, marks: Box<[u16]>, revision: u32, version: u64 },
+    /// A producer's publish was appended: so many records from this place on.
+    Produced { topic: Name, step: Step, place: Place, count: u64 },
 }
 
 impl LogEntry {
@@ -64,7 +66,8 @@ impl LogEntry {
                 | Self::MapLost { .. }
                 | Self::Counter { .. }
                 | Self::CounterRemoved { .. }
-                | Self::TallyRemoved { .. } => 0,
+                | Self::TallyRemoved { .. }
+                | Self::Produced { .. } => 0,
             }
     }
 }

@@ -16,7 +16,7 @@ use super::log::LogEntry;
 use super::run::{Acks, PublishRun};
 use crate::cell::{Counted, Profile, Voted, VoterId};
 use crate::state_hash::StateHasher;
-use crate::topic::{Batch, Slot, TopicId};
+use crate::topic::{Batch, Slot, Step, TopicId};
 
 /// A dispatcher's number.
 pub type DispatcherId = u8;
@@ -83,6 +83,26 @@ pub enum Command {
     Publishes(Box<PublishRun>),
 }
 
+/// What a publish asks for beyond its records and its acknowledgement.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// How long values of the topic's map live, if not for ever.
+    pub ttl_ms: Option<u64>,
+    /// Its place among the publishes of its producer.
+    pub step: Option<Step>,
+    /// The condition on which it is appended.
+    pub expected: Option<Box<Expected>>,
+}
+
+/// Nothing may have been appended at this offset or behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// The offset.
+    pub offset: u64,
+    /// Only records with this key count.
+    pub key: Option<String>,
+}
+
 /// A request that needs the shard's state. The body of a publish has been validated.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of the frames in PROTOCOL.md")]
@@ -92,7 +112,7 @@ pub enum Request {
         ack: AckLevel,
         body: Bytes,
         count: u64,
-        ttl_ms: Option<u64>,
+        terms: Terms,
     },
     Counter {
         name: Name,
@@ -236,6 +256,8 @@ pub enum Reply {
         epoch: u64,
         offset: u64,
         level: AckLevel,
+        /// It was appended before.
+        duplicate: bool,
     },
     /// A publish at level `none`: nothing is sent.
     Silent,

@@ -6,6 +6,7 @@
 
 mod append;
 mod cells;
+mod expected;
 mod interest;
 mod inventory;
 mod log;
@@ -41,7 +42,8 @@ use tidewire_protocol::frame::{AckLevel, CellKind};
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use crate::is_durable;
-use crate::topic::{Policy, PolicyTable, TopicId};
+use crate::topic::{Policy, PolicyTable, ProducerLimits, Producers, TopicId, ids_before};
+use append::Append;
 use cells::Cells;
 use retention::REMOVALS_PER_TIMEOUT;
 use topics::Topics;
@@ -76,6 +78,8 @@ pub struct ShardLimits {
     pub voters_max: usize,
     /// Members of one presence set.
     pub members_max: usize,
+    /// What is remembered of producers.
+    pub producers: ProducerLimits,
 }
 
 impl ShardConfig {
@@ -106,6 +110,7 @@ impl Default for ShardLimits {
             batch_bytes_max: 64 * 1024,
             voters_max: 20_000_000,
             members_max: 10_000,
+            producers: ProducerLimits::default(),
         }
     }
 }
@@ -117,6 +122,7 @@ pub struct Shard {
     now_ms: u64,
     topics: Topics,
     cells: Cells,
+    producers: Producers,
     timers: BTreeSet<(u64, Timer)>,
     log_followers: Dispatchers,
     round: Round,
@@ -136,8 +142,11 @@ impl Shard {
     /// An empty shard.
     #[must_use]
     pub fn new(config: ShardConfig) -> Self {
+        // In memory nothing is known of what was published before the start.
+        let forgotten = if is_durable(config.shard) { 0 } else { ids_before(config.epoch) };
         Self {
             now_ms: 0,
+            producers: Producers::new(config.seed, forgotten),
             topics: Topics::new(config.seed, config.epoch),
             cells: Cells::new(config.seed),
             timers: BTreeSet::new(),
@@ -202,6 +211,12 @@ impl Shard {
         Some(core::mem::replace(&mut self.round, next))
     }
 
+    /// The shard's time, Unix milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// Figures for metrics.
     #[must_use]
     pub fn stats(&self) -> ShardStats {
@@ -211,13 +226,18 @@ impl Shard {
             batches: self.topics.batches() as u64,
             cells: self.cells.len() as u64,
             topics_expired: self.topics.expired,
+            producers: self.producers.len() as u64,
         }
     }
 
     fn request(&mut self, origin: Origin, request: Request) {
         let outcome = match request {
-            Request::Publish { topic, ack, body, count, ttl_ms } => {
-                return self.publish(origin, &topic, ack, &body, count, ttl_ms);
+            Request::Publish { topic, ack, body, count, terms } => {
+                return self.publish(
+                    origin,
+                    &topic,
+                    Append { ack, body: &body, count, terms: &terms },
+                );
             }
             Request::Counter { name, op, operand, options } => {
                 self.count(&name, op, operand, &options)
@@ -304,6 +324,8 @@ pub struct ShardStats {
     pub cells: u64,
     /// Topics removed since the start because they were idle.
     pub topics_expired: u64,
+    /// Producers whose publishes are remembered.
+    pub producers: u64,
 }
 
 fn refuse(code: ErrorCode, message: String) -> Refusal {

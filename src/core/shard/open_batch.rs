@@ -26,6 +26,11 @@ impl OpenBatch {
         self.first.as_ref().map_or_else(|| self.joined.len(), Bytes::len)
     }
 
+    /// What has been taken so far.
+    pub(super) fn body(&self) -> &[u8] {
+        self.first.as_deref().unwrap_or(&self.joined)
+    }
+
     pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
         // The last length decides about spare room only.
         let Self { first, joined, last_len: _, count } = self;

@@ -88,6 +88,11 @@ impl Shard {
                 };
                 tally.recover_ballot(voter, &marks, revision, version)
             }
+            LogEntry::Produced { topic, step, place, count } => {
+                let (limits, now_ms) = (self.config.limits.producers, self.now_ms);
+                self.producers.record(&topic, step, place, count, &limits, now_ms);
+                Ok(())
+            }
         }
     }
 

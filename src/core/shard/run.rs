@@ -10,7 +10,9 @@ use tidewire_protocol::Name;
 use tidewire_protocol::frame::AckLevel;
 
 use super::Shard;
-use super::message::{Command, Event, Origin, Reply, Request, SessionId};
+use super::append::{Append, Appended};
+use super::message::{Command, Event, Origin, Reply, Request, SessionId, Terms};
+use crate::topic::{Place, Step};
 
 /// Publishes of one run at most: a shard's rounds are counted in commands.
 const RUN_PUBLISHES_MAX: usize = 256;
@@ -28,6 +30,8 @@ pub struct PublishRun {
     pub ack: AckLevel,
     /// How long values of the topic's map live, if not for ever.
     pub ttl_ms: Option<u64>,
+    /// Who numbers them, if somebody does.
+    pub producer: Option<u64>,
     /// The publishes.
     pub publishes: Vec<RunPublish>,
 }
@@ -41,6 +45,8 @@ pub struct RunPublish {
     pub body: Bytes,
     /// Number of the records.
     pub count: u64,
+    /// The producer's number; 0 without a producer.
+    pub sequence: u64,
 }
 
 impl Command {
@@ -50,23 +56,26 @@ impl Command {
         if !self.is_continued_by(&next) {
             return Some(next);
         }
-        if let Self::Request(origin, Request::Publish { topic, ack, body, count, ttl_ms }) = self {
-            let first = RunPublish { req: origin.req, body: body.clone(), count: *count };
+        if let Self::Request(origin, Request::Publish { topic, ack, body, count, terms }) = self {
+            let (req, body, sequence) = (origin.req, body.clone(), sequence_of(terms));
+            let first = RunPublish { req, body, count: *count, sequence };
             *self = Self::Publishes(Box::new(PublishRun {
                 session: origin.session,
                 stream: origin.stream,
                 topic: topic.clone(),
                 ack: *ack,
-                ttl_ms: *ttl_ms,
+                ttl_ms: terms.ttl_ms,
+                producer: terms.step.map(|step| step.producer),
                 publishes: Vec::from([first]),
             }));
         }
         match (self, next) {
             (
                 Self::Publishes(run),
-                Self::Request(Origin { req, .. }, Request::Publish { body, count, .. }),
+                Self::Request(Origin { req, .. }, Request::Publish { body, count, terms, .. }),
             ) => {
-                run.publishes.push(RunPublish { req, body, count });
+                let sequence = sequence_of(&terms);
+                run.publishes.push(RunPublish { req, body, count, sequence });
                 None
             }
             (_, next) => Some(next),
@@ -74,18 +83,25 @@ impl Command {
     }
 
     fn is_continued_by(&self, next: &Self) -> bool {
-        let Self::Request(origin, Request::Publish { topic, ack, ttl_ms, .. }) = next else {
+        let Self::Request(origin, Request::Publish { topic, ack, terms, .. }) = next else {
             return false;
         };
-        let next = (origin.session, origin.stream, topic, ack, ttl_ms);
+        if terms.expected.is_some() {
+            return false;
+        }
+        let producer = terms.step.map(|step| step.producer);
+        let next = (origin.session, origin.stream, topic, ack, terms.ttl_ms, producer);
         match self {
-            Self::Request(origin, Request::Publish { topic, ack, ttl_ms, .. }) => {
-                (origin.session, origin.stream, topic, ack, ttl_ms) == next
+            Self::Request(origin, Request::Publish { topic, ack, terms, .. }) => {
+                let producer = terms.step.map(|step| step.producer);
+                let this = (origin.session, origin.stream, topic, ack, terms.ttl_ms, producer);
+                terms.expected.is_none() && this == next
             }
             Self::Publishes(run) => {
-                let PublishRun { session, stream, topic, ack, ttl_ms, publishes } = &**run;
+                let PublishRun { session, stream, topic, ack, ttl_ms, producer, publishes } =
+                    &**run;
                 publishes.len() < RUN_PUBLISHES_MAX
-                    && (*session, *stream, topic, ack, ttl_ms) == next
+                    && (*session, *stream, topic, ack, *ttl_ms, *producer) == next
             }
             Self::Request(..) | Self::Follow(..) | Self::Unfollow(..) | Self::SessionEnded(_) => {
                 false
@@ -94,20 +110,34 @@ impl Command {
     }
 }
 
+fn sequence_of(terms: &Terms) -> u64 {
+    terms.step.map_or(0, |step| step.sequence)
+}
+
 /// Acknowledgements of publishes, in their order: the request id and the offset of the first record,
 /// or none if no acknowledgement is wanted.
 pub type Acks = Vec<(u64, Option<u64>)>;
 
 impl Shard {
     pub(super) fn publish_run(&mut self, run: PublishRun) {
-        let PublishRun { session, stream, topic, ack, ttl_ms, publishes } = run;
+        let PublishRun { session, stream, topic, ack, ttl_ms, producer, publishes } = run;
         let mut acks = Acks::with_capacity(publishes.len());
         let mut acks_epoch = 0;
-        for RunPublish { req, body, count } in publishes {
-            match self.append(&topic, ack, &body, count, ttl_ms) {
-                Ok((epoch, offset)) => {
+        for RunPublish { req, body, count, sequence } in publishes {
+            let step = producer.map(|producer| Step { producer, sequence });
+            let terms = Terms { ttl_ms, step, expected: None };
+            match self.append(&topic, Append { ack, body: &body, count, terms: &terms }) {
+                Ok(Appended { place: Place { epoch, offset }, duplicate: false }) => {
                     acks_epoch = epoch;
                     acks.push((req, (ack > AckLevel::None).then_some(offset)));
+                }
+                // It may belong to an earlier life of the topic.
+                Ok(Appended { place: Place { epoch, offset }, duplicate: true }) => {
+                    self.acknowledge(session, stream, acks_epoch, &mut acks);
+                    let level = self.level();
+                    let reply = Reply::Published { epoch, offset, level, duplicate: true };
+                    let reply = if ack == AckLevel::None { Reply::Silent } else { reply };
+                    self.reply(Origin { session, stream, req }, reply);
                 }
                 Err(refusal) => {
                     self.acknowledge(session, stream, acks_epoch, &mut acks);
@@ -150,7 +180,8 @@ mod tests {
         let mut body = BodyBuilder::new();
         body.push(Some(key), &[], Some(b"value"));
         let topic = Name::parse(topic).unwrap();
-        let request = Request::Publish { topic, ack, body: body.finish(), count: 1, ttl_ms: None };
+        let request =
+            Request::Publish { topic, ack, body: body.finish(), count: 1, terms: Terms::default() };
         Command::Request(Origin { session: session(slot), stream: 0, req }, request)
     }
 

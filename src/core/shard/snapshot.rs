@@ -16,9 +16,10 @@ use super::topics::{SavedTopics, Topics};
 use super::{Dispatchers, Shard, ShardConfig, ShardLimits, Timer};
 use crate::cell::{Counter, SavedCounter, SavedTally, Tally};
 use crate::snapshot::BadSnapshot;
+use crate::topic::{Producers, SavedProducers};
 
 /// What the fields of a snapshot mean. A snapshot with another number is not restored.
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
 
 /// Everything that a shard holds between two rounds, as plain data. Bodies of records and values
 /// of maps are shared with the shard, so that making one costs by the number of things, not by
@@ -30,6 +31,7 @@ pub struct ShardSnapshot {
     now_ms: u64,
     topics: SavedTopics,
     cells: SavedCells,
+    producers: SavedProducers,
     timers: Vec<(u64, Timer)>,
     log_followers: Dispatchers,
     round: u64,
@@ -65,8 +67,17 @@ impl Shard {
     /// copy give the same numbers to new topics from here on.
     pub fn snapshot(&mut self) -> Option<ShardSnapshot> {
         self.topics.tidy();
-        let Self { config, now_ms, topics, cells, timers, log_followers, round, lost_maps: _ } =
-            self;
+        let Self {
+            config,
+            now_ms,
+            topics,
+            cells,
+            producers,
+            timers,
+            log_followers,
+            round,
+            lost_maps: _,
+        } = self;
         let Round { number, events, batches, log, version: _ } = round;
         let is_empty = events.is_empty() && batches.is_empty() && log.is_empty();
         let is_open = !is_empty || !cells.changed.is_empty();
@@ -79,6 +90,7 @@ impl Shard {
             now_ms: *now_ms,
             topics: topics.save(),
             cells: cells.save(),
+            producers: producers.save(),
             timers: timers.iter().cloned().collect(),
             log_followers: *log_followers,
             round: *number,
@@ -90,8 +102,17 @@ impl Shard {
     /// # Errors
     /// When the snapshot is of another version, or contradicts itself.
     pub fn restore(snapshot: ShardSnapshot) -> Result<Self, BadSnapshot> {
-        let ShardSnapshot { version, config, now_ms, topics, cells, timers, log_followers, round } =
-            snapshot;
+        let ShardSnapshot {
+            version,
+            config,
+            now_ms,
+            topics,
+            cells,
+            producers,
+            timers,
+            log_followers,
+            round,
+        } = snapshot;
         if version != SNAPSHOT_VERSION {
             let what = format!("its version is {version}, and {SNAPSHOT_VERSION} is known here");
             return Err(BadSnapshot::new(what));
@@ -100,6 +121,7 @@ impl Shard {
             now_ms,
             topics: Topics::restore(topics, &config)?,
             cells: Cells::restore(cells, config.seed)?,
+            producers: Producers::restore(producers, config.seed)?,
             timers: timers.into_iter().collect(),
             log_followers,
             round: Round { number: round, ..Round::default() },

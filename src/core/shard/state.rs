@@ -4,6 +4,7 @@ use super::cells::Cells;
 use super::message::Round;
 use super::{Shard, ShardConfig, ShardLimits, Timer};
 use crate::state_hash::{StateHash, StateHasher};
+use crate::topic::ProducerLimits;
 
 /// How far a shard has come: figures that are there at no cost. Two shards that have done the
 /// same have the same ones; the other way round it is likely only, which is what the
@@ -73,17 +74,28 @@ impl Shard {
             hasher.text(name.as_str());
             tally.hash_into(hasher);
         });
+        self.producers.hash_durable(&mut hasher);
         hasher.finish()
     }
 
     fn hash_into(&self, hasher: &mut StateHasher) {
         // Maps are lost only before a shard that was made again has begun.
-        let Self { config, now_ms, topics, cells, timers, log_followers, round, lost_maps: _ } =
-            self;
+        let Self {
+            config,
+            now_ms,
+            topics,
+            cells,
+            producers,
+            timers,
+            log_followers,
+            round,
+            lost_maps: _,
+        } = self;
         config.hash_into(hasher);
         hasher.number(*now_ms);
         topics.hash_into(hasher);
         cells.hash_into(hasher);
+        producers.hash_into(hasher);
         hasher.ordered(timers, |hasher, (at_ms, timer)| {
             hasher.number(*at_ms);
             timer.hash_into(hasher);
@@ -110,8 +122,19 @@ impl ShardConfig {
 
 impl ShardLimits {
     fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { names_max, batches_max, bytes_max, batch_bytes_max, voters_max, members_max } =
-            self;
+        let Self {
+            names_max,
+            batches_max,
+            bytes_max,
+            batch_bytes_max,
+            voters_max,
+            members_max,
+            producers: ProducerLimits { window, entries_max, idle_ms },
+        } = self;
+        for number in [window, idle_ms] {
+            hasher.number(*number);
+        }
+        hasher.size(*entries_max);
         hasher.number(*bytes_max);
         for size in [names_max, batches_max, batch_bytes_max, voters_max, members_max] {
             hasher.size(*size);

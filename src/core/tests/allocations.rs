@@ -16,7 +16,7 @@ use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink};
 use tidewire_core::shard::{
     CellValue, Command, Event, Interest, KeyedEntry, Origin, Request, SessionId, Shard,
-    ShardConfig, ShardLimits,
+    ShardConfig, ShardLimits, Terms,
 };
 use tidewire_core::shard_of;
 use tidewire_core::topic::{Batch, Policy, PolicyTable};
@@ -278,8 +278,9 @@ fn allocations_of_a_round(keys: usize, watched: bool) -> u64 {
         body.push(Some(&format!("{key}")), &[], Some(b"payload"));
     }
     let session = SessionId { dispatcher: 0, slot: 0, generation: 1 };
-    let (topic, ack, count, ttl_ms) = (topic(), AckLevel::Memory, keys as u64, None);
-    let publish = Request::Publish { topic, ack, body: body.finish(), count, ttl_ms };
+    let (topic, ack, count) = (topic(), AckLevel::Memory, keys as u64);
+    let terms = Terms::default();
+    let publish = Request::Publish { topic, ack, body: body.finish(), count, terms };
     shard.handle(Command::Request(Origin { session, stream: 0, req: 1 }, publish), NOW_MS);
     allocation_counter::measure(|| drop(shard.seal())).count_total
 }

@@ -5,6 +5,7 @@ mod commit_log;
 mod logged;
 mod pattern_index;
 mod policy;
+mod producers;
 mod ring;
 mod saved;
 
@@ -13,5 +14,7 @@ pub use commit_log::{CommitLog, Slot};
 pub use logged::LoggedBatch;
 pub use pattern_index::{PatternId, PatternIndex};
 pub use policy::{Policy, PolicyTable};
+pub(crate) use producers::{ID_BITS, Producers, SavedProducers, ids_before};
+pub use producers::{Place, ProducerLimits, Step};
 pub use ring::Ring;
 pub(crate) use saved::{SavedLog, SavedRing};

@@ -49,7 +49,7 @@ impl Ring {
     }
 
     /// The kept batches, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Batch>> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Batch>> {
         self.batches.iter()
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tidewire_core::SHARDS;
 use tidewire_core::cell::VoterId;
 use tidewire_core::shard::{
-    Command, Interest, Origin, Request, SessionId, Shard, ShardConfig, ShardLimits,
+    Command, Interest, Origin, Request, SessionId, Shard, ShardConfig, ShardLimits, Terms,
 };
 use tidewire_core::topic::{Policy, PolicyTable};
 use tidewire_protocol::frame::{AckLevel, CounterOp, PresenceOp, TallyOp};
@@ -58,7 +58,7 @@ fn request(request: Request) -> Command {
 
 fn publish(topic: &str, body: Bytes) -> Command {
     let (topic, ack) = (name(topic), AckLevel::Memory);
-    request(Request::Publish { topic, ack, body, count: 1, ttl_ms: None })
+    request(Request::Publish { topic, ack, body, count: 1, terms: Terms::default() })
 }
 
 /// The command of this number: something of everything, over and over.

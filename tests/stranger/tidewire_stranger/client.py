@@ -141,6 +141,10 @@ class Client:
     ) -> f.Puback:
         return await self.call(f.Publish(NEW, topic, ack, encode_body(list(records)), options))
 
+    async def producer(self) -> dict[str, Any]:
+        ok = await self.call(f.Producer(NEW))
+        return ok.result or {}
+
     async def subscribe(self, pattern: str, start: list[Any], **options: Any) -> Subscription:
         inbox = self._inbox()
         try:

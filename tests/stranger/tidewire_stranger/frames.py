@@ -73,6 +73,7 @@ class Error(Frame):
     message: str
     retry_after_ms: U | None = None
     sub: U | None = None
+    actual: U | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class Puback(Frame):
     offset: U | None
     level: U
     positions: list[Position] | None = None
+    duplicate: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,12 @@ class Credit(Frame):
     TYPE = 18
     sub: U
     bytes: U
+
+
+@dataclass(frozen=True)
+class Producer(Frame):
+    TYPE = 31
+    req: U
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use tidewire_client::protocol::frame::split_first;
+use tidewire_client::protocol::options::ProducerInfo;
+use tidewire_client::protocol::wire::put_value;
 use tidewire_client::{Client, ClientFrame, ConnectionState, ServerFrame, ServerInfo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_websockets::{Message, ServerBuilder, WebSocketStream};
@@ -57,7 +59,7 @@ impl FakeServer {
         let (request, socket) = within(builder.accept(tcp)).await.unwrap();
         assert_eq!(request.uri().path(), "/v1/ws");
         assert_eq!(request.headers()[SEC_WEBSOCKET_PROTOCOL], "tidewire.v1");
-        let mut peer = Peer { socket, frames: VecDeque::new() };
+        let mut peer = Peer { socket, frames: VecDeque::new(), numbers: true };
         let hello = peer.next().await;
         assert!(matches!(hello, ClientFrame::Hello { version: 1, .. }), "{hello:?}");
         peer
@@ -87,6 +89,18 @@ pub(crate) fn welcome(info: ServerInfo) -> ServerFrame {
 pub(crate) struct Peer {
     socket: WebSocketStream<TcpStream>,
     frames: VecDeque<ClientFrame>,
+    /// Whether it answers PRODUCER by itself.
+    pub(crate) numbers: bool,
+}
+
+/// The id that clients get as producers.
+pub(crate) const PRODUCER: u64 = 4711;
+
+pub(crate) fn producer(req: u64, producer: u64) -> ServerFrame {
+    let mut result = Vec::new();
+    let info = ProducerInfo { producer, window: 1_024, idle_ms: 3_600_000 };
+    put_value(&mut result, &info);
+    ServerFrame::Ok { req, result: Some(result.into()) }
 }
 
 impl Peer {
@@ -106,7 +120,12 @@ impl Peer {
                 let mut bytes: Bytes = message.into_payload().into();
                 while !bytes.is_empty() {
                     let frame = split_first(&mut bytes).unwrap();
-                    self.frames.push_back(ClientFrame::decode(&frame).unwrap());
+                    match ClientFrame::decode(&frame).unwrap() {
+                        ClientFrame::Producer { req } if self.numbers => {
+                            self.send(&[producer(req, PRODUCER)]).await;
+                        }
+                        frame => self.frames.push_back(frame),
+                    }
                 }
             }
         }
@@ -146,7 +165,14 @@ pub(crate) fn ok(req: u64) -> ServerFrame {
 }
 
 pub(crate) fn error(req: u64, code: u64, message: &str) -> ServerFrame {
-    ServerFrame::Error { req, code, message: message.to_owned(), retry_after_ms: None, sub: None }
+    ServerFrame::Error {
+        req,
+        code,
+        message: message.to_owned(),
+        retry_after_ms: None,
+        sub: None,
+        actual: None,
+    }
 }
 
 pub(crate) fn voted(req: u64, version: u64) -> ServerFrame {

@@ -12,6 +12,7 @@
 mod connecting;
 mod fake_server;
 mod identity;
+mod numbering;
 mod partitions;
 mod presence;
 mod quic;

@@ -84,7 +84,15 @@ async fn an_acknowledgement_and_a_ballot_name_their_partitions() {
     let (published, ()) = tokio::join!(publish, async {
         let ClientFrame::Publish { req, .. } = peer.next().await else { panic!() };
         let (offset, positions) = (None, Some(positions.clone()));
-        peer.send(&[ServerFrame::PubAck { req, epoch: 0, offset, level: 1, positions }]).await;
+        peer.send(&[ServerFrame::PubAck {
+            req,
+            epoch: 0,
+            offset,
+            level: 1,
+            positions,
+            duplicate: false,
+        }])
+        .await;
     });
     assert_eq!(published.unwrap().positions, positions);
     let (voted, ()) = tokio::join!(client.vote(&name, "ann", Vec::new(), None), async {

@@ -81,6 +81,7 @@ async fn a_refusal_carries_code_words_and_delay() {
             message,
             retry_after_ms: Some(40),
             sub: None,
+            actual: None,
         }])
         .await;
     });
@@ -109,7 +110,9 @@ async fn a_code_of_a_newer_server_stays_readable_and_is_not_retried() {
 async fn a_body_over_the_servers_limit_is_refused_before_it_is_sent() {
     let server = FakeServer::listen().await;
     let (client, mut peer) = server.pair().await;
-    let failure = client.publish("news", vec![0; 70_000]).await.unwrap_err();
+    let (failure, sent) = tokio::join!(client.publish("news", vec![0; 70_000]), peer.next_if_any());
+    let failure = failure.unwrap_err();
+    assert_eq!(sent, None);
     assert_eq!(failure.refusal().unwrap().code, ErrorCode::FrameTooLarge);
     let (small, ()) = tokio::join!(client.publish("news", "x"), async {
         let ClientFrame::Publish { req, .. } = peer.next().await else { panic!() };
@@ -119,6 +122,7 @@ async fn a_body_over_the_servers_limit_is_refused_before_it_is_sent() {
             offset: Some(4),
             level: 1,
             positions: None,
+            duplicate: false,
         }])
         .await;
     });

@@ -320,8 +320,14 @@ async fn a_subscription_that_the_server_ends_says_why() {
     let server = FakeServer::listen().await;
     let (mut subscription, mut peer, sub) = started(&server, 1_000).await;
     let message = "too slow".to_owned();
-    let end =
-        ServerFrame::Error { req: 0, code: 33, message, retry_after_ms: None, sub: Some(sub) };
+    let end = ServerFrame::Error {
+        req: 0,
+        code: 33,
+        message,
+        retry_after_ms: None,
+        sub: Some(sub),
+        actual: None,
+    };
     peer.send(&[deliver(sub, 100, &[b"a"]), end]).await;
     payloads(&mut subscription).await;
     let Some(SubscriptionEvent::Ended(refusal)) = within(subscription.next()).await else {

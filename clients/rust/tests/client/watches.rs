@@ -211,6 +211,7 @@ async fn a_watch_that_the_server_ends_says_why() {
         message,
         retry_after_ms: None,
         sub: Some(sub),
+        actual: None,
     }])
     .await;
     assert!(within(watch.next()).await.is_none());

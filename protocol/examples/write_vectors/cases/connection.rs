@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tidewire_protocol::options::ServerInfo;
-use tidewire_protocol::{ClientFrame, ErrorCode, ServerFrame};
+use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame};
 
 use super::Failure;
 use super::group::Group;
@@ -84,6 +84,7 @@ fn answers(group: &mut Group) {
         message: message.to_owned(),
         retry_after_ms,
         sub,
+        actual: None,
     };
     group.both(
         "error with nothing optional",
@@ -99,6 +100,12 @@ fn answers(group: &mut Group) {
         "error that ends a subscription",
         &error(0, 33, "too slow", None, Some(u32::MAX)),
         r#"[5, 0, 33, "too slow", null, 4294967295]"#,
+    );
+    let conflict = Refusal::new(ErrorCode::Conflict, "not as expected").actual(7);
+    group.both(
+        "error that says what holds",
+        &ServerFrame::refuse(4, conflict),
+        r#"[5, 4, 11, "not as expected", null, null, 7]"#,
     );
     for code in ErrorCode::ALL {
         let (number, name) = (code.number(), code.name());
@@ -188,7 +195,7 @@ fn refused(group: &mut Group) {
         ("a negative type", "[-3, 1]", Malformed, 0),
         ("a type that is text", r#"["PING", 1]"#, Malformed, 0),
         ("type 0", "[0, 5]", UnknownFrame, 5),
-        ("a kept type", r#"[31, 5, "group"]"#, UnknownFrame, 5),
+        ("a kept type", r#"[63, 5, "group"]"#, UnknownFrame, 5),
         ("a type of no version", "[4096, 5]", UnknownFrame, 5),
         ("an unknown type without request", "[99]", UnknownFrame, 0),
         ("an unknown type whose first field is text", r#"[99, "x"]"#, UnknownFrame, 0),

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use tidewire_protocol::frame::{AckLevel, Position, Start};
-use tidewire_protocol::options::{Condition, PublishOptions, SubscribeOptions};
-use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, ServerFrame};
+use tidewire_protocol::options::{Condition, ProducerInfo, PublishOptions, SubscribeOptions};
+use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, ServerFrame, wire};
 
 use super::Failure;
 use super::group::Group;
@@ -49,16 +49,18 @@ fn publishes(group: &mut Group, news: &Name) {
         producer: Some(7),
         sequence: Some(0),
         expected_offset: Some(u64::MAX),
+        expected_key: Some("k".into()),
     };
     group.both(
         "publish with every option",
         &publish(9_007_199_254_740_991, news, AckLevel::Disk, every),
         r#"[10, 9007199254740991, "news", 2, {"bin": "93c0c0c4026869"}, {"ttl_ms": 1,
-            "producer": 7, "sequence": 0, "expected_offset": {"int": "18446744073709551615"}}]"#,
+            "producer": 7, "sequence": 0, "expected_offset": {"int": "18446744073709551615"},
+            "expected_key": "k"}]"#,
     );
     let puback = |offset| {
         let (req, epoch, level, positions) = (2, 1_764_000_000_000, 1, None);
-        ServerFrame::PubAck { req, epoch, offset, level, positions }
+        ServerFrame::PubAck { req, epoch, offset, level, positions, duplicate: false }
     };
     group.both("puback", &puback(Some(41)), "[11, 2, 1764000000000, 41, 1]");
     group.both("puback without offset", &puback(None), "[11, 2, 1764000000000, null, 1]");
@@ -68,8 +70,26 @@ fn publishes(group: &mut Group, news: &Name) {
         "[11, 2, 1764000000000, 41, 1, null]",
     );
     let positions = Some(vec![Position(0, 3, 17), Position(5, 3, 0)]);
-    let parted = ServerFrame::PubAck { req: 2, epoch: 0, offset: None, level: 1, positions };
-    group.both("puback of partitions", &parted, "[11, 2, 0, null, 1, [[0, 3, 17], [5, 3, 0]]]");
+    let parted = |duplicate| {
+        let (epoch, offset, positions) = (0, None, positions.clone());
+        ServerFrame::PubAck { req: 2, epoch, offset, level: 1, positions, duplicate }
+    };
+    let first = parted(false);
+    group.both("puback of partitions", &first, "[11, 2, 0, null, 1, [[0, 3, 17], [5, 3, 0]]]");
+    group.both(
+        "puback of partitions that had it before",
+        &parted(true),
+        "[11, 2, 0, null, 1, [[0, 3, 17], [5, 3, 0]], true]",
+    );
+    let (epoch, offset, positions) = (9, Some(41), None);
+    let again = ServerFrame::PubAck { req: 2, epoch, offset, level: 1, positions, duplicate: true };
+    group.both("puback of a repeated publish", &again, "[11, 2, 9, 41, 1, null, true]");
+    group.both("producer", &ClientFrame::Producer { req: 8 }, "[31, 8]");
+    let issued = r#"[7, 8, {"producer": 7225344000000064, "window": 1024, "idle_ms": 3600000}]"#;
+    let mut result = Vec::new();
+    let (producer, window, idle_ms) = (7_225_344_000_000_064, 1_024, 3_600_000);
+    wire::put_value(&mut result, &ProducerInfo { producer, window, idle_ms });
+    group.both("producer issued", &ServerFrame::Ok { req: 8, result: Some(result.into()) }, issued);
 }
 
 fn none() -> PublishOptions {

@@ -44,7 +44,8 @@ impl ClientFrame {
             | number::GET
             | number::WATCH
             | number::PRESENCE
-            | number::TALLY => {
+            | number::TALLY
+            | number::PRODUCER => {
                 let req = fields.uint("req").map_err(no_request)?;
                 request(kind, req, &mut fields)
                     .map_err(|refusal| BadFrame { req, refusal, wants_reply: req != 0 })?
@@ -127,6 +128,7 @@ fn request(kind: u64, req: u64, fields: &mut Fields<'_>) -> Result<Option<Client
             tally: fields.name("tally")?,
             rules: fields.opt_map("rules")?,
         },
+        number::PRODUCER => ClientFrame::Producer { req },
         _ => return Ok(None),
     }))
 }

@@ -36,7 +36,8 @@ impl ClientFrame {
             | Self::Get { .. }
             | Self::Watch { .. }
             | Self::Presence { .. }
-            | Self::Tally { .. } => self.encode_request(out),
+            | Self::Tally { .. }
+            | Self::Producer { .. } => self.encode_request(out),
         }
     }
 
@@ -102,6 +103,7 @@ impl ClientFrame {
                 wire::put_str(out, tally.as_str());
                 wire::put_opt(out, rules.as_ref(), wire::put_value);
             }
+            Self::Producer { req } => request_head(out, number::PRODUCER, 1, *req),
         }
     }
 }

@@ -77,13 +77,7 @@ fn reply(kind: u64, fields: &mut Fields<'_>) -> Result<Option<ServerFrame>, Refu
         },
         number::PING => ServerFrame::Ping { nonce: fields.uint("nonce")? },
         number::PONG => ServerFrame::Pong { nonce: fields.uint("nonce")? },
-        number::ERROR => ServerFrame::Error {
-            req: fields.uint("req")?,
-            code: fields.uint("code")?,
-            message: fields.str("message")?.to_owned(),
-            retry_after_ms: fields.opt_uint("retry_after_ms")?,
-            sub: fields.opt_uint("sub")?.and_then(|sub| u32::try_from(sub).ok()),
-        },
+        number::ERROR => error(fields)?,
         number::GOAWAY => ServerFrame::GoAway {
             code: fields.uint("code")?,
             message: fields.str("message")?.to_owned(),
@@ -96,6 +90,7 @@ fn reply(kind: u64, fields: &mut Fields<'_>) -> Result<Option<ServerFrame>, Refu
             offset: fields.opt_uint("offset")?,
             level: fields.uint("level")?,
             positions: fields.opt_value("positions")?,
+            duplicate: fields.opt_value("duplicate")?.unwrap_or(false),
         },
         number::SUBSCRIBED => ServerFrame::Subscribed {
             req: fields.uint("req")?,
@@ -138,4 +133,15 @@ fn reply(kind: u64, fields: &mut Fields<'_>) -> Result<Option<ServerFrame>, Refu
         },
         _ => return Ok(None),
     }))
+}
+
+fn error(fields: &mut Fields<'_>) -> Result<ServerFrame, Refusal> {
+    Ok(ServerFrame::Error {
+        req: fields.uint("req")?,
+        code: fields.uint("code")?,
+        message: fields.str("message")?.to_owned(),
+        retry_after_ms: fields.opt_uint("retry_after_ms")?,
+        sub: fields.opt_uint("sub")?.and_then(|sub| u32::try_from(sub).ok()),
+        actual: fields.opt_uint("actual")?,
+    })
 }

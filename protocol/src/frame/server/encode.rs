@@ -73,12 +73,13 @@ impl ServerFrame {
             }
             Self::Ping { nonce } => numbers(out, number::PING, &[*nonce]),
             Self::Pong { nonce } => numbers(out, number::PONG, &[*nonce]),
-            Self::Error { req, code, message, retry_after_ms, sub } => {
-                head(out, number::ERROR, 5);
+            Self::Error { req, code, message, retry_after_ms, sub, actual } => {
+                head(out, number::ERROR, 5 + usize::from(actual.is_some()));
                 put_uints(out, &[*req, *code]);
                 wire::put_str(out, message);
                 wire::put_opt(out, *retry_after_ms, wire::put_uint);
                 wire::put_opt(out, sub.map(u64::from), wire::put_uint);
+                put_trailing(out, *actual, wire::put_uint);
             }
             Self::GoAway { code, message, grace_ms } => {
                 head(out, number::GOAWAY, 3);
@@ -91,12 +92,13 @@ impl ServerFrame {
                 wire::put_uint(out, *req);
                 put_raw(out, result.as_deref());
             }
-            Self::PubAck { req, epoch, offset, level, positions } => {
-                head(out, number::PUBACK, 4 + usize::from(positions.is_some()));
+            Self::PubAck { req, epoch, offset, level, positions, duplicate } => {
+                let trailing = if *duplicate { 2 } else { usize::from(positions.is_some()) };
+                head(out, number::PUBACK, 4 + trailing);
                 put_uints(out, &[*req, *epoch]);
                 wire::put_opt(out, *offset, wire::put_uint);
                 wire::put_uint(out, *level);
-                put_trailing(out, positions.as_ref(), wire::put_value);
+                put_places(out, positions.as_deref(), *duplicate);
             }
             Self::Subscribed { req, sub, status, epoch, offset, missing, positions } => {
                 head(out, number::SUBSCRIBED, 7);
@@ -213,6 +215,16 @@ fn put_position(out: &mut Vec<u8>, Position(shard, epoch, sequence): Position) {
 fn put_trailing<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
     if let Some(value) = value {
         put(out, value);
+    }
+}
+
+/// The trailing fields of PUBACK, as far as they say something.
+fn put_places(out: &mut Vec<u8>, positions: Option<&[Position]>, duplicate: bool) {
+    if duplicate {
+        wire::put_opt(out, positions, |out, positions| wire::put_value(out, &positions));
+        wire::put_bool(out, true);
+    } else {
+        put_trailing(out, positions, |out, positions| wire::put_value(out, &positions));
     }
 }
 

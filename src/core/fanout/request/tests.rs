@@ -3,7 +3,7 @@ use std::string::ToString;
 
 use tidewire_protocol::Pattern;
 use tidewire_protocol::frame::{AckLevel, CounterOp, Start, TallyOp};
-use tidewire_protocol::options::{CounterOptions, SubscribeOptions, WatchOptions};
+use tidewire_protocol::options::{CounterOptions, PublishOptions, SubscribeOptions, WatchOptions};
 use tidewire_protocol::record::payload_body;
 use tidewire_protocol::tally::{TallyKind, TallyRules};
 
@@ -44,6 +44,7 @@ fn requests() -> Vec<ClientFrame> {
         ClientFrame::Credit { sub, bytes: 1 },
         ClientFrame::Ping { nonce: 1 },
         ClientFrame::Pong { nonce: 1 },
+        ClientFrame::Producer { req },
     ])
 }
 

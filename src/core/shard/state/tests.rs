@@ -9,7 +9,7 @@ use tidewire_protocol::record::BodyBuilder;
 use tidewire_protocol::tally::{Choice, TallyKind, TallyRules, TallyState};
 use tidewire_protocol::{Name, Pattern};
 
-use super::super::message::{Command, Interest, Origin, Request, SessionId};
+use super::super::message::{Command, Interest, Origin, Request, SessionId, Terms};
 use super::*;
 use crate::cell::VoterId;
 use crate::state_hash::assert_each_counts;
@@ -29,7 +29,8 @@ fn publish(topic: &str, key: Option<&str>, payload: &str, ttl_ms: Option<u64>) -
     let mut body = BodyBuilder::new();
     body.push(key, &[], Some(payload.as_bytes()));
     let (topic, ack, body) = (name(topic), AckLevel::Memory, body.finish());
-    request(Request::Publish { topic, ack, body, count: 1, ttl_ms })
+    let terms = Terms { ttl_ms, ..Terms::default() };
+    request(Request::Publish { topic, ack, body, count: 1, terms })
 }
 
 fn count(counter: &str, ttl_ms: Option<u64>, id: Option<&str>) -> Command {

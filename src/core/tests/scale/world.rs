@@ -6,7 +6,9 @@ use bytes::Bytes;
 use tidewire_core::SHARDS;
 use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink};
-use tidewire_core::shard::{Command, Origin, Request, SessionId, Shard, ShardConfig, ShardLimits};
+use tidewire_core::shard::{
+    Command, Origin, Request, SessionId, Shard, ShardConfig, ShardLimits, Terms,
+};
 use tidewire_core::shard_of;
 use tidewire_core::topic::{Policy, PolicyTable};
 use tidewire_protocol::frame::{AckLevel, DeliverView, Start};
@@ -54,8 +56,8 @@ impl World {
         let body = payload_body(&self.published.to_be_bytes());
         self.published += 1;
         let (shard, topic) = (shard_of(topic), topic.clone());
-        let (ack, count, ttl_ms) = (AckLevel::None, 1, None);
-        let publish = Request::Publish { topic, ack, body, count, ttl_ms };
+        let (ack, count, terms) = (AckLevel::None, 1, Terms::default());
+        let publish = Request::Publish { topic, ack, body, count, terms };
         let origin = Origin { session, stream: 0, req: 0 };
         self.carry_out(shard, Command::Request(origin, publish));
     }

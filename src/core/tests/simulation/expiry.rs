@@ -105,7 +105,8 @@ fn who_resumes_into_a_topic_that_was_made_again_is_told() {
         let epoch = EPOCH + life;
         let acknowledged = net.ask(session, publish("a"));
         let (offset, positions) = (Some(0), None);
-        let expected = ServerFrame::PubAck { req: 1, epoch, offset, level: 1, positions };
+        let expected =
+            ServerFrame::PubAck { req: 1, epoch, offset, level: 1, positions, duplicate: false };
         assert_eq!(acknowledged, [expected]);
         pass(&mut net);
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidewire_core::cell::VoterId;
-use tidewire_core::shard::{Command, Interest, Origin, Request, SessionId};
+use tidewire_core::shard::{Command, Expected, Interest, Origin, Request, SessionId, Terms};
+use tidewire_core::topic::Step;
 use tidewire_protocol::Name;
 use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, PresenceOp, TallyOp};
 use tidewire_protocol::options::CounterOptions;
@@ -119,7 +120,14 @@ impl Chance {
         let kind = if self.below(2) == 0 { "map" } else { "plain" };
         let (topic, ttl_ms) = (self.name(kind), self.maybe(80));
         let (ack, body) = (AckLevel::Memory, body.finish());
-        Request::Publish { topic, ack, body, count, ttl_ms }
+        let step = (self.below(2) == 0)
+            .then(|| Step { producer: 1 + self.below(3), sequence: 1 + self.below(40) });
+        let expected = (self.below(8) == 0).then(|| {
+            let key = (self.below(2) == 0).then(|| format!("key {}", self.below(9)));
+            Box::new(Expected { offset: self.below(60), key })
+        });
+        let terms = Terms { ttl_ms, step, expected };
+        Request::Publish { topic, ack, body, count, terms }
     }
 
     fn rules(&mut self) -> Arc<TallyRules> {

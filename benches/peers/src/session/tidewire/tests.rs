@@ -137,6 +137,7 @@ fn lost_records_refusals_and_broken_frames_are_errors() {
         message: "no".to_owned(),
         retry_after_ms: None,
         sub: None,
+        actual: None,
     };
     let mut cut = Vec::new();
     deliver(&[b"one"], 1, None).encode(&mut cut);

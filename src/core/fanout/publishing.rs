@@ -1,0 +1,96 @@
+//! What publishes ask for beyond their records, and the ids of those who number them.
+
+use alloc::boxed::Box;
+use alloc::format;
+
+use tidewire_protocol::options::{ProducerInfo, PublishOptions};
+use tidewire_protocol::record::{KEY_BYTES_MAX, Records};
+use tidewire_protocol::{ErrorCode, Refusal, partition_of};
+
+use super::request::check_len;
+use super::{Dispatcher, invalid};
+use crate::shard::{DISPATCHERS_MAX, Expected, Request, Terms};
+use crate::topic::{ID_BITS, Step};
+
+/// Bits of a producer's id that stand for the dispatcher that has issued it.
+const DISPATCHER_BITS: u32 = DISPATCHERS_MAX.trailing_zeros();
+/// How far ids may run ahead of the clock, when very many are issued at once.
+const AHEAD_MS: u64 = 1_000;
+
+impl Dispatcher {
+    /// A producer that nobody has been given before: the time of its issue, a number within that
+    /// millisecond, and this dispatcher.
+    pub(super) fn issue_producer(&mut self) -> Result<ProducerInfo, Refusal> {
+        let now = self.now_ms << (ID_BITS - DISPATCHER_BITS);
+        let next = now.max(self.last_producer + 1);
+        let producer = next << DISPATCHER_BITS | u64::from(self.id);
+        if producer >> ID_BITS > self.now_ms + AHEAD_MS {
+            let message = "too many producers are asked for at once: try again later";
+            return Err(Refusal::new(ErrorCode::Overloaded, message).retry_after_ms(AHEAD_MS));
+        }
+        self.last_producer = next;
+        let limits = &self.limits.producers;
+        Ok(ProducerInfo { producer, window: limits.window, idle_ms: limits.idle_ms })
+    }
+}
+
+/// The terms that a publish's options state.
+pub(super) fn terms_of(options: PublishOptions, now_ms: u64) -> Result<Terms, Refusal> {
+    let PublishOptions { ttl_ms, producer, sequence, expected_offset, expected_key } = options;
+    let step = match (producer, sequence) {
+        (None, None) => None,
+        (Some(producer), Some(sequence)) => Some(step(producer, sequence, now_ms)?),
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(invalid("options 'producer' and 'sequence' come together".into()));
+        }
+    };
+    let expected = match (expected_offset, expected_key) {
+        (None, None) => None,
+        (Some(offset), key) => {
+            if let Some(key) = &key {
+                check_len("option 'expected_key'", key, KEY_BYTES_MAX)?;
+            }
+            Some(Box::new(Expected { offset, key }))
+        }
+        (None, Some(_)) => {
+            return Err(invalid("option 'expected_key' needs 'expected_offset'".into()));
+        }
+    };
+    Ok(Terms { ttl_ms, step, expected })
+}
+
+fn step(producer: u64, sequence: u64, now_ms: u64) -> Result<Step, Refusal> {
+    if sequence == 0 || sequence == u64::MAX {
+        return Err(invalid(
+            "option 'sequence': numbers begin at 1 and end before 2^64 - 1".into(),
+        ));
+    }
+    if producer >> ID_BITS > now_ms + AHEAD_MS {
+        let message = format!("producer {producer} was never issued: ask for an id with PRODUCER");
+        return Err(Refusal::new(ErrorCode::ProducerUnknown, message));
+    }
+    Ok(Step { producer, sequence })
+}
+
+/// Whether a publish to a topic with so many partitions asks for something that they can do.
+pub(super) fn check_spread(request: &Request, partitions: u16) -> Result<(), Refusal> {
+    let Request::Publish { topic, body, terms, .. } = request else { return Ok(()) };
+    let Some(expected) = &terms.expected else { return Ok(()) };
+    let Some(key) = &expected.key else {
+        let message = format!(
+            "topic '{topic}' has {partitions} partitions, each with offsets of its own: \
+             'expected_offset' needs 'expected_key', and stands for its partition"
+        );
+        return Err(Refusal::new(ErrorCode::Unsupported, message));
+    };
+    let home = partition_of(key, partitions);
+    let is_home = |key: Option<&str>| key.is_some_and(|key| partition_of(key, partitions) == home);
+    match Records::of(body).all(|record| is_home(record.key)) {
+        true => Ok(()),
+        false => Err(invalid(format!(
+            "topic '{topic}': all records of a publish that expects something of key '{}' have to \
+             go to that key's partition",
+            key.escape_default()
+        ))),
+    }
+}
