@@ -8,6 +8,7 @@
 mod error;
 mod fields;
 pub mod frame;
+pub mod group;
 mod name;
 pub mod options;
 mod partition;

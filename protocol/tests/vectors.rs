@@ -18,7 +18,8 @@ use tidewire_protocol::frame::{BadFrame, split_first};
 use tidewire_protocol::record::{BodyBuilder, Record, Records, validate};
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, ServerFrame, VERSION};
 
-const FRAME_FILES: [&str; 4] = ["connection.json", "topics.json", "cells.json", "tallies.json"];
+const FRAME_FILES: [&str; 5] =
+    ["connection.json", "topics.json", "cells.json", "tallies.json", "groups.json"];
 
 #[derive(Deserialize)]
 struct FrameFile {
@@ -133,8 +134,8 @@ fn broken_envelopes_yield_no_frame() {
 
 #[test]
 fn every_frame_type_of_the_specification_has_a_vector() {
-    let client = [1, 3, 4, 10, 12, 15, 18, 20, 22, 24, 26, 29, 30, 31];
-    let server = [2, 3, 4, 5, 6, 7, 11, 13, 14, 16, 17, 21, 23, 25, 27, 28];
+    let client = [1, 3, 4, 10, 12, 15, 18, 20, 22, 24, 26, 29, 30, 31, 32, 33, 35];
+    let server = [2, 3, 4, 5, 6, 7, 11, 13, 14, 16, 17, 21, 23, 25, 27, 28, 34];
     let stated = client.iter().map(|kind| ("client".to_owned(), *kind));
     let stated: HashSet<_> =
         stated.chain(server.iter().map(|kind| ("server".to_owned(), *kind))).collect();

@@ -8,6 +8,7 @@ mod config;
 mod connection;
 mod counter;
 mod entries;
+mod group;
 mod interrupt;
 mod lines;
 mod map;
@@ -50,6 +51,8 @@ enum Command {
     Tally(tally::TallyArgs),
     /// Read and watch the newest value per key of a topic
     Map(map::MapArgs),
+    /// Share a topic's records among workers
+    Group(group::GroupArgs),
     /// Join, list and watch who is present
     Presence(presence::PresenceArgs),
     /// Measure a server under load
@@ -121,6 +124,7 @@ async fn run(command: Command, globals: &Globals) -> Result<(), CliError> {
         Command::Counter(args) => counter::run(args, globals).await,
         Command::Tally(args) => tally::run(args, globals).await,
         Command::Map(args) => map::run(args, globals).await,
+        Command::Group(args) => group::run(args, globals).await,
         Command::Presence(args) => presence::run(args, globals).await,
         Command::Bench(args) => crate::bench::run(args, globals).await,
         Command::Demo(args) => crate::demo::run(args, globals).await,

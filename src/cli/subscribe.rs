@@ -186,7 +186,7 @@ fn gap_in_words(gap: &Gap) -> String {
     format!("gap: {what} missing: {why}")
 }
 
-fn parse_start(raw: &str) -> Result<Start, String> {
+pub(crate) fn parse_start(raw: &str) -> Result<Start, String> {
     let number = |text: &str, what: &str| {
         text.parse::<u64>().map_err(|error| format!("'{text}' is no {what}: {error}"))
     };

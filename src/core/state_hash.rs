@@ -57,6 +57,11 @@ impl StateHasher {
         self.number(size as u64);
     }
 
+    /// Yes or no.
+    pub fn flag(&mut self, flag: bool) {
+        self.number(u8::from(flag));
+    }
+
     /// Bytes, with their length.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.size(bytes.len());

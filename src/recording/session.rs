@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Instant;
 
 use serde::Serialize;
-use tidewire_core::shard::{Command, Request, RunPublish, ShardSnapshot};
+use tidewire_core::shard::{Command, GroupAsk, Request, RunPublish, ShardSnapshot};
 use tidewire_core::state_hash::StateHash;
 use tokio::sync::watch;
 
@@ -258,7 +258,11 @@ pub(super) fn weight(command: &Command) -> usize {
             let each = size_of::<RunPublish>();
             return size_of::<Command>() + run.publishes.len() * each + bodies.sum::<usize>();
         }
-        Command::Follow(..) | Command::Unfollow(..) | Command::SessionEnded(_) => {
+        Command::DeadLetter(letter) => return size_of::<Command>() + letter.body.len(),
+        Command::Follow(..)
+        | Command::Unfollow(..)
+        | Command::SessionEnded(_)
+        | Command::Buried(_) => {
             return size_of::<Command>();
         }
     };
@@ -272,5 +276,14 @@ pub(super) fn weight(command: &Command) -> usize {
                 .map_or(0, |rules| rules.options.iter().map(|option| option.len() + 64).sum()),
             Request::Counter { options, .. } => options.id.as_ref().map_or(0, String::len),
             Request::Get { key, .. } => key.as_ref().map_or(0, String::len),
+            Request::Group(request) => match &request.ask {
+                GroupAsk::Settle { ranges, .. } => ranges.len() * size_of::<(u64, u64)>(),
+                GroupAsk::Create { .. }
+                | GroupAsk::Delete
+                | GroupAsk::Reset { .. }
+                | GroupAsk::Status
+                | GroupAsk::Consume { .. }
+                | GroupAsk::Leave { .. } => 0,
+            },
         }
 }

@@ -55,6 +55,44 @@ fn a_poll_from_a_shell_ends_with_the_right_winner() {
 }
 
 #[test]
+fn workers_of_a_group_from_a_shell() {
+    let daemon = Daemon::start("");
+    let rules = ["--deliveries-max", "2", "--dead-letter", "jobs.dead", "--backoff-ms", "1"];
+    let create = [&["group", "create", "jobs", "mailers"][..], &rules].concat();
+    assert!(daemon.run(&create).status.success());
+    assert!(out(&daemon.run(&create)).contains("exists"));
+    for job in ["one", "broken", "three"] {
+        assert!(daemon.run(&["pub", "jobs", job]).status.success());
+    }
+    let command = "read job; echo \"$job $TIDEWIRE_OFFSET $TIDEWIRE_DELIVERIES\" >&2; \
+                   [ \"$job\" != broken ] || exit 1";
+    let consume = ["group", "consume", "jobs", "mailers", "--count", "4", "--exec", command];
+    let worked = daemon.run(&consume);
+    assert!(worked.status.success(), "{}", err(&worked));
+    let mut lines: Vec<String> = err(&worked).lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["broken 1 1", "broken 1 2", "one 0 1", "three 2 1"]);
+    let dead = daemon.run(&["sub", "jobs.dead", "--from", "earliest", "--count", "1", "--json"]);
+    let letter: serde_json::Value = serde_json::from_str(&out(&dead)).unwrap();
+    assert_eq!(letter["payload"], "broken");
+    assert_eq!(letter["headers"]["dead-reason"], "broken 1 2");
+    assert_eq!(letter["headers"]["dead-offset"], "1");
+    let reset = daemon.run(&["group", "reset", "jobs", "mailers", "--start", "offset:2"]);
+    assert!(reset.status.success(), "{}", err(&reset));
+    let printed = daemon.run(&["group", "consume", "jobs", "mailers", "--count", "1"]);
+    assert_eq!(out(&printed), "three\n");
+    let status = daemon.run(&["group", "status", "jobs", "mailers", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&out(&status)).unwrap();
+    assert_eq!((&status["lag"], &status["position"]), (&0.into(), &3.into()));
+    let beyond = daemon.run(&["group", "reset", "jobs", "mailers", "--start", "offset:9"]);
+    assert_eq!(beyond.status.code(), Some(1));
+    assert!(err(&beyond).contains("goes from 0 to 3"), "{}", err(&beyond));
+    assert!(daemon.run(&["group", "delete", "jobs", "mailers"]).status.success());
+    let gone = daemon.run(&["group", "status", "jobs", "mailers"]);
+    assert!(err(&gone).contains("create it first"), "{}", err(&gone));
+}
+
+#[test]
 fn counters_from_a_shell() {
     let daemon = Daemon::start("");
     assert!(daemon.run(&["counter", "incr", "hits", "5"]).status.success());

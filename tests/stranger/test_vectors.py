@@ -20,7 +20,7 @@ from tidewire_stranger.following import Refused
 from tidewire_stranger.records import Record, decode_body, delivered, encode_body
 
 DIRECTORY = Path(__file__).parents[2] / "protocol" / "vectors"
-FRAME_FILES = ["connection", "topics", "cells", "tallies"]
+FRAME_FILES = ["connection", "topics", "cells", "tallies", "groups"]
 BOTH_SEND = {f.Ping.TYPE, f.Pong.TYPE}
 
 

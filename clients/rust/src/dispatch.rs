@@ -39,6 +39,7 @@ impl Link {
             ServerFrame::Deliver { sub, .. }
             | ServerFrame::Gap { sub, .. }
             | ServerFrame::Progress { sub, .. }
+            | ServerFrame::Leased { sub, .. }
             | ServerFrame::Update { sub, .. } => self.route(sub, frame),
             ServerFrame::Ping { nonce } => self.control(&ClientFrame::Pong { nonce }),
             // PING's nonce is a request id here; the heartbeat's is 0.
@@ -73,6 +74,7 @@ impl Link {
         match routes.table.get(&sub) {
             Some(Route::Subscription(inbox)) => inbox.receive(frame),
             Some(Route::Watch(slot)) => slot.receive(frame),
+            Some(Route::Consumer(shelf)) => shelf.receive(frame),
             None => {}
         }
     }
@@ -113,6 +115,7 @@ impl Link {
         match route {
             Route::Subscription(inbox) => inbox.opened(frame),
             Route::Watch(slot) => slot.opened(frame),
+            Route::Consumer(shelf) => shelf.opened(),
         }
         Ok(())
     }
@@ -141,6 +144,7 @@ impl Link {
             | ServerFrame::Voted { .. }
             | ServerFrame::Value { .. }
             | ServerFrame::Watching { .. }
+            | ServerFrame::Leased { .. }
             | ServerFrame::Update { .. } => {}
         }
     }

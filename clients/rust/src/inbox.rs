@@ -260,6 +260,7 @@ impl State {
             | ServerFrame::Voted { .. }
             | ServerFrame::Value { .. }
             | ServerFrame::Watching { .. }
+            | ServerFrame::Leased { .. }
             | ServerFrame::Update { .. } => {
                 tracing::debug!(?frame, "not a frame of a subscription");
             }

@@ -33,17 +33,20 @@
 //! # What a cut does to requests
 //!
 //! A request that is in flight when the connection is cut fails with [`Error::ConnectionLost`],
-//! unless doing it twice is the same as doing it once: reads, ballots and increments with an
-//! idempotence id are sent again on the next connection.
+//! unless doing it twice is the same as doing it once: reads, ballots, increments with an
+//! idempotence id, and publishes, which carry numbers by which the server knows them, are sent again
+//! on the next connection.
 
 mod actor;
 mod backoff;
 mod builder;
 mod cells;
 mod client;
+mod consumer;
 mod cursor;
 mod dispatch;
 mod error;
+mod group;
 mod inbox;
 mod lifecycle;
 mod link;
@@ -53,6 +56,7 @@ mod pending;
 mod presence;
 mod reply;
 mod routes;
+mod shelf;
 mod state;
 mod subscription;
 mod tally;
@@ -66,6 +70,7 @@ mod watch_slot;
 
 pub use builder::{Builder, Trust};
 pub use client::Client;
+pub use consumer::{Consumer, Job};
 pub use error::Error;
 pub use pending::Pending;
 pub use reply::{Counted, Entry, Published, Value, VoteStatus, Voted};
@@ -78,6 +83,7 @@ pub use watch::{Watch, WatchEvent, WatchValue};
 
 pub use tidewire_protocol as protocol;
 pub use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, Position, Start};
+pub use tidewire_protocol::group::{ConsumeOptions, GroupInfo, GroupOptions};
 pub use tidewire_protocol::options::{
     Condition, CounterOptions, PublishOptions, ServerInfo, SubscribeOptions, TopicInfo,
     WatchOptions,

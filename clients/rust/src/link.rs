@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::outbox::Framing;
 use crate::routes::{Route, Routes};
+use crate::shelf::Shelf;
 use crate::state::ConnectionState;
 use crate::traffic::{IN_FLIGHT_MAX, Member, Traffic};
 use crate::waiting::Waiter;
@@ -259,7 +260,12 @@ impl Link {
         self.abandon(slot.sub(), held);
     }
 
-    /// Ends a subscription or watch whose handle was dropped.
+    pub(crate) fn abandon_consumer(&self, shelf: &Arc<Shelf>) {
+        let held = |route: &Route| matches!(route, Route::Consumer(s) if Arc::ptr_eq(s, shelf));
+        self.abandon(shelf.sub(), held);
+    }
+
+    /// Ends a subscription, watch or consumer whose handle was dropped.
     fn abandon(&self, sub: u32, is_it: impl Fn(&Route) -> bool) {
         let mut routes = self.routes();
         if routes.table.get(&sub).is_some_and(is_it) {

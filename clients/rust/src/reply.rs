@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidewire_protocol::ServerFrame;
 use tidewire_protocol::frame::{AckLevel, CellKind, Position, read_bytes, read_entries};
+use tidewire_protocol::group::{GroupInfo, SettleReply};
 use tidewire_protocol::options::TopicInfo;
 use tidewire_protocol::tally::{Rounds, Standings, TallyReply};
 use tidewire_protocol::wire;
@@ -220,4 +221,22 @@ pub(crate) fn tally(frame: ServerFrame) -> Result<TallyReply, Error> {
         return Err(unexpected(frame, "OK with a result"));
     };
     wire::from_slice(&result).map_err(|refusal| bad("the state of a tally", &refusal.message))
+}
+
+pub(crate) fn group(frame: ServerFrame) -> Result<GroupInfo, Error> {
+    let ServerFrame::Ok { result: Some(result), .. } = frame else {
+        return Err(unexpected(frame, "OK with a result"));
+    };
+    wire::from_slice(&result).map_err(|refusal| bad("the state of a group", &refusal.message))
+}
+
+/// Whether the one record counts as settled.
+pub(crate) fn settled(frame: ServerFrame) -> Result<bool, Error> {
+    let ServerFrame::Ok { result: Some(result), .. } = frame else {
+        return Err(unexpected(frame, "OK with a result"));
+    };
+    let reply: Result<SettleReply, _> = wire::from_slice(&result);
+    reply
+        .map(|reply| reply.records > 0)
+        .map_err(|refusal| bad("how many records were settled", &refusal.message))
 }

@@ -7,6 +7,7 @@ use tidewire_protocol::ClientFrame;
 
 use crate::error::Error;
 use crate::inbox::Inbox;
+use crate::shelf::Shelf;
 use crate::watch_slot::WatchSlot;
 
 /// Subscriptions and watches by id.
@@ -21,6 +22,7 @@ pub(crate) struct Routes {
 pub(crate) enum Route {
     Subscription(Arc<Inbox>),
     Watch(Arc<WatchSlot>),
+    Consumer(Arc<Shelf>),
 }
 
 impl Route {
@@ -28,6 +30,7 @@ impl Route {
         match self {
             Self::Subscription(inbox) => inbox.open(req, sub),
             Self::Watch(slot) => slot.open(req, sub),
+            Self::Consumer(shelf) => shelf.open(req, sub),
         }
     }
 
@@ -35,6 +38,7 @@ impl Route {
         match self {
             Self::Subscription(inbox) => inbox.is_opening(),
             Self::Watch(slot) => slot.is_opening(),
+            Self::Consumer(shelf) => shelf.is_opening(),
         }
     }
 
@@ -42,6 +46,7 @@ impl Route {
         match self {
             Self::Subscription(inbox) => inbox.end(why),
             Self::Watch(slot) => slot.end(why),
+            Self::Consumer(shelf) => shelf.end(why),
         }
     }
 }

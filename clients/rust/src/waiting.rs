@@ -111,6 +111,9 @@ pub(crate) fn is_repeatable(frame: &ClientFrame) -> bool {
         | ClientFrame::Unsubscribe { .. }
         | ClientFrame::Credit { .. }
         | ClientFrame::Watch { .. }
+        | ClientFrame::Group { .. }
+        | ClientFrame::Consume { .. }
+        | ClientFrame::Settle { .. }
         | ClientFrame::Tally { .. } => false,
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{AckLevel, CellKind, Start};
+use crate::group::{ConsumeOptions, GroupOptions, SettleOptions};
 use crate::name::{Name, Pattern};
 use crate::options::{CounterOptions, PublishOptions, SubscribeOptions, WatchOptions};
 use crate::tally::{Choice, TallyRules};
@@ -29,6 +30,9 @@ pub enum ClientFrame {
     Presence { req: u64, op: PresenceOp, name: Name, member: String, data: Option<Bytes> },
     Tally { req: u64, op: TallyOp, tally: Name, rules: Option<TallyRules> },
     Producer { req: u64 },
+    Group { req: u64, op: GroupOp, topic: Name, group: Name, options: GroupOptions },
+    Consume { req: u64, sub: u32, topic: Name, group: Name, options: ConsumeOptions },
+    Settle { req: u64, sub: u32, op: SettleOp, offsets: Vec<(u64, u64)>, options: SettleOptions },
 }
 
 impl ClientFrame {
@@ -42,13 +46,16 @@ impl ClientFrame {
             | Self::Tally { tally: name, .. }
             | Self::Get { name, .. }
             | Self::Watch { name, .. }
-            | Self::Presence { name, .. } => Some(name),
+            | Self::Presence { name, .. }
+            | Self::Group { topic: name, .. }
+            | Self::Consume { topic: name, .. } => Some(name),
             Self::Hello { .. }
             | Self::Ping { .. }
             | Self::Pong { .. }
             | Self::Subscribe { .. }
             | Self::Unsubscribe { .. }
             | Self::Credit { .. }
+            | Self::Settle { .. }
             | Self::Producer { .. } => None,
         }
     }
@@ -103,5 +110,33 @@ numbered! {
         Close = 2,
         /// Forgets the tally and its ballots.
         Delete = 3
+    }
+}
+
+numbered! {
+    /// What GROUP does.
+    GroupOp {
+        /// Makes the group.
+        Create = 0,
+        /// Forgets the group and how far it has come.
+        Delete = 1,
+        /// Begins anew at another place.
+        Reset = 2,
+        /// Says how far it has come.
+        Status = 3
+    }
+}
+
+numbered! {
+    /// What SETTLE does.
+    SettleOp {
+        /// The records are done.
+        Ack = 0,
+        /// They are to be delivered again, after a pause.
+        Nack = 1,
+        /// They need more time.
+        Extend = 2,
+        /// They are dead letters.
+        Reject = 3
     }
 }

@@ -28,6 +28,10 @@ pub(crate) const UPDATE: u64 = 28;
 pub(crate) const PRESENCE: u64 = 29;
 pub(crate) const TALLY: u64 = 30;
 pub(crate) const PRODUCER: u64 = 31;
+pub(crate) const GROUP: u64 = 32;
+pub(crate) const CONSUME: u64 = 33;
+pub(crate) const LEASED: u64 = 34;
+pub(crate) const SETTLE: u64 = 35;
 
 /// The name of a type in messages to people.
 pub(crate) fn name(kind: u64) -> &'static str {
@@ -60,6 +64,10 @@ pub(crate) fn name(kind: u64) -> &'static str {
         PRESENCE => "PRESENCE",
         TALLY => "TALLY",
         PRODUCER => "PRODUCER",
+        GROUP => "GROUP",
+        CONSUME => "CONSUME",
+        LEASED => "LEASED",
+        SETTLE => "SETTLE",
         _ => "frame",
     }
 }

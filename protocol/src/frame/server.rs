@@ -124,6 +124,15 @@ pub enum ServerFrame {
         version: u64,
         info: Option<Bytes>,
     },
+    Leased {
+        sub: u32,
+        topic: Name,
+        epoch: u64,
+        time_ms: u64,
+        partition: Option<u64>,
+        deliveries: Vec<(u64, u64)>,
+        body: Bytes,
+    },
     /// `value` is one encoded `MessagePack` value.
     Update {
         sub: u32,
@@ -166,6 +175,7 @@ impl ServerFrame {
             | Self::Deliver { .. }
             | Self::Gap { .. }
             | Self::Progress { .. }
+            | Self::Leased { .. }
             | Self::Update { .. } => None,
         }
     }

@@ -6,8 +6,9 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use tidewire_protocol::frame::{
-    AckLevel, CellKind, CounterOp, Position, PresenceOp, Start, TallyOp,
+    AckLevel, CellKind, CounterOp, GroupOp, Position, PresenceOp, SettleOp, Start, TallyOp,
 };
+use tidewire_protocol::group::{ConsumeOptions, GroupOptions, SettleOptions};
 use tidewire_protocol::options::{
     Condition, CounterOptions, PublishOptions, ServerInfo, SubscribeOptions, WatchOptions,
 };
@@ -87,6 +88,9 @@ fn connection() -> BoxedStrategy<ClientFrame> {
         (number(), sub()).prop_map(|(req, sub)| ClientFrame::Unsubscribe { req, sub }),
         (sub(), number()).prop_map(|(sub, bytes)| ClientFrame::Credit { sub, bytes }),
         number().prop_map(|req| ClientFrame::Producer { req }),
+        group(),
+        consume(),
+        settle(),
     ]
     .boxed()
 }
@@ -283,6 +287,7 @@ fn answer() -> BoxedStrategy<ServerFrame> {
 
 fn reply() -> BoxedStrategy<ServerFrame> {
     prop_oneof![
+        leased(),
         (number(), number(), of(number()), number(), of(vec(position(), 0..4)), any::<bool>())
             .prop_map(|(req, epoch, offset, level, positions, duplicate)| ServerFrame::PubAck {
                 req,
@@ -384,4 +389,74 @@ fn delivery() -> BoxedStrategy<ServerFrame> {
         }),
     ]
     .boxed()
+}
+
+fn group() -> BoxedStrategy<ClientFrame> {
+    let op = prop::sample::select(vec![
+        GroupOp::Create,
+        GroupOp::Delete,
+        GroupOp::Reset,
+        GroupOp::Status,
+    ]);
+    let times = (of(number()), of(number()), of(number()), of(number()));
+    let options = (of(vec(number(), 0..4)), times, of(text()), of(any::<bool>())).prop_map(
+        |(start, times, dead_letter, ordered)| GroupOptions {
+            start,
+            ack_timeout_ms: times.0,
+            deliveries_max: times.1,
+            backoff_ms: times.2,
+            backoff_max_ms: times.3,
+            dead_letter,
+            ordered,
+        },
+    );
+    (number(), op, name(), name(), options)
+        .prop_map(|(req, op, topic, group, options)| ClientFrame::Group {
+            req,
+            op,
+            topic,
+            group,
+            options,
+        })
+        .boxed()
+}
+
+fn consume() -> BoxedStrategy<ClientFrame> {
+    (number(), sub(), name(), name(), of(number()))
+        .prop_map(|(req, sub, topic, group, in_flight)| {
+            let options = ConsumeOptions { in_flight };
+            ClientFrame::Consume { req, sub, topic, group, options }
+        })
+        .boxed()
+}
+
+fn settle() -> BoxedStrategy<ClientFrame> {
+    let op = prop::sample::select(vec![
+        SettleOp::Ack,
+        SettleOp::Nack,
+        SettleOp::Extend,
+        SettleOp::Reject,
+    ]);
+    let offsets = vec((number(), number()), 0..5);
+    (number(), sub(), op, offsets, (of(number()), of(text()), of(number())))
+        .prop_map(|(req, sub, op, offsets, (delay_ms, reason, partition))| {
+            let options = SettleOptions { delay_ms, reason, partition };
+            ClientFrame::Settle { req, sub, op, offsets, options }
+        })
+        .boxed()
+}
+
+fn leased() -> BoxedStrategy<ServerFrame> {
+    let deliveries = vec((number(), number()), 0..5);
+    (sub(), name(), number(), number(), of(number()), deliveries, blob())
+        .prop_map(|(sub, topic, epoch, time_ms, partition, deliveries, body)| ServerFrame::Leased {
+            sub,
+            topic,
+            epoch,
+            time_ms,
+            partition,
+            deliveries,
+            body,
+        })
+        .boxed()
 }

@@ -169,6 +169,7 @@ impl Hear for Answers {
             | ServerFrame::Voted { .. }
             | ServerFrame::Value { .. }
             | ServerFrame::Watching { .. }
+            | ServerFrame::Leased { .. }
             | ServerFrame::Update { .. } => {}
         }
     }

@@ -2,11 +2,11 @@
 
 use tidewire_core::cell::Counted;
 use tidewire_core::shard::{
-    CellValue, Command, Event, Interest, Origin, PublishRun, Reply, Request, SessionId, Terms,
-    Value,
+    CellValue, Command, DeadLetter, Event, GroupAsk, GroupRequest, Interest, Origin, PublishRun,
+    Reply, Request, SessionId, Terms, Value,
 };
 use tidewire_core::topic::Step;
-use tidewire_protocol::frame::{CounterOp, PresenceOp, TallyOp};
+use tidewire_protocol::frame::{CounterOp, PresenceOp, SettleOp, TallyOp};
 use tidewire_protocol::record::Records;
 use tidewire_protocol::tally::Choice;
 
@@ -37,6 +37,13 @@ pub(super) fn command(command: Option<&Command>) -> String {
             let by = producer.map(|producer| format!(", producer {producer}")).unwrap_or_default();
             format!("{count} publishes to {topic}: {records} records, ack {ack}{by} (of {of})")
         }
+        Some(Command::DeadLetter(letter)) => {
+            let DeadLetter { of, to, .. } = &**letter;
+            format!("dead letter to {to}: offset {} of {}, group {}", of.offset, of.topic, of.group)
+        }
+        Some(Command::Buried(of)) => {
+            format!("dead letter arrived: offset {} of {}, group {}", of.offset, of.topic, of.group)
+        }
         Some(Command::SessionEnded(session)) => format!("{} has ended", connection(*session)),
     }
 }
@@ -54,6 +61,31 @@ fn terms_of(Terms { ttl_ms, step, expected }: &Terms) -> String {
         format!(", expects offset {}{}", expected.offset, key.unwrap_or_default())
     });
     [ttl, step, expected].into_iter().flatten().collect()
+}
+
+fn group_ask(ask: &GroupAsk) -> String {
+    match ask {
+        GroupAsk::Create { start, .. } => format!("create, from {start:?}"),
+        GroupAsk::Delete => "delete".to_owned(),
+        GroupAsk::Reset { start } => format!("begin anew, from {start:?}"),
+        GroupAsk::Status => "read".to_owned(),
+        GroupAsk::Consume { sub, takes } => {
+            format!("consume as {sub}, {} records at once", takes.records_max)
+        }
+        GroupAsk::Leave { sub } => format!("{sub} leaves"),
+        GroupAsk::Settle { sub, op, ranges, delay_ms: _, reason } => {
+            let ranges =
+                ranges.iter().take(SHOWN_MAX).map(|(from, next)| format!("[{from}, {next})"));
+            let ranges: Vec<String> = ranges.collect();
+            let reason = match op {
+                SettleOp::Ack | SettleOp::Extend => String::new(),
+                SettleOp::Nack | SettleOp::Reject => {
+                    format!(": {}", shown(reason.as_str().as_bytes()))
+                }
+            };
+            format!("{sub} settles {op:?} {}{reason}", ranges.join(", ")).to_lowercase()
+        }
+    }
 }
 
 fn request(request: &Request) -> String {
@@ -99,6 +131,10 @@ fn request(request: &Request) -> String {
             let options = rules.as_ref().map(|rules| format!(", {} options", rules.options.len()));
             let passed_on = if incarnation.is_some() { ", passed on by its home" } else { "" };
             format!("tally {name}: {op}{}{passed_on}", options.unwrap_or_default())
+        }
+        Request::Group(request) => {
+            let GroupRequest { topic, group, ask } = &**request;
+            format!("group {group} of {topic}: {}", group_ask(ask))
         }
         Request::Get { kind, name, key } => {
             let key = key.as_ref().map(|key| format!(", key {}", shown(key.as_bytes())));
@@ -146,7 +182,14 @@ pub(super) fn event(event: &Event) -> String {
         Event::TopicRefused { shard: _, name, refusal } => {
             format!("topic {name}: {}", refused(&refusal.message))
         }
-        Event::Forward(commands) => format!("{} commands for other partitions", commands.len()),
+        Event::Forward(commands) => format!("{} commands for other shards", commands.len()),
+        Event::Leased { topic, epoch: _, partition: _, lease } => {
+            let (to, offsets) = (connection(lease.member.0), &lease.deliveries);
+            let offsets: Vec<String> =
+                offsets.iter().take(SHOWN_MAX).map(|(offset, _)| offset.to_string()).collect();
+            let count = lease.deliveries.len();
+            format!("{to} gets {count} records of {topic}: {}", offsets.join(", "))
+        }
         Event::Appended { batch, first, evicted } => {
             let (topic, base, next) = (&batch.topic, batch.base, batch.next());
             let gone = evicted.len();
@@ -197,6 +240,8 @@ fn reply(reply: &Reply) -> String {
         }
         Reply::Tally(tally) => format!("{}, version {}", tally.state.as_str(), tally.version),
         Reply::Done => "done".to_owned(),
+        Reply::Group(info) => format!("at {} of {}, lag {}", info.position, info.next, info.lag),
+        Reply::Settled(records) => format!("{records} records"),
         Reply::Value { kind, epoch: _, version, value } => {
             format!("{} at version {version}: {}", kind.as_str(), self::value(value))
         }

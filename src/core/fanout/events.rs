@@ -50,6 +50,9 @@ impl Dispatcher {
                     self.cell_event(index, version, epoch, value, snapshot);
                 }
             }
+            Event::Leased { topic, epoch, partition, lease } => {
+                self.leased(&topic, epoch, partition, lease);
+            }
             Event::Forward(commands) => self.outgoing.extend(commands),
         }
     }

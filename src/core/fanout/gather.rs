@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use tidewire_protocol::frame::{AckLevel, CellKind, Position};
+use tidewire_protocol::group::GroupInfo;
 use tidewire_protocol::options::TopicInfo;
 use tidewire_protocol::tally::{Standings, TallyInfo, TallyReply};
 use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
@@ -32,6 +33,7 @@ pub(super) enum Gathered {
     Publish,
     Tally,
     Get(CellKind),
+    Group,
 }
 
 #[derive(Debug)]
@@ -112,6 +114,10 @@ impl Gather {
                 Ok(Some(ServerFrame::Ok { req, result }))
             }
             Gathered::Get(kind) => read(req, kind, self.replies).map(Some),
+            Gathered::Group => {
+                let result = group_of(self.replies).map(|info| encoded(&info));
+                Ok(Some(ServerFrame::Ok { req, result }))
+            }
         }
     }
 }
@@ -141,6 +147,29 @@ fn published(req: u64, replies: Vec<(u16, Reply)>) -> Option<ServerFrame> {
         positions: Some(positions),
         duplicate: all_before,
     })
+}
+
+/// What the partitions of a group's topic say together.
+fn group_of(replies: Vec<(u16, Reply)>) -> Option<GroupInfo> {
+    let partitions = Some(replies.len() as u64);
+    let each = replies.into_iter().filter_map(|(_, reply)| {
+        let Reply::Group(info) = reply else { return None };
+        Some(*info)
+    });
+    let added = each.reduce(|one, other| GroupInfo {
+        created: one.created || other.created,
+        position: one.position + other.position,
+        next: one.next + other.next,
+        lag: one.lag + other.lag,
+        leased: one.leased + other.leased,
+        outstanding: one.outstanding + other.outstanding,
+        consumers: one.consumers.max(other.consumers),
+        missed: one.missed + other.missed,
+        dead: one.dead + other.dead,
+        redelivered: one.redelivered + other.redelivered,
+        ..one
+    })?;
+    Some(GroupInfo { partitions, ..added })
 }
 
 fn changed(replies: Vec<(u16, Reply)>) -> TallyReply {

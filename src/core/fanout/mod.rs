@@ -10,9 +10,11 @@
 //! [`Dispatcher::request`], and what has to be told to shards goes out through
 //! [`Dispatcher::outgoing`].
 
+mod consume;
 mod events;
 mod filters;
 mod gather;
+mod group_rules;
 mod large;
 mod latest;
 mod partitions;

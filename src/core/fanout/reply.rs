@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use tidewire_protocol::frame::put_entry;
+use tidewire_protocol::group::SettleReply;
 use tidewire_protocol::tally::Standings;
 use tidewire_protocol::{ErrorCode, Refusal, ServerFrame, wire};
 
@@ -46,7 +47,11 @@ impl Dispatcher {
         {
             session.push(stream, &fitting(frame, self.limits.max_frame_bytes));
         }
+        let consumes = !session.rest.consuming.is_empty();
         self.mark_replied(slot);
+        if consumes && req != 0 {
+            self.consume_answered(slot, req, is_refused);
+        }
     }
 }
 
@@ -94,6 +99,10 @@ fn frame_of(req: u64, reply: Reply) -> Option<ServerFrame> {
         },
         Reply::Tally(result) => ServerFrame::Ok { req, result: Some(encoded(&result)) },
         Reply::Done => ServerFrame::Ok { req, result: None },
+        Reply::Group(info) => ServerFrame::Ok { req, result: Some(encoded(&*info)) },
+        Reply::Settled(records) => {
+            ServerFrame::Ok { req, result: Some(encoded(&SettleReply { records })) }
+        }
         Reply::Value { kind, epoch, version, value } => {
             ServerFrame::Value { req, kind: kind as u64, epoch, version, value: value_of(value) }
         }

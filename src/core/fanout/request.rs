@@ -70,7 +70,10 @@ impl Dispatcher {
             | ClientFrame::Watch { .. }
             | ClientFrame::Presence { .. }
             | ClientFrame::Tally { .. }
-            | ClientFrame::Producer { .. }) => {
+            | ClientFrame::Producer { .. }
+            | ClientFrame::Group { .. }
+            | ClientFrame::Consume { .. }
+            | ClientFrame::Settle { .. }) => {
                 let origin = Origin { session: id, stream, req: request_id(&request) };
                 match self.admit(origin, request, hash_voter) {
                     Ok(command) => command,
@@ -105,6 +108,10 @@ impl Dispatcher {
                 self.subscribe(origin, sub, &pattern, start, &options)?;
                 Ok(None)
             }
+            frame @ (ClientFrame::Group { .. }
+            | ClientFrame::Consume { .. }
+            | ClientFrame::Settle { .. }) => self.group_frame(origin, frame),
+            ClientFrame::Unsubscribe { sub, .. } if self.stop_consuming(origin, sub) => Ok(None),
             ClientFrame::Unsubscribe { req, sub } => {
                 self.unsubscribe(origin, sub)?;
                 self.send(origin.session, origin.stream, &ServerFrame::Ok { req, result: None });
@@ -144,6 +151,7 @@ impl Dispatcher {
                     | Request::Counter { .. }
                     | Request::Vote { .. }
                     | Request::Tally { .. }
+                    | Request::Group(_)
                     | Request::Get { .. } => home,
                 };
                 if let Some(session) =
@@ -174,7 +182,7 @@ pub(super) struct Route {
 
 impl Dispatcher {
     /// Where requests for this name go. The next request is likely to be for the same name.
-    fn route(&mut self, name: &Name) -> (u16, u16) {
+    pub(super) fn route(&mut self, name: &Name) -> (u16, u16) {
         match &self.routed {
             Some(route) if route.name == *name => (route.shard, route.partitions),
             _ => {
@@ -197,7 +205,10 @@ pub fn is_for_shards(frame: &ClientFrame) -> bool {
         | ClientFrame::Vote { .. }
         | ClientFrame::Get { .. }
         | ClientFrame::Presence { .. }
-        | ClientFrame::Tally { .. } => true,
+        | ClientFrame::Tally { .. }
+        | ClientFrame::Group { .. }
+        | ClientFrame::Consume { .. }
+        | ClientFrame::Settle { .. } => true,
         ClientFrame::Hello { .. }
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -220,7 +231,10 @@ fn request_id(frame: &ClientFrame) -> u64 {
         | ClientFrame::Watch { req, .. }
         | ClientFrame::Presence { req, .. }
         | ClientFrame::Tally { req, .. }
-        | ClientFrame::Producer { req } => *req,
+        | ClientFrame::Producer { req }
+        | ClientFrame::Group { req, .. }
+        | ClientFrame::Consume { req, .. }
+        | ClientFrame::Settle { req, .. } => *req,
         ClientFrame::Hello { .. }
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -284,11 +298,14 @@ fn shard_request(
         | ClientFrame::Subscribe { .. }
         | ClientFrame::Unsubscribe { .. }
         | ClientFrame::Watch { .. }
+        | ClientFrame::Group { .. }
+        | ClientFrame::Consume { .. }
+        | ClientFrame::Settle { .. }
         | ClientFrame::Producer { .. } => return Ok(None),
     }))
 }
 
-fn writable(name: &Name) -> Result<(), Refusal> {
+pub(super) fn writable(name: &Name) -> Result<(), Refusal> {
     if name.is_system() {
         let message = format!("'{name}': names that start with '$' belong to the server");
         return Err(Refusal::new(ErrorCode::Forbidden, message));

@@ -1,7 +1,7 @@
 //! A connection as its dispatcher knows it.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -10,6 +10,7 @@ use tidewire_protocol::options::Filter;
 use tidewire_protocol::{Refusal, ServerFrame};
 
 use super::CursorId;
+use super::consume::Consuming;
 use super::filters::FilterId;
 use super::ready::Waiting;
 use crate::HashMap;
@@ -64,8 +65,10 @@ pub(super) struct Rest {
     pub(super) progress: Vec<(u32, ServerFrame)>,
     /// Requests that a shard has not answered yet.
     pub(super) in_flight: usize,
-    /// Shards where the connection is present somewhere.
+    /// Shards where the connection is present somewhere, or consumes something.
     pub(super) present: BTreeSet<u16>,
+    /// Groups that it consumes, by its number for that.
+    pub(super) consuming: BTreeMap<u32, Consuming>,
 }
 
 /// Place of a subscription or watch among all of its dispatcher.
@@ -137,6 +140,7 @@ impl Session {
             progress: Vec::new(),
             in_flight: 0,
             present: BTreeSet::new(),
+            consuming: BTreeMap::new(),
         };
         Self {
             id,

@@ -49,7 +49,10 @@ impl Dispatcher {
                 return Some((shard, Command::Request(origin, request)));
             }
             // These are not spread.
-            Request::Counter { .. } | Request::Get { .. } | Request::Presence { .. } => {
+            Request::Counter { .. }
+            | Request::Get { .. }
+            | Request::Presence { .. }
+            | Request::Group(_) => {
                 return Some((home, Command::Request(origin, request)));
             }
         };

@@ -117,7 +117,7 @@ impl Dispatcher {
         if sub == 0 {
             return Err(invalid("sub: subscription ids begin at 1".to_string()));
         }
-        if session.rest.subs.contains_key(&sub) {
+        if session.rest.subs.contains_key(&sub) || session.rest.consuming.contains_key(&sub) {
             let message = format!("subscription id {sub} is in use on this connection");
             return Err(Refusal::new(ErrorCode::SubscriptionExists, message));
         }
@@ -131,7 +131,7 @@ impl Dispatcher {
 
     fn sub_of(&mut self, origin: Origin, options: &SubscribeOptions) -> Result<Sub, Refusal> {
         if options.group.is_some() {
-            let message = "option 'group': consumer groups are not offered by this server";
+            let message = "option 'group': a group is consumed with CONSUME";
             return Err(Refusal::new(ErrorCode::Unsupported, message));
         }
         let mode = match options.mode {

@@ -192,6 +192,7 @@ impl Shard {
         debug_assert!(appended, "a batch must continue its topic and its shard");
         let evicted = self.evict_by_policy(id);
         self.schedule_topic(id);
+        self.offer_later(id);
         let Some(topic) = self.topics.by_id.get(id as usize) else { return };
         let to = topic.followers.union(self.log_followers);
         let event =

@@ -13,6 +13,7 @@ use tidewire_protocol::frame::AckLevel;
 
 use super::Shard;
 use crate::cell::{CounterChange, TallyHead, VoterId};
+use crate::group::GroupRules;
 use crate::is_durable;
 use crate::topic::{Batch, LoggedBatch, Place, Step};
 
@@ -49,6 +50,16 @@ pub enum LogEntry {
     Ballot { tally: Name, voter: VoterId, marks: Box<[u16]>, revision: u32, version: u64 },
     /// A producer's publish was appended: so many records from this place on.
     Produced { topic: Name, step: Step, place: Place, count: u64 },
+    /// A consumer group was made.
+    GroupMade { topic: Name, epoch: u64, group: Name, rules: Arc<GroupRules>, next: u64 },
+    /// A consumer group was deleted.
+    GroupRemoved { topic: Name, group: Name },
+    /// A consumer group has begun anew at this offset.
+    GroupReset { topic: Name, group: Name, next: u64 },
+    /// Records `[from, next)` were settled.
+    GroupSettled { topic: Name, group: Name, ranges: Vec<(u64, u64)> },
+    /// Deliveries have failed: offset, and how often the record was delivered.
+    GroupFailed { topic: Name, group: Name, failed: Vec<(u64, u32)> },
 }
 
 impl LogEntry {
@@ -67,7 +78,12 @@ impl LogEntry {
                 | Self::Counter { .. }
                 | Self::CounterRemoved { .. }
                 | Self::TallyRemoved { .. }
-                | Self::Produced { .. } => 0,
+                | Self::Produced { .. }
+                | Self::GroupMade { .. }
+                | Self::GroupRemoved { .. }
+                | Self::GroupReset { .. } => 0,
+                Self::GroupSettled { ranges, .. } => ranges.len() * 18,
+                Self::GroupFailed { failed, .. } => failed.len() * 14,
             }
     }
 }

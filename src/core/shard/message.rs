@@ -8,13 +8,17 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, PresenceOp, TallyOp};
+use tidewire_protocol::group::GroupInfo;
 use tidewire_protocol::options::{CounterOptions, TopicInfo};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyInfo, TallyReply, TallyRules};
 use tidewire_protocol::{Name, Refusal};
 
+use super::dead_letters::{DeadLetter, DeadOf};
+use super::groups::GroupRequest;
 use super::log::LogEntry;
 use super::run::{Acks, PublishRun};
 use crate::cell::{Counted, Profile, Voted, VoterId};
+use crate::group::Leased;
 use crate::state_hash::StateHasher;
 use crate::topic::{Batch, Slot, Step, TopicId};
 
@@ -49,7 +53,7 @@ impl From<(DispatcherId, u32, u32)> for SessionId {
 }
 
 impl SessionId {
-    pub(super) fn hash_into(self, hasher: &mut StateHasher) {
+    pub(crate) fn hash_into(self, hasher: &mut StateHasher) {
         let Self { dispatcher, slot, generation } = self;
         hasher.number(dispatcher);
         hasher.number(slot);
@@ -81,6 +85,10 @@ pub enum Command {
     SessionEnded(SessionId),
     /// Publishes that came together.
     Publishes(Box<PublishRun>),
+    /// A dead letter from another shard's group.
+    DeadLetter(Box<DeadLetter>),
+    /// A dead letter has arrived.
+    Buried(Box<DeadOf>),
 }
 
 /// What a publish asks for beyond its records and its acknowledgement.
@@ -144,6 +152,7 @@ pub enum Request {
         member: String,
         data: Bytes,
     },
+    Group(Box<GroupRequest>),
 }
 
 /// What a dispatcher can follow.
@@ -193,8 +202,10 @@ pub enum Event {
         value: CellValue,
         snapshot: bool,
     },
-    /// What the home partition of a poll passes on to the others: to be sent in this order. It
-    /// always goes by way of the same dispatcher, so that all partitions see the same order.
+    /// Records of a topic, leased to a consumer.
+    Leased { topic: Name, epoch: u64, partition: Option<u16>, lease: Leased },
+    /// What a shard passes on to others: to be sent in this order. It always goes by way of the
+    /// same dispatcher, so that all partitions of a poll see the same order.
     Forward(Vec<(u16, Command)>),
 }
 
@@ -271,6 +282,9 @@ pub enum Reply {
         partition: Option<u16>,
     },
     Tally(TallyReply),
+    Group(Box<GroupInfo>),
+    /// So many records were settled, or what else was asked for.
+    Settled(u64),
     Done,
     Value {
         kind: CellKind,

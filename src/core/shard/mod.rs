@@ -6,7 +6,9 @@
 
 mod append;
 mod cells;
+mod dead_letters;
 mod expected;
+mod groups;
 mod interest;
 mod inventory;
 mod log;
@@ -23,6 +25,8 @@ mod state;
 mod topics;
 mod watched;
 
+pub use dead_letters::{DeadLetter, DeadOf};
+pub use groups::{GroupAsk, GroupRequest, GroupStart};
 pub use interest::Dispatchers;
 pub use inventory::{CounterEntry, Inventory, PresenceEntry, TallyEntry, TopicEntry};
 pub use log::LogEntry;
@@ -31,7 +35,7 @@ pub use run::{Acks, PublishRun, RunPublish};
 pub use snapshot::{SNAPSHOT_VERSION, ShardSnapshot};
 pub use state::Progress;
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -123,12 +127,18 @@ pub struct Shard {
     topics: Topics,
     cells: Cells,
     producers: Producers,
+    /// Who consumes which groups, so that the end of a connection finds them.
+    consuming: Consuming,
     timers: BTreeSet<(u64, Timer)>,
     log_followers: Dispatchers,
     round: Round,
     /// While it is made again from what was logged: topics whose maps are kept no more.
     lost_maps: BTreeSet<Name>,
 }
+
+/// Topic, group and number of each consumption of a connection.
+type Consumptions = BTreeSet<(Name, Name, u32)>;
+type Consuming = BTreeMap<SessionId, Consumptions>;
 
 /// What a timer is for. Timers are hints: the state decides when one fires.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -149,6 +159,7 @@ impl Shard {
             producers: Producers::new(config.seed, forgotten),
             topics: Topics::new(config.seed, config.epoch),
             cells: Cells::new(config.seed),
+            consuming: Consuming::new(),
             timers: BTreeSet::new(),
             log_followers: Dispatchers::default(),
             round: Round::default(),
@@ -167,6 +178,8 @@ impl Shard {
             Command::Follow(dispatcher, interest) => self.follow(dispatcher, interest),
             Command::Unfollow(dispatcher, interest) => self.unfollow(dispatcher, interest),
             Command::SessionEnded(session) => self.session_ended(session),
+            Command::DeadLetter(letter) => self.take_dead_letter(*letter),
+            Command::Buried(of) => self.bury(&of, true),
         }
     }
 
@@ -200,6 +213,7 @@ impl Shard {
     /// `None` if nothing happened.
     pub fn seal(&mut self) -> Option<Round> {
         self.seal_batches();
+        self.offer_groups();
         self.publish_changes();
         let Round { number, events, batches, log, version } = &mut self.round;
         if events.is_empty() && batches.is_empty() && log.is_empty() {
@@ -255,6 +269,7 @@ impl Shard {
             Request::Presence { name, op, member, data } => {
                 self.change_presence(origin.session, &name, op, &member, data)
             }
+            Request::Group(request) => self.group_request(origin.session, *request),
         };
         self.reply(origin, outcome.unwrap_or_else(Reply::Refused));
     }

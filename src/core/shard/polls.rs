@@ -19,7 +19,7 @@ use crate::{partition_in, shard_of_partition};
 
 /// The dispatcher by way of which partitions are told: always the same, so that its queues keep
 /// the order.
-const FORWARDING: DispatcherId = 0;
+pub(super) const FORWARDING: DispatcherId = 0;
 
 impl Shard {
     pub(super) fn vote(

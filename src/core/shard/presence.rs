@@ -124,6 +124,7 @@ impl Shard {
     }
 
     pub(super) fn session_ended(&mut self, session: SessionId) {
+        self.stop_consuming(session);
         for (name, member) in self.cells.sessions.remove(&session).unwrap_or_default() {
             self.leave(session, &name, &member);
         }

@@ -8,7 +8,7 @@ use tidewire_protocol::Name;
 
 use super::log::LogEntry;
 use super::topics::MAP_TOMBSTONES_MAX;
-use super::{Dispatchers, Shard, Timer};
+use super::{Dispatchers, Shard, Timer, groups};
 use crate::cell::{Keyed, Tally};
 use crate::partition_in;
 use crate::snapshot::BadSnapshot;
@@ -55,6 +55,30 @@ impl Shard {
                 }
                 Ok(())
             }
+            entry @ (LogEntry::Counter { .. }
+            | LogEntry::CounterRemoved { .. }
+            | LogEntry::Tally { .. }
+            | LogEntry::TallyRemoved { .. }
+            | LogEntry::Ballot { .. }) => self.recover_cell(entry, now_ms),
+            entry @ (LogEntry::GroupMade { .. }
+            | LogEntry::GroupRemoved { .. }
+            | LogEntry::GroupReset { .. }
+            | LogEntry::GroupSettled { .. }
+            | LogEntry::GroupFailed { .. }) => {
+                self.recover_group(entry);
+                Ok(())
+            }
+            LogEntry::Produced { topic, step, place, count } => {
+                let (limits, now_ms) = (self.config.limits.producers, self.now_ms);
+                self.producers.record(&topic, step, place, count, &limits, now_ms);
+                Ok(())
+            }
+        }
+    }
+
+    /// Repeats a change of a counter or a tally.
+    fn recover_cell(&mut self, entry: LogEntry, now_ms: u64) -> Result<(), BadSnapshot> {
+        match entry {
             LogEntry::Counter { name, change } => {
                 self.seen(change.version());
                 self.cells.counters.entry(name).or_default().recover(change, now_ms);
@@ -88,11 +112,16 @@ impl Shard {
                 };
                 tally.recover_ballot(voter, &marks, revision, version)
             }
-            LogEntry::Produced { topic, step, place, count } => {
-                let (limits, now_ms) = (self.config.limits.producers, self.now_ms);
-                self.producers.record(&topic, step, place, count, &limits, now_ms);
-                Ok(())
-            }
+            LogEntry::Batch(_)
+            | LogEntry::TopicRemoved { .. }
+            | LogEntry::MapLost { .. }
+            | LogEntry::MapKey { .. }
+            | LogEntry::Produced { .. }
+            | LogEntry::GroupMade { .. }
+            | LogEntry::GroupRemoved { .. }
+            | LogEntry::GroupReset { .. }
+            | LogEntry::GroupSettled { .. }
+            | LogEntry::GroupFailed { .. } => Ok(()),
         }
     }
 
@@ -123,7 +152,7 @@ impl Shard {
     }
 
     /// The topic of this name. What was there is there again, also if the limits are lower now.
-    fn topic_to_recover(&mut self, name: &Name) -> TopicId {
+    pub(super) fn topic_to_recover(&mut self, name: &Name) -> TopicId {
         self.topics.id_of(name).unwrap_or_else(|| self.make_topic(name))
     }
 
@@ -203,6 +232,7 @@ impl Shard {
             topic.followers = Dispatchers::default();
             topic.map_followers = Dispatchers::default();
             topic.timer_ms = None;
+            groups::resume(&mut topic.groups);
             topic.policy = self.config.policy_of(&topic.name);
             let keys_max = topic.policy.map_keys_max;
             topic.map = match topic.map.take() {

@@ -17,6 +17,7 @@ impl Request {
             | Self::Counter { .. }
             | Self::Vote { .. }
             | Self::Tally { .. } => true,
+            Self::Group(request) => request.ask.is_change(),
             Self::Get { .. } | Self::Presence { .. } => false,
         }
     }
@@ -45,6 +46,8 @@ impl Command {
                 }
                 false
             }
+            // They are sent again.
+            Self::DeadLetter(_) | Self::Buried(_) => false,
             Self::Request(..) | Self::Follow(..) | Self::Unfollow(..) | Self::SessionEnded(_) => {
                 true
             }
@@ -90,6 +93,7 @@ impl Round {
                 Event::Appended { .. }
                 | Event::Trimmed { .. }
                 | Event::Cell { .. }
+                | Event::Leased { .. }
                 | Event::Forward(_) => {}
             }
         }

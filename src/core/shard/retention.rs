@@ -21,7 +21,8 @@ impl Topic {
     fn due_ms(&self) -> Option<u64> {
         let batches_ms = self.ring.next_expiry_ms(&self.policy);
         let entries_ms = self.map().and_then(|map| map.next_expiry_ms());
-        [batches_ms, entries_ms, self.idle_at_ms()].into_iter().flatten().min()
+        let due_ms = [batches_ms, entries_ms, self.idle_at_ms(), self.groups_due_ms()];
+        due_ms.into_iter().flatten().min()
     }
 
     /// When it has been idle for as long as its policy allows. Somebody who follows it by name
@@ -58,6 +59,7 @@ impl Shard {
         let evicted = self.evict_by_policy(id);
         self.tell_trimmed(id, evicted);
         self.expire_map_entries(id);
+        self.groups_due(id);
         self.expire_idle(id, removals);
         self.schedule_topic(id);
     }

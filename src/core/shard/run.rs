@@ -103,9 +103,12 @@ impl Command {
                 publishes.len() < RUN_PUBLISHES_MAX
                     && (*session, *stream, topic, ack, *ttl_ms, *producer) == next
             }
-            Self::Request(..) | Self::Follow(..) | Self::Unfollow(..) | Self::SessionEnded(_) => {
-                false
-            }
+            Self::Request(..)
+            | Self::Follow(..)
+            | Self::Unfollow(..)
+            | Self::SessionEnded(_)
+            | Self::DeadLetter(_)
+            | Self::Buried(_) => false,
         }
     }
 }
@@ -217,6 +220,7 @@ mod tests {
                 | Event::Trimmed { .. }
                 | Event::LogSnapshot { .. }
                 | Event::Cell { .. }
+                | Event::Leased { .. }
                 | Event::Forward(_) => panic!("unexpected: {event:?}"),
             }
         }

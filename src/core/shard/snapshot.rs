@@ -13,7 +13,7 @@ use super::cells::Cells;
 use super::message::{Round, SessionId};
 use super::presence::{Presence, SavedPresence};
 use super::topics::{SavedTopics, Topics};
-use super::{Dispatchers, Shard, ShardConfig, ShardLimits, Timer};
+use super::{Consumptions, Dispatchers, Shard, ShardConfig, ShardLimits, Timer};
 use crate::cell::{Counter, SavedCounter, SavedTally, Tally};
 use crate::snapshot::BadSnapshot;
 use crate::topic::{Producers, SavedProducers};
@@ -32,6 +32,7 @@ pub struct ShardSnapshot {
     topics: SavedTopics,
     cells: SavedCells,
     producers: SavedProducers,
+    consuming: Vec<(SessionId, Consumptions)>,
     timers: Vec<(u64, Timer)>,
     log_followers: Dispatchers,
     round: u64,
@@ -73,6 +74,7 @@ impl Shard {
             topics,
             cells,
             producers,
+            consuming,
             timers,
             log_followers,
             round,
@@ -91,6 +93,7 @@ impl Shard {
             topics: topics.save(),
             cells: cells.save(),
             producers: producers.save(),
+            consuming: consuming.iter().map(|(id, groups)| (*id, groups.clone())).collect(),
             timers: timers.iter().cloned().collect(),
             log_followers: *log_followers,
             round: *number,
@@ -109,6 +112,7 @@ impl Shard {
             topics,
             cells,
             producers,
+            consuming,
             timers,
             log_followers,
             round,
@@ -122,6 +126,7 @@ impl Shard {
             topics: Topics::restore(topics, &config)?,
             cells: Cells::restore(cells, config.seed)?,
             producers: Producers::restore(producers, config.seed)?,
+            consuming: consuming.into_iter().collect(),
             timers: timers.into_iter().collect(),
             log_followers,
             round: Round { number: round, ..Round::default() },
@@ -149,6 +154,7 @@ impl Shard {
         shard.cells.followers.clear();
         shard.cells.sessions.clear();
         shard.cells.presence.clear();
+        shard.consuming.clear();
         let voters_max = shard.config.limits.voters_max;
         shard.cells.tallies.values_mut().for_each(|tally| tally.set_voters_max(voters_max));
         shard.resume_topics();

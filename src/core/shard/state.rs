@@ -86,6 +86,7 @@ impl Shard {
             topics,
             cells,
             producers,
+            consuming,
             timers,
             log_followers,
             round,
@@ -96,6 +97,14 @@ impl Shard {
         topics.hash_into(hasher);
         cells.hash_into(hasher);
         producers.hash_into(hasher);
+        hasher.ordered(consuming, |hasher, (session, groups)| {
+            session.hash_into(hasher);
+            hasher.ordered(groups, |hasher, (topic, group, sub)| {
+                hasher.text(topic.as_str());
+                hasher.text(group.as_str());
+                hasher.number(*sub);
+            });
+        });
         hasher.ordered(timers, |hasher, (at_ms, timer)| {
             hasher.number(*at_ms);
             timer.hash_into(hasher);

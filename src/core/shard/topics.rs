@@ -17,6 +17,7 @@ use super::message::{DispatcherId, Event};
 use super::open_batch::OpenBatch;
 use super::{Dispatchers, Shard, Timer, refuse};
 use crate::cell::Keyed;
+use crate::group::Groups;
 use crate::topic::{Batch, CommitLog, Policy, Ring, Slot, TopicId};
 use crate::{HashMap, hash_map};
 
@@ -31,6 +32,8 @@ pub(super) struct Topics {
     pub(super) log: CommitLog,
     /// Topics that have an open batch in this round.
     pub(super) open: Vec<TopicId>,
+    /// Topics whose groups may have something for somebody.
+    pub(super) offering: Vec<TopicId>,
     pub(super) bytes: u64,
     pub(super) batches: usize,
     /// Epoch of the topics that are made from now on: above that of every topic removed before.
@@ -58,6 +61,10 @@ pub(super) struct Topic {
     pub(super) active_ms: u64,
     /// When its timer fires, if it has one.
     pub(super) timer_ms: Option<u64>,
+    /// Its consumer groups, if it has some.
+    pub(super) groups: Option<Groups>,
+    /// Whether its groups may have something for somebody in this round.
+    pub(super) offers: bool,
 }
 
 impl Topics {
@@ -67,6 +74,7 @@ impl Topics {
             ids: hash_map(seed),
             log: CommitLog::default(),
             open: Vec::new(),
+            offering: Vec::new(),
             bytes: 0,
             batches: 0,
             epoch,
@@ -97,6 +105,13 @@ impl Topics {
 
     pub(super) fn id_of(&self, name: &Name) -> Option<TopicId> {
         self.ids.get(name).copied()
+    }
+
+    /// Somebody has come to a topic, or gone: it is idle from now on at the earliest.
+    pub(super) fn keep_active(&mut self, id: TopicId, now_ms: u64) {
+        if let Some(topic) = self.by_id.get_mut(id as usize) {
+            topic.active_ms = now_ms;
+        }
     }
 
     pub(super) fn find(&mut self, name: &Name) -> Option<&mut Topic> {
@@ -135,13 +150,14 @@ impl Topic {
         }
     }
 
-    /// Whether somebody follows it, or its map, by name.
+    /// Whether somebody follows or consumes it, or follows its map, by name.
     pub(super) fn is_followed(&self) -> bool {
-        !self.followers.is_empty() || !self.map_followers.is_empty()
+        !self.followers.is_empty() || !self.map_followers.is_empty() || self.is_consumed()
     }
 
     fn is_unused(&self) -> bool {
-        self.ring.next() == 0 && self.open.count == 0 && !self.is_followed()
+        let is_empty = self.ring.next() == 0 && self.open.count == 0;
+        is_empty && self.groups.is_none() && !self.is_followed()
     }
 }
 
@@ -172,6 +188,8 @@ impl Shard {
             map_told: 0,
             active_ms: self.now_ms,
             timer_ms: None,
+            groups: None,
+            offers: false,
         });
         let id = TopicId::try_from(id).unwrap_or(TopicId::MAX);
         self.topics.ids.insert(name.clone(), id);

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from . import frames as f
-from .codes import Ack, IncrOp, Kind, PresenceOp, TallyOp
-from .following import WAIT, Inbox, Refused, Subscription, Watcher
+from .codes import Ack, GroupOp, IncrOp, Kind, PresenceOp, SettleOp, TallyOp
+from .following import WAIT, Consumer, Inbox, Refused, Subscription, Watcher
 from .links import Link, LinkClosed
 from .records import Record, encode_body
 
@@ -154,6 +154,27 @@ class Client:
             raise
         return Subscription(inbox, reply, pattern)
 
+    async def group(self, op: GroupOp, topic: str, group: str, **options: Any) -> dict[str, Any]:
+        ok = await self.call(f.Group(NEW, op, topic, group, options or None))
+        return ok.result or {}
+
+    async def consume(self, topic: str, group: str, **options: Any) -> Consumer:
+        # LEASED may overtake the reply.
+        inbox = self._inbox()
+        try:
+            await self.call(f.Consume(NEW, inbox.sub, topic, group, options or None))
+        except Refused:
+            del self._inboxes[inbox.sub]
+            raise
+        return Consumer(inbox)
+
+    async def settle(
+        self, consumer: Consumer, op: SettleOp, *offsets: int, **options: Any
+    ) -> int:
+        ranges = [f.Range(offset, offset + 1) for offset in offsets]
+        ok = await self.call(f.Settle(NEW, consumer.sub, op, ranges, options or None))
+        return ok.result["records"]
+
     async def watch(self, kind: Kind, name: str, **options: Any) -> Watcher:
         # The inbox stands before the request is sent: a datagram may overtake WATCHING.
         inbox = self._inbox()
@@ -169,7 +190,7 @@ class Client:
         self._inboxes[sub] = Inbox(sub)
         return self._inboxes[sub]
 
-    async def unsubscribe(self, followed: Subscription | Watcher) -> f.Ok:
+    async def unsubscribe(self, followed: Subscription | Watcher | Consumer) -> f.Ok:
         return await self.call(f.Unsubscribe(NEW, followed.sub))
 
     async def credit(self, subscription: Subscription, amount: int) -> None:

@@ -50,6 +50,20 @@ class Ack(IntEnum):
     QUORUM = 3
 
 
+class GroupOp(IntEnum):
+    CREATE = 0
+    DELETE = 1
+    RESET = 2
+    STATUS = 3
+
+
+class SettleOp(IntEnum):
+    ACK = 0
+    NACK = 1
+    EXTEND = 2
+    REJECT = 3
+
+
 class Kind(IntEnum):
     COUNTER = 1
     TALLY = 2

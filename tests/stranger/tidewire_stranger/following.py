@@ -6,8 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .codes import Code, Flags, GapReason, Kind
-from .frames import Deliver, Error, Frame, Gap, Position, Progress, Subscribed, Update, Watching
-from .records import Delivered, delivered
+from .frames import (
+    Deliver,
+    Error,
+    Frame,
+    Gap,
+    Leased,
+    Position,
+    Progress,
+    Subscribed,
+    Update,
+    Watching,
+)
+from .records import Delivered, Record, decode_body, delivered
 
 WAIT = 10.0
 
@@ -181,3 +192,35 @@ class Watcher:
             while not met(self):
                 await self.update(wait)
         return self
+
+
+@dataclass(frozen=True)
+class Job:
+    """A record that a consumer has to do."""
+
+    offset: int
+    times: int
+    partition: int | None
+    record: Record
+
+
+class Consumer:
+    """A share of a topic's records."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self.inbox, self.sub = inbox, inbox.sub
+        self.waiting: list[Job] = []
+
+    async def job(self, wait: float = WAIT) -> Job:
+        while not self.waiting:
+            frame: Leased = await self.inbox.take(wait)
+            records = decode_body(frame.body)
+            for (offset, times), record in zip(frame.deliveries, records, strict=True):
+                self.waiting.append(Job(offset, times, frame.partition, record))
+        return self.waiting.pop(0)
+
+    async def jobs(self, count: int, wait: float = WAIT) -> list[Job]:
+        return [await self.job(wait) for _ in range(count)]
+
+    async def idle(self) -> bool:
+        return not self.waiting and await self.inbox.silent()

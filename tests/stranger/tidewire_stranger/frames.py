@@ -191,6 +191,55 @@ class Producer(Frame):
 
 
 @dataclass(frozen=True)
+class Group(Frame):
+    TYPE = 32
+    req: U
+    op: U
+    topic: str
+    group: str
+    options: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Consume(Frame):
+    TYPE = 33
+    req: U
+    sub: U
+    topic: str
+    group: str
+    options: dict[str, Any] | None = None
+
+
+class Delivered(NamedTuple):
+    """A record, and the how manieth delivery of it this is."""
+
+    offset: U
+    times: U
+
+
+@dataclass(frozen=True)
+class Leased(Frame):
+    TYPE = 34
+    sub: U
+    topic: str
+    epoch: U
+    time_ms: U
+    partition: U | None
+    deliveries: list[Delivered]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Settle(Frame):
+    TYPE = 35
+    req: U
+    sub: U
+    op: U
+    offsets: list[Range]
+    options: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Incr(Frame):
     TYPE = 20
     req: U

@@ -168,6 +168,7 @@ impl Tidewire {
             | ServerFrame::Counted { .. }
             | ServerFrame::Voted { .. }
             | ServerFrame::Update { .. }
+            | ServerFrame::Leased { .. }
             | ServerFrame::Value { .. }) => Err(format!("Tidewire sends {other:?}")),
         }
     }

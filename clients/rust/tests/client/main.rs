@@ -10,6 +10,7 @@
 )]
 
 mod connecting;
+mod consuming;
 mod fake_server;
 mod identity;
 mod numbering;

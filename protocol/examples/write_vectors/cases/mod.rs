@@ -3,6 +3,7 @@
 
 mod cells;
 mod connection;
+mod consumers;
 mod group;
 mod names;
 mod records;
@@ -28,6 +29,7 @@ pub(crate) fn files() -> Result<Vec<File>, Failure> {
         File { name: "topics.json", text: topics::group()?.finish()? },
         File { name: "cells.json", text: cells::group()?.finish()? },
         File { name: "tallies.json", text: tallies::group()?.finish()? },
+        File { name: "groups.json", text: consumers::group()?.finish()? },
         File { name: "records.json", text: records::text()? },
         File { name: "names.json", text: names::text()? },
     ])

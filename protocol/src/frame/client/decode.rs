@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{ClientFrame, CounterOp, PresenceOp, TallyOp};
+use super::{ClientFrame, CounterOp, GroupOp, PresenceOp, SettleOp, TallyOp};
 use crate::error::{ErrorCode, Refusal};
 use crate::fields::Fields;
 use crate::frame::{AckLevel, BadFrame, CellKind, Position, Start, number, open, unknown};
@@ -45,7 +45,10 @@ impl ClientFrame {
             | number::WATCH
             | number::PRESENCE
             | number::TALLY
-            | number::PRODUCER => {
+            | number::PRODUCER
+            | number::GROUP
+            | number::CONSUME
+            | number::SETTLE => {
                 let req = fields.uint("req").map_err(no_request)?;
                 request(kind, req, &mut fields)
                     .map_err(|refusal| BadFrame { req, refusal, wants_reply: req != 0 })?
@@ -129,6 +132,38 @@ fn request(kind: u64, req: u64, fields: &mut Fields<'_>) -> Result<Option<Client
             rules: fields.opt_map("rules")?,
         },
         number::PRODUCER => ClientFrame::Producer { req },
+        _ => return group_request(kind, req, fields),
+    }))
+}
+
+/// The same for consumer groups.
+fn group_request(
+    kind: u64,
+    req: u64,
+    fields: &mut Fields<'_>,
+) -> Result<Option<ClientFrame>, Refusal> {
+    Ok(Some(match kind {
+        number::GROUP => ClientFrame::Group {
+            req,
+            op: choose(fields.uint("op")?, GroupOp::from_number, "op: 0 to 3")?,
+            topic: fields.name("topic")?,
+            group: fields.name("group")?,
+            options: fields.opt_map("options")?.unwrap_or_default(),
+        },
+        number::CONSUME => ClientFrame::Consume {
+            req,
+            sub: fields.uint32("sub")?,
+            topic: fields.name("topic")?,
+            group: fields.name("group")?,
+            options: fields.opt_map("options")?.unwrap_or_default(),
+        },
+        number::SETTLE => ClientFrame::Settle {
+            req,
+            sub: fields.uint32("sub")?,
+            op: choose(fields.uint("op")?, SettleOp::from_number, "op: 0 to 3")?,
+            offsets: fields.value("offsets")?,
+            options: fields.opt_map("options")?.unwrap_or_default(),
+        },
         _ => return Ok(None),
     }))
 }

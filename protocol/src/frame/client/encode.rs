@@ -38,13 +38,22 @@ impl ClientFrame {
             | Self::Presence { .. }
             | Self::Tally { .. }
             | Self::Producer { .. } => self.encode_request(out),
+            Self::Group { .. } | Self::Consume { .. } | Self::Settle { .. } => {
+                self.encode_group_request(out);
+            }
         }
     }
 
     /// Encodes the types that begin with a request id.
     fn encode_request(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Hello { .. } | Self::Ping { .. } | Self::Pong { .. } | Self::Credit { .. } => {}
+            Self::Hello { .. }
+            | Self::Ping { .. }
+            | Self::Pong { .. }
+            | Self::Credit { .. }
+            | Self::Group { .. }
+            | Self::Consume { .. }
+            | Self::Settle { .. } => {}
             Self::Publish { req, topic, ack, body, options } => {
                 request_head(out, number::PUBLISH, 5, *req);
                 wire::put_str(out, topic.as_str());
@@ -104,6 +113,49 @@ impl ClientFrame {
                 wire::put_opt(out, rules.as_ref(), wire::put_value);
             }
             Self::Producer { req } => request_head(out, number::PRODUCER, 1, *req),
+        }
+    }
+}
+
+impl ClientFrame {
+    /// Encodes the types that concern consumer groups.
+    fn encode_group_request(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Group { req, op, topic, group, options } => {
+                request_head(out, number::GROUP, 5, *req);
+                wire::put_uint(out, *op as u64);
+                wire::put_str(out, topic.as_str());
+                wire::put_str(out, group.as_str());
+                put_options(out, options);
+            }
+            Self::Consume { req, sub, topic, group, options } => {
+                request_head(out, number::CONSUME, 5, *req);
+                wire::put_uint(out, u64::from(*sub));
+                wire::put_str(out, topic.as_str());
+                wire::put_str(out, group.as_str());
+                put_options(out, options);
+            }
+            Self::Settle { req, sub, op, offsets, options } => {
+                request_head(out, number::SETTLE, 5, *req);
+                wire::put_uint(out, u64::from(*sub));
+                wire::put_uint(out, *op as u64);
+                wire::put_value(out, offsets);
+                put_options(out, options);
+            }
+            Self::Hello { .. }
+            | Self::Ping { .. }
+            | Self::Pong { .. }
+            | Self::Credit { .. }
+            | Self::Publish { .. }
+            | Self::Subscribe { .. }
+            | Self::Unsubscribe { .. }
+            | Self::Incr { .. }
+            | Self::Vote { .. }
+            | Self::Get { .. }
+            | Self::Watch { .. }
+            | Self::Presence { .. }
+            | Self::Tally { .. }
+            | Self::Producer { .. } => {}
         }
     }
 }

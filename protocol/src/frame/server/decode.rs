@@ -16,7 +16,7 @@ impl ServerFrame {
     pub fn decode(frame: &Bytes) -> Result<Self, BadFrame> {
         let (kind, mut fields) = open(frame)?;
         let decoded = match kind {
-            number::DELIVER | number::GAP | number::PROGRESS | number::UPDATE => {
+            number::DELIVER | number::GAP | number::PROGRESS | number::UPDATE | number::LEASED => {
                 delivery(kind, &mut fields)
             }
             _ => reply(kind, &mut fields),
@@ -56,6 +56,15 @@ fn delivery(kind: u64, fields: &mut Fields<'_>) -> Result<Option<ServerFrame>, R
             epoch: fields.uint("epoch")?,
             next: fields.uint("next")?,
             position: fields.opt_value("position")?,
+        },
+        number::LEASED => ServerFrame::Leased {
+            sub,
+            topic: fields.name("topic")?,
+            epoch: fields.uint("epoch")?,
+            time_ms: fields.uint("time_ms")?,
+            partition: fields.opt_uint("partition")?,
+            deliveries: fields.value("deliveries")?,
+            body: fields.bin("body")?,
         },
         number::UPDATE => ServerFrame::Update {
             sub,

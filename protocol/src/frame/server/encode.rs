@@ -38,6 +38,15 @@ impl ServerFrame {
                 put_uints(out, &[*epoch, *next]);
                 wire::put_opt(out, *position, put_position);
             }
+            Self::Leased { sub, topic, epoch, time_ms, partition, deliveries, body } => {
+                head(out, number::LEASED, 7);
+                wire::put_uint(out, u64::from(*sub));
+                wire::put_str(out, topic.as_str());
+                put_uints(out, &[*epoch, *time_ms]);
+                wire::put_opt(out, *partition, wire::put_uint);
+                wire::put_value(out, deliveries);
+                wire::put_bin(out, body);
+            }
             Self::Update { sub, version, flags, value } => {
                 put_update_header(out, *sub, *version, *flags);
                 put_raw(out, value.as_deref());
@@ -63,6 +72,7 @@ impl ServerFrame {
             Self::Deliver { .. }
             | Self::Gap { .. }
             | Self::Progress { .. }
+            | Self::Leased { .. }
             | Self::Update { .. } => {}
             Self::Welcome { version, capabilities, session, info } => {
                 head(out, number::WELCOME, 4);
@@ -93,12 +103,11 @@ impl ServerFrame {
                 put_raw(out, result.as_deref());
             }
             Self::PubAck { req, epoch, offset, level, positions, duplicate } => {
-                let trailing = if *duplicate { 2 } else { usize::from(positions.is_some()) };
-                head(out, number::PUBACK, 4 + trailing);
+                let optional = usize::from(positions.is_some());
+                head(out, number::PUBACK, if *duplicate { 6 } else { 4 + optional });
                 put_uints(out, &[*req, *epoch]);
                 wire::put_opt(out, *offset, wire::put_uint);
-                wire::put_uint(out, *level);
-                put_places(out, positions.as_deref(), *duplicate);
+                put_places(out, *level, positions.as_deref(), *duplicate);
             }
             Self::Subscribed { req, sub, status, epoch, offset, missing, positions } => {
                 head(out, number::SUBSCRIBED, 7);
@@ -218,8 +227,9 @@ fn put_trailing<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Ve
     }
 }
 
-/// The trailing fields of PUBACK, as far as they say something.
-fn put_places(out: &mut Vec<u8>, positions: Option<&[Position]>, duplicate: bool) {
+/// The level of PUBACK, and what follows it as far as that says something.
+fn put_places(out: &mut Vec<u8>, level: u64, positions: Option<&[Position]>, duplicate: bool) {
+    wire::put_uint(out, level);
     if duplicate {
         wire::put_opt(out, positions, |out, positions| wire::put_value(out, &positions));
         wire::put_bool(out, true);

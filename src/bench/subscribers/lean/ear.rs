@@ -202,6 +202,7 @@ impl Hear for Ear {
             | ServerFrame::Voted { .. }
             | ServerFrame::Value { .. }
             | ServerFrame::Watching { .. }
+            | ServerFrame::Leased { .. }
             | ServerFrame::Update { .. } => {}
         }
     }

@@ -1,5 +1,6 @@
 //! The saved form of a shard's topics.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,6 +10,7 @@ use tidewire_protocol::Name;
 
 use super::{Topic, Topics};
 use crate::cell::{Keyed, SavedKeyed};
+use crate::group::{Group, Groups, SavedGroup};
 use crate::hash_map;
 use crate::shard::open_batch::OpenBatch;
 use crate::shard::{Dispatchers, ShardConfig};
@@ -38,6 +40,7 @@ struct SavedTopic {
     map_told: u64,
     active_ms: u64,
     timer_ms: Option<u64>,
+    groups: Vec<(Name, SavedGroup)>,
 }
 
 impl Topics {
@@ -54,8 +57,18 @@ impl Topics {
 
     /// A copy to be stored, without what the open batches hold; bodies are shared with it.
     pub(in crate::shard) fn save(&self) -> SavedTopics {
-        let Self { by_id, log, epoch, raised_ms, expired, ids: _, open: _, bytes: _, batches: _ } =
-            self;
+        let Self {
+            by_id,
+            log,
+            epoch,
+            raised_ms,
+            expired,
+            ids: _,
+            open: _,
+            offering: _,
+            bytes: _,
+            batches: _,
+        } = self;
         SavedTopics {
             topics: by_id.iter().map(|(id, topic)| topic.save(id)).collect(),
             log: SavedLog::of(log),
@@ -110,7 +123,10 @@ impl Topic {
             map_told,
             active_ms,
             timer_ms,
+            groups,
+            offers: _,
         } = self;
+        let groups = groups.iter().flat_map(|groups| groups.iter());
         SavedTopic {
             id: TopicId::try_from(id).unwrap_or(TopicId::MAX),
             name: name.clone(),
@@ -123,6 +139,7 @@ impl Topic {
             map_told: *map_told,
             active_ms: *active_ms,
             timer_ms: *timer_ms,
+            groups: groups.map(|(name, group)| (name.clone(), group.save())).collect(),
         }
     }
 }
@@ -141,7 +158,10 @@ impl SavedTopic {
             map_told,
             active_ms,
             timer_ms,
+            groups,
         } = self;
+        let groups = groups.into_iter().map(|(name, saved)| (name, Group::restore(saved)));
+        let groups: Groups = Box::new(groups.collect());
         Ok(Topic {
             ring: ring.restore(shard, &name, id)?,
             name,
@@ -154,6 +174,8 @@ impl SavedTopic {
             map_told,
             active_ms,
             timer_ms,
+            groups: (!groups.is_empty()).then_some(groups),
+            offers: false,
         })
     }
 }

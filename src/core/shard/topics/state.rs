@@ -7,7 +7,8 @@ use crate::state_hash::StateHasher;
 
 impl Topics {
     pub(in crate::shard) fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { by_id, ids, log, open, bytes, batches, epoch, raised_ms, expired: _ } = self;
+        let Self { by_id, ids, log, open, offering, bytes, batches, epoch, raised_ms, expired: _ } =
+            self;
         hasher.ordered(by_id, |hasher, (id, topic)| {
             hasher.size(id);
             topic.hash_into(hasher);
@@ -20,6 +21,7 @@ impl Topics {
         });
         log.hash_into(hasher);
         hasher.ordered(open, |hasher, id| hasher.number(*id));
+        hasher.ordered(offering, |hasher, id| hasher.number(*id));
         hasher.number(*bytes);
         hasher.size(*batches);
         hasher.number(*epoch);
@@ -30,8 +32,8 @@ impl Topics {
 impl Topics {
     /// What a durable shard keeps of its topics: those that something was published to.
     pub(in crate::shard) fn hash_durable(&self, hasher: &mut StateHasher) {
-        let kept = self.by_id.iter().map(|(_, topic)| topic).filter(|topic| topic.ring.next() > 0);
-        let kept: Vec<&Topic> = kept.collect();
+        let is_kept = |topic: &&Topic| topic.ring.next() > 0 || topic.groups.is_some();
+        let kept: Vec<&Topic> = self.by_id.iter().map(|(_, topic)| topic).filter(is_kept).collect();
         hasher.unordered(kept, |hasher, topic| {
             hasher.text(topic.name.as_str());
             hasher.number(topic.epoch);
@@ -43,6 +45,10 @@ impl Topics {
                 hasher.bytes(&batch.body);
             });
             hasher.option(topic.map.as_ref(), |hasher, map| map.hash_into(hasher));
+            for (name, group) in topic.groups.iter().flat_map(|groups| groups.iter()) {
+                hasher.text(name.as_str());
+                group.hash_durable(hasher, topic.ring.first(), topic.ring.next());
+            }
         });
     }
 }
@@ -61,6 +67,8 @@ impl Topic {
             map_told,
             active_ms,
             timer_ms,
+            groups,
+            offers,
         } = self;
         hasher.text(name.as_str());
         hasher.number(*epoch);
@@ -73,5 +81,10 @@ impl Topic {
         hasher.number(*map_told);
         hasher.number(*active_ms);
         hasher.option_number(*timer_ms);
+        for (name, group) in groups.iter().flat_map(|groups| groups.iter()) {
+            hasher.text(name.as_str());
+            group.hash_into(hasher);
+        }
+        hasher.flag(*offers);
     }
 }

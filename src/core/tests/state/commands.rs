@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidewire_core::cell::VoterId;
-use tidewire_core::shard::{Command, Expected, Interest, Origin, Request, SessionId, Terms};
+use tidewire_core::group::{GroupRules, Member, Reason};
+use tidewire_core::shard::{
+    Command, DeadLetter, DeadOf, Expected, GroupAsk, GroupRequest, GroupStart, Interest, Origin,
+    Request, SessionId, Terms,
+};
 use tidewire_core::topic::Step;
 use tidewire_protocol::Name;
-use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, PresenceOp, TallyOp};
+use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, PresenceOp, SettleOp, TallyOp};
 use tidewire_protocol::options::CounterOptions;
-use tidewire_protocol::record::BodyBuilder;
+use tidewire_protocol::record::{BodyBuilder, payload_body};
 use tidewire_protocol::tally::{Choice, TallyKind, TallyRules};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the commands of a seed are always the same.
@@ -46,6 +50,17 @@ impl Chance {
             0..=2 => Command::Follow(dispatcher, self.interest()),
             3..=5 => Command::Unfollow(dispatcher, self.interest()),
             6 => Command::SessionEnded(self.session()),
+            7 => {
+                let (topic, group) = (self.name("plain"), self.name("group"));
+                let of = DeadOf { shard: 4, topic, group, offset: self.below(60) };
+                match self.below(3) {
+                    0 => {
+                        let (to, body) = (self.name("map"), payload_body(b"dead"));
+                        Command::DeadLetter(Box::new(DeadLetter { of, to, body }))
+                    }
+                    _ => Command::Buried(Box::new(of)),
+                }
+            }
             _ => {
                 let origin = Origin { session: self.session(), stream: 0, req: self.below(99) };
                 Command::Request(origin, self.request())
@@ -66,7 +81,8 @@ impl Chance {
     }
 
     fn request(&mut self) -> Request {
-        match self.below(8) {
+        match self.below(11) {
+            8..=10 => Request::Group(Box::new(self.group())),
             0 | 1 => self.publish(),
             2 => {
                 let op = [CounterOp::Add, CounterOp::Add, CounterOp::Set, CounterOp::Reset];
@@ -106,6 +122,43 @@ impl Chance {
                 data: Bytes::from(vec![self.below(3) as u8]),
             },
         }
+    }
+
+    fn group(&mut self) -> GroupRequest {
+        let (topic, group) = (self.name("plain"), self.name("group"));
+        let (topic, sub) = (if self.below(9) == 0 { self.name("idle") } else { topic }, 1);
+        let ask = match self.below(12) {
+            0 => GroupAsk::Delete,
+            1 => GroupAsk::Reset { start: GroupStart::Last(self.below(9)) },
+            2 | 3 => GroupAsk::Create { rules: self.group_rules(), start: GroupStart::Earliest },
+            4 => GroupAsk::Leave { sub },
+            5 | 6 => {
+                let (records_max, bytes_max) = (1 + self.below(9) as u32, 1 + self.below(400));
+                GroupAsk::Consume { sub, takes: Member { records_max, bytes_max } }
+            }
+            7 => GroupAsk::Status,
+            _ => {
+                let op = [SettleOp::Ack, SettleOp::Ack, SettleOp::Nack, SettleOp::Reject];
+                let op = op[self.below(4) as usize];
+                let from = self.below(60);
+                let ranges = vec![(from, from + 1 + self.below(30))];
+                let (delay_ms, reason) = (self.maybe(50), Reason::Said("no".into()));
+                GroupAsk::Settle { sub, op, ranges, delay_ms, reason }
+            }
+        };
+        GroupRequest { topic, group, ask }
+    }
+
+    fn group_rules(&mut self) -> Arc<GroupRules> {
+        let dead_letter = (self.below(2) == 0).then(|| self.name("map"));
+        Arc::new(GroupRules {
+            ack_timeout_ms: 1 + self.below(90),
+            deliveries_max: if dead_letter.is_some() { self.below(4) as u32 } else { 0 },
+            backoff_ms: self.below(20),
+            backoff_max_ms: 30,
+            dead_letter,
+            ordered: self.below(2) == 0,
+        })
     }
 
     fn publish(&mut self) -> Request {

@@ -153,6 +153,39 @@ proptest! {
     }
 }
 
+#[test]
+fn the_random_commands_reach_every_kind_of_change() {
+    let (mut chance, mut now_ms) = (Chance(3), 1);
+    let (mut original, mut log) = (shard(3), Vec::new());
+    for _ in 0..2_000 {
+        let commands = chance.turn(&mut now_ms);
+        original.handle_timeout(now_ms);
+        commands.into_iter().for_each(|command| original.handle(command, now_ms));
+        keep(&mut log, original.seal(), now_ms);
+    }
+    let text: Vec<String> =
+        log.iter().flat_map(|kept| &kept.entries).map(|entry| format!("{entry:?}")).collect();
+    for kind in [
+        "Batch",
+        "TopicRemoved",
+        "MapKey",
+        "Counter ",
+        "CounterRemoved",
+        "Tally ",
+        "TallyRemoved",
+        "Ballot",
+        "Produced",
+        "GroupMade",
+        "GroupRemoved",
+        "GroupReset",
+        "GroupSettled",
+        "GroupFailed",
+    ] {
+        let count = text.iter().filter(|entry| entry.starts_with(kind)).count();
+        assert!(count > 2, "{count} of {kind}");
+    }
+}
+
 fn create(name: &str) -> Command {
     let rules = TallyRules::new(TallyKind::Single, ["A", "B"].map(str::to_owned).to_vec());
     let (name, rules) = (Name::parse(name).unwrap(), Some(Arc::new(rules)));

@@ -1,0 +1,109 @@
+//! What has been leased to one consumer and was not taken yet.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tidewire_protocol::group::ConsumeOptions;
+use tidewire_protocol::record::Records;
+use tidewire_protocol::{ClientFrame, Name, ServerFrame};
+use tokio::sync::Notify;
+
+use crate::consumer::LeasedRecord;
+use crate::error::Error;
+use crate::inbox::Opener;
+
+/// The client's side of one consumer. The server leases only so much at once, so it is bounded.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    topic: Name,
+    group: Name,
+    options: ConsumeOptions,
+    state: Mutex<State>,
+    ready: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    sub: u32,
+    opener: Option<Opener>,
+    records: VecDeque<LeasedRecord>,
+    ended: Option<Error>,
+}
+
+impl Shelf {
+    pub(crate) fn new(topic: Name, group: Name, options: ConsumeOptions, opener: Opener) -> Self {
+        let state = State { sub: 0, opener: Some(opener), records: VecDeque::new(), ended: None };
+        Self { topic, group, options, state: Mutex::new(state), ready: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) async fn ready(&self) {
+        self.ready.notified().await;
+    }
+
+    pub(crate) fn sub(&self) -> u32 {
+        self.state().sub
+    }
+
+    pub(crate) fn is_opening(&self) -> bool {
+        self.state().opener.is_some()
+    }
+
+    /// The CONSUME that starts it under this id. What was leased over an earlier connection and not
+    /// taken is not this consumer's any more.
+    pub(crate) fn open(&self, req: u64, sub: u32) -> Option<ClientFrame> {
+        let mut state = self.state();
+        if state.ended.is_some() {
+            return None;
+        }
+        state.sub = sub;
+        state.records.clear();
+        let (topic, group, options) =
+            (self.topic.clone(), self.group.clone(), self.options.clone());
+        Some(ClientFrame::Consume { req, sub, topic, group, options })
+    }
+
+    /// The server has answered CONSUME.
+    pub(crate) fn opened(&self) {
+        let opener = self.state().opener.take();
+        opener.map(|opener| opener.send(Ok(())));
+    }
+
+    /// Keeps a LEASED for the application.
+    pub(crate) fn receive(&self, frame: ServerFrame) {
+        let ServerFrame::Leased { topic, epoch, time_ms, partition, deliveries, body, .. } = frame
+        else {
+            return tracing::debug!(?frame, "not a frame of a consumer");
+        };
+        let mut state = self.state();
+        for ((offset, deliveries), record) in deliveries.into_iter().zip(Records::of(&body)) {
+            let (topic, encoded) = (topic.clone(), body.slice_ref(record.encoded));
+            let leased =
+                LeasedRecord { topic, epoch, offset, deliveries, time_ms, partition, encoded };
+            state.records.push_back(leased);
+        }
+        drop(state);
+        self.ready.notify_one();
+    }
+
+    pub(crate) fn take(&self) -> Option<LeasedRecord> {
+        self.state().records.pop_front()
+    }
+
+    pub(crate) fn end_reason(&self) -> Option<Error> {
+        self.state().ended.clone()
+    }
+
+    /// It is over.
+    pub(crate) fn end(&self, why: &Error) {
+        let mut state = self.state();
+        state.ended.get_or_insert_with(|| why.clone());
+        let opener = state.opener.take();
+        drop(state);
+        opener.map(|opener| opener.send(Err(why.clone())));
+        self.ready.notify_one();
+    }
+}

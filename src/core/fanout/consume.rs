@@ -1,0 +1,255 @@
+//! Consumers of groups: CONSUME, SETTLE and GROUP on their way to the shards, LEASED on its way back.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use tidewire_protocol::frame::SettleOp;
+use tidewire_protocol::group::{ConsumeOptions, RANGES_MAX, REASON_BYTES_MAX, SettleOptions};
+use tidewire_protocol::{ClientFrame, ErrorCode, Name, Refusal, ServerFrame};
+
+use super::gather::Gathered;
+use super::group_rules::{ask_of, check_time};
+use super::request::{check_len, writable};
+use super::{Dispatcher, invalid};
+use crate::group::{Leased, Member, Reason};
+use crate::shard::{Command, GroupAsk, GroupRequest, Origin, Request, SessionId};
+use crate::shard_of_partition;
+
+/// Consumptions of one connection.
+const CONSUMING_MAX: usize = 64;
+/// Records that a consumer has at once, unless it asks for another number, and at most.
+const IN_FLIGHT: u64 = 64;
+const IN_FLIGHT_MAX: u64 = 4_096;
+/// Bytes that a consumer has at once: what is leased waits in its connection's memory.
+const IN_FLIGHT_BYTES: u64 = 1024 * 1024;
+/// Longest name of a group in bytes.
+const GROUP_BYTES_MAX: usize = 64;
+
+/// A group that a connection consumes.
+#[derive(Clone, Debug)]
+pub(super) struct Consuming {
+    pub(super) topic: Name,
+    pub(super) group: Name,
+    /// The request that has asked for it, until it is answered.
+    pub(super) req: u64,
+    /// Where what is leased goes.
+    pub(super) stream: u16,
+    pub(super) home: u16,
+    pub(super) partitions: u16,
+}
+
+impl Consuming {
+    fn leave(&self, sub: u32) -> Request {
+        let (topic, group) = (self.topic.clone(), self.group.clone());
+        Request::Group(Box::new(GroupRequest { topic, group, ask: GroupAsk::Leave { sub } }))
+    }
+}
+
+impl Dispatcher {
+    /// Takes a frame that concerns a group; returns what the shards have to do.
+    pub(super) fn group_frame(
+        &mut self,
+        origin: Origin,
+        frame: ClientFrame,
+    ) -> Result<Option<(u16, Command)>, Refusal> {
+        match frame {
+            ClientFrame::Group { op, topic, group, options, .. } => {
+                let ask = ask_of(op, &topic, &options)?;
+                check_len("group", group.as_str(), GROUP_BYTES_MAX)?;
+                writable(&topic)?;
+                let (home, partitions) = self.route(&topic);
+                let request = GroupRequest { topic, group, ask };
+                Ok(self.ask_group(origin, home, partitions, request))
+            }
+            ClientFrame::Consume { sub, topic, group, options, .. } => {
+                self.consume(origin, sub, topic, group, &options)
+            }
+            ClientFrame::Settle { sub, op, offsets, options, .. } => {
+                self.settle(origin, sub, op, offsets, options)
+            }
+            ClientFrame::Hello { .. }
+            | ClientFrame::Ping { .. }
+            | ClientFrame::Pong { .. }
+            | ClientFrame::Credit { .. }
+            | ClientFrame::Publish { .. }
+            | ClientFrame::Subscribe { .. }
+            | ClientFrame::Unsubscribe { .. }
+            | ClientFrame::Incr { .. }
+            | ClientFrame::Vote { .. }
+            | ClientFrame::Get { .. }
+            | ClientFrame::Watch { .. }
+            | ClientFrame::Presence { .. }
+            | ClientFrame::Tally { .. }
+            | ClientFrame::Producer { .. } => Ok(None),
+        }
+    }
+
+    fn consume(
+        &mut self,
+        origin: Origin,
+        sub: u32,
+        topic: Name,
+        group: Name,
+        options: &ConsumeOptions,
+    ) -> Result<Option<(u16, Command)>, Refusal> {
+        let slot = self.check_sub(origin.session, sub)?;
+        let in_flight = options.in_flight.unwrap_or(IN_FLIGHT);
+        if in_flight == 0 || in_flight > IN_FLIGHT_MAX {
+            return Err(invalid(format!("option 'in_flight': 1 to {IN_FLIGHT_MAX}")));
+        }
+        let (home, partitions) = self.route(&topic);
+        // Each partition hands out its share.
+        let share = |all: u64| (all / u64::from(partitions)).max(1);
+        let records_max = u32::try_from(share(in_flight)).unwrap_or(u32::MAX);
+        let takes = Member { records_max, bytes_max: share(IN_FLIGHT_BYTES) };
+        let Some(session) = self.sessions.get_mut(slot) else { return Ok(None) };
+        if session.rest.consuming.len() >= CONSUMING_MAX {
+            let message = format!("a connection consumes at most {CONSUMING_MAX} times at once");
+            return Err(Refusal::new(ErrorCode::LimitExceeded, message));
+        }
+        for partition in 0..partitions {
+            session.rest.present.insert(shard_of_partition(home, partition));
+        }
+        let Origin { req, stream, .. } = origin;
+        let (name, of) = (topic.clone(), group.clone());
+        let consuming = Consuming { topic: name, group: of, req, stream, home, partitions };
+        session.rest.consuming.insert(sub, consuming);
+        let request = GroupRequest { topic, group, ask: GroupAsk::Consume { sub, takes } };
+        Ok(self.ask_group(origin, home, partitions, request))
+    }
+
+    fn settle(
+        &mut self,
+        origin: Origin,
+        sub: u32,
+        op: SettleOp,
+        ranges: Vec<(u64, u64)>,
+        options: SettleOptions,
+    ) -> Result<Option<(u16, Command)>, Refusal> {
+        let session = self.slot(origin.session).and_then(|slot| self.sessions.get(slot));
+        let consuming = session.and_then(|session| session.rest.consuming.get(&sub));
+        let Some(Consuming { topic, group, home, partitions, .. }) = consuming.cloned() else {
+            let message = format!("this connection consumes nothing under id {sub}");
+            return Err(Refusal::new(ErrorCode::SubscriptionUnknown, message));
+        };
+        let SettleOptions { delay_ms, reason, partition } = options;
+        if ranges.len() > RANGES_MAX {
+            return Err(invalid(format!("offsets: at most {RANGES_MAX} ranges")));
+        }
+        if let Some((from, next)) = ranges.iter().find(|(from, next)| from >= next) {
+            return Err(invalid(format!("offsets: [{from}, {next}) holds nothing")));
+        }
+        let partition = match (partitions, partition) {
+            (1, None | Some(0)) => 0,
+            (_, Some(partition)) if partition < u64::from(partitions) => partition,
+            (_, Some(_)) => {
+                let message = format!("topic '{topic}' has {partitions} partitions, from 0 on");
+                return Err(Refusal::new(ErrorCode::OutOfRange, message));
+            }
+            (_, None) => {
+                let message = format!("topic '{topic}' has partitions: say which, as in LEASED");
+                return Err(invalid(message));
+            }
+        };
+        let delay_ms = check_time("delay_ms", delay_ms, 0)?;
+        if let Some(reason) = &reason {
+            check_len("option 'reason'", reason, REASON_BYTES_MAX)?;
+        }
+        let reason = reason.unwrap_or_else(|| String::from("refused by its consumer"));
+        let reason = Reason::Said(reason.into());
+        let ask = GroupAsk::Settle { sub, op, ranges, delay_ms, reason };
+        let shard = shard_of_partition(home, u16::try_from(partition).unwrap_or(0));
+        self.count_in_flight(origin.session);
+        let request = Request::Group(Box::new(GroupRequest { topic, group, ask }));
+        Ok(Some((shard, Command::Request(origin, request))))
+    }
+
+    /// Ends a consumption, if the connection has one of this number.
+    pub(super) fn stop_consuming(&mut self, origin: Origin, sub: u32) -> bool {
+        let session = self.slot(origin.session).and_then(|slot| self.sessions.get_mut(slot));
+        let consuming = session.and_then(|session| session.rest.consuming.remove(&sub));
+        let Some(consuming) = consuming else { return false };
+        let Request::Group(request) = consuming.leave(sub) else { return false };
+        let (home, partitions) = (consuming.home, consuming.partitions);
+        let first = self.ask_group(origin, home, partitions, *request);
+        self.outgoing.extend(first);
+        while let Some(more) = self.more_commands() {
+            self.outgoing.push_back(more);
+        }
+        true
+    }
+
+    /// Asks all partitions of a group's topic.
+    fn ask_group(
+        &mut self,
+        origin: Origin,
+        home: u16,
+        partitions: u16,
+        request: GroupRequest,
+    ) -> Option<(u16, Command)> {
+        self.count_in_flight(origin.session);
+        let request = Request::Group(Box::new(request));
+        if partitions <= 1 {
+            return Some((home, Command::Request(origin, request)));
+        }
+        let gather = self.gathers.begin(origin, Gathered::Group, usize::from(partitions));
+        for partition in 0..partitions {
+            let origin = Origin { req: gather.req(partition), ..origin };
+            let shard = shard_of_partition(home, partition);
+            self.more_commands.push_back((shard, Command::Request(origin, request.clone())));
+        }
+        self.more_commands.pop_front()
+    }
+
+    fn count_in_flight(&mut self, id: SessionId) {
+        if let Some(session) = self.slot(id).and_then(|slot| self.sessions.get_mut(slot)) {
+            session.rest.in_flight += 1;
+        }
+    }
+
+    /// A request of the connection has been answered: it may be a CONSUME.
+    pub(super) fn consume_answered(&mut self, slot: usize, req: u64, is_refused: bool) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let id = session.id;
+        let found = session.rest.consuming.iter_mut().find(|(_, consuming)| consuming.req == req);
+        let Some((sub, consuming)) = found else { return };
+        consuming.req = 0;
+        if !is_refused {
+            return;
+        }
+        let sub = *sub;
+        let Some(gone) = session.rest.consuming.remove(&sub) else { return };
+        // Some partitions may have taken it in.
+        let origin = Origin { session: id, stream: gone.stream, req: 0 };
+        for partition in (0..gone.partitions).filter(|_| gone.partitions > 1) {
+            self.count_in_flight(id);
+            let shard = shard_of_partition(gone.home, partition);
+            self.outgoing.push_back((shard, Command::Request(origin, gone.leave(sub))));
+        }
+    }
+
+    /// Passes records on to their consumer. If it has gone meanwhile, its shard hears of that.
+    pub(super) fn leased(
+        &mut self,
+        topic: &Name,
+        epoch: u64,
+        partition: Option<u16>,
+        lease: Leased,
+    ) {
+        let Leased { member: (id, sub), time_ms, deliveries, body } = lease;
+        let Some(slot) = self.slot(id) else { return };
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(consuming) = session.rest.consuming.get(&sub) else { return };
+        let stream = consuming.stream;
+        self.stats.deliveries += 1;
+        self.stats.records += deliveries.len() as u64;
+        self.stats.body_bytes += body.len() as u64;
+        let deliveries = deliveries.into_iter().map(|(at, times)| (at, times.into())).collect();
+        let (topic, partition) = (topic.clone(), partition.map(u64::from));
+        let frame = ServerFrame::Leased { sub, topic, epoch, time_ms, partition, deliveries, body };
+        session.push(stream, &frame);
+        self.mark_replied(slot);
+    }
+}

@@ -1,0 +1,70 @@
+//! Handing out what groups have, and doing what is due in them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use tidewire_protocol::Name;
+
+use crate::group::Failed;
+use crate::partition_in;
+use crate::shard::Shard;
+use crate::shard::message::Event;
+use crate::topic::TopicId;
+
+impl Shard {
+    /// What is due in the groups of a topic.
+    pub(in crate::shard) fn groups_due(&mut self, id: TopicId) {
+        let now_ms = self.now_ms;
+        let Some(topic) = self.topics.by_id.get_mut(id as usize) else { return };
+        let Some(groups) = &mut topic.groups else { return };
+        let name = topic.name.clone();
+        let failed: Vec<(Name, Vec<Failed>)> = groups
+            .iter_mut()
+            .map(|(group, found)| (group.clone(), found.handle_timeout(now_ms)))
+            .collect();
+        for (group, failed) in failed {
+            self.log_failed(&name, &group, failed);
+        }
+        self.offer_later(id);
+    }
+
+    /// The topic's groups may have something for somebody.
+    pub(in crate::shard) fn offer_later(&mut self, id: TopicId) {
+        if let Some(topic) = self.topics.by_id.get_mut(id as usize)
+            && topic.groups.is_some()
+            && !core::mem::replace(&mut topic.offers, true)
+        {
+            self.topics.offering.push(id);
+        }
+    }
+
+    /// Hands out what the groups have, once the round's batches are sealed.
+    pub(in crate::shard) fn offer_groups(&mut self) {
+        for id in core::mem::take(&mut self.topics.offering) {
+            if let Some(topic) = self.topics.by_id.get_mut(id as usize) {
+                topic.offers = false;
+            }
+            self.offer(id);
+            self.send_dead_letters(id);
+            self.schedule_topic(id);
+        }
+    }
+
+    fn offer(&mut self, id: TopicId) {
+        let (now_ms, shard) = (self.now_ms, self.config.shard);
+        let policies = Arc::clone(&self.config.policies);
+        let Some(topic) = self.topics.by_id.get_mut(id as usize) else { return };
+        let (name, epoch) = (&topic.name, topic.epoch);
+        let partition = (policies.partitions(name) > 1).then(|| partition_in(name, shard));
+        for (_, group) in topic.groups.iter_mut().flat_map(|groups| groups.iter_mut()) {
+            if !group.has_members() {
+                continue;
+            }
+            for lease in group.offer(&topic.ring, now_ms) {
+                let to = lease.member.0.dispatcher;
+                let event = Event::Leased { topic: name.clone(), epoch, partition, lease };
+                self.round.events.push((to, event));
+            }
+        }
+    }
+}
