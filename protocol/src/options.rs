@@ -207,6 +207,18 @@ pub struct ServerInfo {
     pub time_ms: u64,
 }
 
+/// What TOPIC may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TopicOptions {
+    /// Truncate: records before this offset go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_offset: Option<u64>,
+    /// Truncate: records that were appended before this Unix time in milliseconds go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_time_ms: Option<u64>,
+}
+
 /// What PRODUCER is answered with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -220,6 +220,13 @@ impl BodyBuilder {
         self
     }
 
+    /// Appends a record as it is encoded.
+    pub fn push_encoded(&mut self, record: &Record<'_>) -> &mut Self {
+        self.bytes.extend_from_slice(record.encoded);
+        self.count += 1;
+        self
+    }
+
     /// Records so far.
     #[must_use]
     pub fn len(&self) -> usize {

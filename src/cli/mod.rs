@@ -20,6 +20,7 @@ mod serve;
 mod subscribe;
 mod tally;
 mod timestamp;
+mod topic;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Command {
     Pub(publish::PublishArgs),
     /// Follow topics, one payload per line
     Sub(subscribe::SubscribeArgs),
+    /// Look at, replay, export, import, truncate and delete topics
+    Topic(topic::TopicArgs),
     /// Read, change and watch counters
     Counter(counter::CounterArgs),
     /// Create, vote in, read and watch tallies
@@ -121,6 +124,7 @@ async fn run(command: Command, globals: &Globals) -> Result<(), CliError> {
         Command::Serve(args) => serve::run(args, globals).await,
         Command::Pub(args) => publish::run(args, globals).await,
         Command::Sub(args) => subscribe::run(args, globals).await,
+        Command::Topic(args) => topic::run(args, globals).await,
         Command::Counter(args) => counter::run(args, globals).await,
         Command::Tally(args) => tally::run(args, globals).await,
         Command::Map(args) => map::run(args, globals).await,

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tidewire_client::Position;
@@ -27,6 +29,11 @@ impl Output {
     pub(crate) fn bytes(&mut self, line: &[u8]) -> Result<(), CliError> {
         let written = self.out.write_all(line).and_then(|()| self.out.write_all(b"\n"));
         written.map_err(|error| refused(&error))
+    }
+
+    /// Bytes as they are, without an end of line.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.out.write_all(bytes).map_err(|error| refused(&error))
     }
 
     /// One line of JSON.
@@ -68,7 +75,9 @@ pub(crate) fn put_bytes(object: &mut Value, name: &str, bytes: Option<&[u8]>) {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => fields.insert(name.to_owned(), Value::Null),
         Some((_, Ok(text))) => fields.insert(name.to_owned(), json!(text)),
-        Some((bytes, Err(_))) => fields.insert(format!("{name}_base64"), json!(base64(bytes))),
+        Some((bytes, Err(_))) => {
+            fields.insert(format!("{name}_base64"), json!(STANDARD.encode(bytes)))
+        }
     };
 }
 
@@ -85,35 +94,9 @@ pub(crate) fn readable(bytes: &Bytes) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let padded = [0, 1, 2].map(|at| chunk.get(at).copied().unwrap_or(0));
-        let group = padded.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte));
-        for digit in 0..4_u32 {
-            let value = (group >> (18 - 6 * digit)) & 63;
-            let letter = ALPHABET.get(value as usize).copied().unwrap_or(b'A');
-            let used = digit as usize <= chunk.len();
-            text.push(if used { char::from(letter) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_pads_what_is_short_of_three_bytes() {
-        let cases =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")];
-        for (plain, encoded) in cases {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
-        assert_eq!(base64(&[0xff, 0xfe, 0xfd, 0]), "//79AA==");
-    }
 
     #[test]
     fn bytes_that_are_no_text_are_named_so() {

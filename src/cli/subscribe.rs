@@ -130,7 +130,7 @@ impl Printer {
     }
 }
 
-fn record_json(delivery: &Delivery, offset: u64, record: &Record<'_>) -> Value {
+pub(crate) fn record_json(delivery: &Delivery, offset: u64, record: &Record<'_>) -> Value {
     let headers: Map<String, Value> =
         record.headers().map(|(name, value)| (name.to_owned(), json!(value))).collect();
     let mut object = json!({

@@ -34,6 +34,9 @@ pub struct PolicyConfig {
     /// Shards that records (by key) and ballots of tallies (by voter) are spread over; 1: none.
     #[serde(default = "default_partitions")]
     pub partitions: u16,
+    /// Whether clients may delete and truncate the topics.
+    #[serde(default)]
+    pub allow_delete: bool,
 }
 
 /// What survives: nothing that was acknowledged is lost by less than this.
@@ -75,6 +78,7 @@ impl PolicyConfig {
             idle_timeout_ms: 0,
             map_keys_max: MAP_KEYS_MAX,
             partitions: default_partitions(),
+            allow_delete: false,
         }
     }
 
@@ -103,6 +107,7 @@ impl PolicyConfig {
             idle_timeout_ms: Some(self.idle_timeout_ms).filter(|timeout_ms| *timeout_ms > 0),
             map_keys_max: self.map_keys_max,
             partitions: self.partitions,
+            allow_delete: self.allow_delete,
             ack_max: match self.durability {
                 Durability::Memory => AckLevel::Memory,
                 Durability::Disk => AckLevel::Disk,

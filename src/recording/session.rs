@@ -276,6 +276,7 @@ pub(super) fn weight(command: &Command) -> usize {
                 .map_or(0, |rules| rules.options.iter().map(|option| option.len() + 64).sum()),
             Request::Counter { options, .. } => options.id.as_ref().map_or(0, String::len),
             Request::Get { key, .. } => key.as_ref().map_or(0, String::len),
+            Request::Topic { .. } => 0,
             Request::Group(request) => match &request.ask {
                 GroupAsk::Settle { ranges, .. } => ranges.len() * size_of::<(u64, u64)>(),
                 GroupAsk::Create { .. }

@@ -55,6 +55,61 @@ fn a_poll_from_a_shell_ends_with_the_right_winner() {
 }
 
 #[test]
+fn a_topic_is_exported_and_imported_replayed_truncated_and_deleted() {
+    let daemon = Daemon::start(
+        "[[policy]]\nnames = \"orders.>\"\nallow_delete = true\n\n\
+         [[policy]]\nnames = \"parted.>\"\npartitions = 4\n",
+    );
+    for (key, payload) in [("a", "one"), ("b", "two"), ("a", "three")] {
+        let args = ["pub", "orders.all", payload, "--key", key, "--header", "h=v"];
+        assert!(daemon.run(&args).status.success());
+    }
+    assert!(daemon.run(&["pub", "orders.all", "--key", "b", "--tombstone"]).status.success());
+    let folder = tempfile::tempdir().unwrap();
+    for raw in [false, true] {
+        let flags: &[&str] = if raw { &["--raw"] } else { &[] };
+        let export = daemon.run(&[&["topic", "export", "orders.all"][..], flags].concat());
+        assert!(export.status.success(), "{}", err(&export));
+        let file = folder.path().join("export");
+        std::fs::write(&file, &export.stdout).unwrap();
+        let path = file.to_str().unwrap();
+        for into in [format!("copy.{raw}"), format!("parted.{raw}")] {
+            let import = daemon.run(&[&["topic", "import", &into, path][..], flags].concat());
+            assert!(err(&import).contains("4 records imported"), "{}", err(&import));
+            let again = daemon.run(&[&["topic", "export", &into][..], flags].concat());
+            if into.starts_with("copy") && raw {
+                assert_eq!(again.stdout, export.stdout, "byte for byte");
+            }
+            assert!(err(&again).contains("4 records exported"), "{}", err(&again));
+        }
+    }
+    let bad = folder.path().join("bad");
+    std::fs::write(&bad, "{\"payload\": \"x\"}\n{\"pay\": 1}\n").unwrap();
+    let refused = daemon.run(&["topic", "import", "copy.bad", bad.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(err(&refused).contains("line 2") && err(&refused).contains("nothing was published"));
+    let nothing = daemon.run(&["topic", "info", "copy.bad"]);
+    assert!(err(&nothing).contains("there is no topic"), "{}", err(&nothing));
+
+    let replay = daemon.run(&["topic", "replay", "orders.all", "--from", "offset:1"]);
+    assert_eq!(out(&replay), "two\nthree\n\n");
+    let replay = ["topic", "replay", "orders.all", "--into", "again", "--speed", "1000"];
+    assert!(err(&daemon.run(&replay)).contains("4 records published"));
+    let fast = daemon.run(&["topic", "replay", "again"]);
+    assert_eq!(out(&fast), "one\ntwo\nthree\n\n");
+
+    let truncate = ["topic", "truncate", "orders.all", "--before", "offset:2", "--json"];
+    let info: serde_json::Value = serde_json::from_str(&out(&daemon.run(&truncate))).unwrap();
+    assert_eq!((&info["first"], &info["next"]), (&2.into(), &4.into()));
+    assert!(daemon.run(&["topic", "delete", "orders.all"]).status.success());
+    let gone = daemon.run(&["topic", "info", "orders.all"]);
+    assert!(err(&gone).contains("there is no topic"), "{}", err(&gone));
+    let kept = daemon.run(&["topic", "delete", "again"]);
+    assert_eq!(kept.status.code(), Some(1));
+    assert!(err(&kept).contains("neither deleted nor truncated"), "{}", err(&kept));
+}
+
+#[test]
 fn workers_of_a_group_from_a_shell() {
     let daemon = Daemon::start("");
     let rules = ["--deliveries-max", "2", "--dead-letter", "jobs.dead", "--backoff-ms", "1"];

@@ -26,6 +26,11 @@ names = "small.>"
 retention_records = 100
 
 [[policy]]
+names = "removable.>"
+allow_delete = true
+map_keys_max = 100
+
+[[policy]]
 names = "brief.>"
 idle_timeout_ms = 300
 

@@ -86,7 +86,7 @@ pub use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, Position, Star
 pub use tidewire_protocol::group::{ConsumeOptions, GroupInfo, GroupOptions};
 pub use tidewire_protocol::options::{
     Condition, CounterOptions, PublishOptions, ServerInfo, SubscribeOptions, TopicInfo,
-    WatchOptions,
+    TopicOptions, WatchOptions,
 };
 pub use tidewire_protocol::record::{BodyBuilder, Record};
 pub use tidewire_protocol::tally::{

@@ -230,6 +230,13 @@ pub(crate) fn group(frame: ServerFrame) -> Result<GroupInfo, Error> {
     wire::from_slice(&result).map_err(|refusal| bad("the state of a group", &refusal.message))
 }
 
+pub(crate) fn topic(frame: ServerFrame) -> Result<TopicInfo, Error> {
+    let ServerFrame::Ok { result: Some(result), .. } = frame else {
+        return Err(unexpected(frame, "OK with a result"));
+    };
+    wire::from_slice(&result).map_err(|refusal| bad("a topic's description", &refusal.message))
+}
+
 /// Whether the one record counts as settled.
 pub(crate) fn settled(frame: ServerFrame) -> Result<bool, Error> {
     let ServerFrame::Ok { result: Some(result), .. } = frame else {

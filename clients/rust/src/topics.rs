@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidewire_protocol::frame::{AckLevel, CellKind, Start};
-use tidewire_protocol::options::{PublishOptions, SubscribeOptions, TopicInfo};
+use tidewire_protocol::frame::{AckLevel, CellKind, Start, TopicOp};
+use tidewire_protocol::options::{PublishOptions, SubscribeOptions, TopicInfo, TopicOptions};
 use tidewire_protocol::record::payload_body;
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, Refusal, ServerFrame};
 use tokio::sync::oneshot;
@@ -114,6 +114,40 @@ impl Client {
             Some(value) => value.topic(),
             None => Err(not_found("topic", topic)),
         }
+    }
+
+    /// Deletes a topic with its records, its map and its groups, if its policy allows it. A topic
+    /// that somebody follows stays, empty, and its offsets go on. Returns what it was.
+    ///
+    /// # Errors
+    /// `forbidden` when the policy does not allow it, `not_found` when there is no such topic, or
+    /// when the connection is lost.
+    pub async fn delete_topic(&self, topic: &Name) -> Result<TopicInfo, Error> {
+        self.change_topic(topic, TopicOp::Delete, TopicOptions::default()).await
+    }
+
+    /// Removes the oldest records of a topic, if its policy allows it: those before an offset, or
+    /// appended before a time. What was appended together goes together, so some may stay.
+    ///
+    /// # Errors
+    /// As [`Client::delete_topic`].
+    pub async fn truncate_topic(
+        &self,
+        topic: &Name,
+        options: TopicOptions,
+    ) -> Result<TopicInfo, Error> {
+        self.change_topic(topic, TopicOp::Truncate, options).await
+    }
+
+    async fn change_topic(
+        &self,
+        topic: &Name,
+        op: TopicOp,
+        options: TopicOptions,
+    ) -> Result<TopicInfo, Error> {
+        let topic = topic.clone();
+        let build = |req| ClientFrame::Topic { req, op, topic, options };
+        self.start(build, reply::topic).await?.await
     }
 }
 

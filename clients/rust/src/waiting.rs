@@ -114,6 +114,7 @@ pub(crate) fn is_repeatable(frame: &ClientFrame) -> bool {
         | ClientFrame::Group { .. }
         | ClientFrame::Consume { .. }
         | ClientFrame::Settle { .. }
+        | ClientFrame::Topic { .. }
         | ClientFrame::Tally { .. } => false,
     }
 }

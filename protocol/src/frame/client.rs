@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{AckLevel, CellKind, Start};
 use crate::group::{ConsumeOptions, GroupOptions, SettleOptions};
 use crate::name::{Name, Pattern};
-use crate::options::{CounterOptions, PublishOptions, SubscribeOptions, WatchOptions};
+use crate::options::{
+    CounterOptions, PublishOptions, SubscribeOptions, TopicOptions, WatchOptions,
+};
 use crate::tally::{Choice, TallyRules};
 
 /// A frame that a client sends. Names are checked; what needs the server's state is not.
@@ -32,6 +34,7 @@ pub enum ClientFrame {
     Producer { req: u64 },
     Group { req: u64, op: GroupOp, topic: Name, group: Name, options: GroupOptions },
     Consume { req: u64, sub: u32, topic: Name, group: Name, options: ConsumeOptions },
+    Topic { req: u64, op: TopicOp, topic: Name, options: TopicOptions },
     Settle { req: u64, sub: u32, op: SettleOp, offsets: Vec<(u64, u64)>, options: SettleOptions },
 }
 
@@ -47,6 +50,7 @@ impl ClientFrame {
             | Self::Get { name, .. }
             | Self::Watch { name, .. }
             | Self::Presence { name, .. }
+            | Self::Topic { topic: name, .. }
             | Self::Group { topic: name, .. }
             | Self::Consume { topic: name, .. } => Some(name),
             Self::Hello { .. }
@@ -110,6 +114,16 @@ numbered! {
         Close = 2,
         /// Forgets the tally and its ballots.
         Delete = 3
+    }
+}
+
+numbered! {
+    /// What TOPIC does.
+    TopicOp {
+        /// Removes the topic with everything in it.
+        Delete = 0,
+        /// Removes its oldest records.
+        Truncate = 1
     }
 }
 

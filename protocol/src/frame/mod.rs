@@ -6,7 +6,7 @@ mod number;
 mod server;
 
 pub use cell_value::{KeyedEntry, read_bytes, read_entries};
-pub use client::{ClientFrame, CounterOp, GroupOp, PresenceOp, SettleOp, TallyOp};
+pub use client::{ClientFrame, CounterOp, GroupOp, PresenceOp, SettleOp, TallyOp, TopicOp};
 pub use server::{
     DeliverHeader, DeliverView, ServerFrame, put_deliver_header, put_entry,
     put_update_entries_header, put_update_header,

@@ -32,6 +32,7 @@ pub(crate) const GROUP: u64 = 32;
 pub(crate) const CONSUME: u64 = 33;
 pub(crate) const LEASED: u64 = 34;
 pub(crate) const SETTLE: u64 = 35;
+pub(crate) const TOPIC: u64 = 36;
 
 /// The name of a type in messages to people.
 pub(crate) fn name(kind: u64) -> &'static str {
@@ -68,6 +69,7 @@ pub(crate) fn name(kind: u64) -> &'static str {
         CONSUME => "CONSUME",
         LEASED => "LEASED",
         SETTLE => "SETTLE",
+        TOPIC => "TOPIC",
         _ => "frame",
     }
 }

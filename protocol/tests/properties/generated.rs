@@ -6,11 +6,12 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use tidewire_protocol::frame::{
-    AckLevel, CellKind, CounterOp, GroupOp, Position, PresenceOp, SettleOp, Start, TallyOp,
+    AckLevel, CellKind, CounterOp, GroupOp, Position, PresenceOp, SettleOp, Start, TallyOp, TopicOp,
 };
 use tidewire_protocol::group::{ConsumeOptions, GroupOptions, SettleOptions};
 use tidewire_protocol::options::{
-    Condition, CounterOptions, PublishOptions, ServerInfo, SubscribeOptions, WatchOptions,
+    Condition, CounterOptions, PublishOptions, ServerInfo, SubscribeOptions, TopicOptions,
+    WatchOptions,
 };
 use tidewire_protocol::tally::{Choice, Overvote, TallyKind, TallyRules};
 use tidewire_protocol::{ClientFrame, Name, Pattern, ServerFrame};
@@ -88,6 +89,13 @@ fn connection() -> BoxedStrategy<ClientFrame> {
         (number(), sub()).prop_map(|(req, sub)| ClientFrame::Unsubscribe { req, sub }),
         (sub(), number()).prop_map(|(sub, bytes)| ClientFrame::Credit { sub, bytes }),
         number().prop_map(|req| ClientFrame::Producer { req }),
+        (number(), any::<bool>(), name(), of(number()), of(number())).prop_map(
+            |(req, deletes, topic, before_offset, before_time_ms)| {
+                let op = if deletes { TopicOp::Delete } else { TopicOp::Truncate };
+                let options = TopicOptions { before_offset, before_time_ms };
+                ClientFrame::Topic { req, op, topic, options }
+            }
+        ),
         group(),
         consume(),
         settle(),

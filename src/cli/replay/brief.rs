@@ -6,7 +6,8 @@ use tidewire_core::shard::{
     Reply, Request, SessionId, Terms, Value,
 };
 use tidewire_core::topic::Step;
-use tidewire_protocol::frame::{CounterOp, PresenceOp, SettleOp, TallyOp};
+use tidewire_protocol::frame::{CounterOp, PresenceOp, SettleOp, TallyOp, TopicOp};
+use tidewire_protocol::options::TopicOptions;
 use tidewire_protocol::record::Records;
 use tidewire_protocol::tally::Choice;
 
@@ -132,6 +133,14 @@ fn request(request: &Request) -> String {
             let passed_on = if incarnation.is_some() { ", passed on by its home" } else { "" };
             format!("tally {name}: {op}{}{passed_on}", options.unwrap_or_default())
         }
+        Request::Topic { topic, op, options: TopicOptions { before_offset, before_time_ms } } => {
+            let before = match (op, before_offset, before_time_ms) {
+                (TopicOp::Truncate, Some(offset), _) => format!(" before offset {offset}"),
+                (TopicOp::Truncate, None, Some(time_ms)) => format!(" before time {time_ms}"),
+                (TopicOp::Truncate, None, None) | (TopicOp::Delete, ..) => String::new(),
+            };
+            format!("topic {topic}: {op:?}{before}").to_lowercase()
+        }
         Request::Group(request) => {
             let GroupRequest { topic, group, ask } = &**request;
             format!("group {group} of {topic}: {}", group_ask(ask))
@@ -240,6 +249,7 @@ fn reply(reply: &Reply) -> String {
         }
         Reply::Tally(tally) => format!("{}, version {}", tally.state.as_str(), tally.version),
         Reply::Done => "done".to_owned(),
+        Reply::Topic(info) => format!("from {} to {}", info.first, info.next),
         Reply::Group(info) => format!("at {} of {}, lag {}", info.position, info.next, info.lag),
         Reply::Settled(records) => format!("{records} records"),
         Reply::Value { kind, epoch: _, version, value } => {

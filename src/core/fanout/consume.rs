@@ -82,6 +82,7 @@ impl Dispatcher {
             | ClientFrame::Watch { .. }
             | ClientFrame::Presence { .. }
             | ClientFrame::Tally { .. }
+            | ClientFrame::Topic { .. }
             | ClientFrame::Producer { .. } => Ok(None),
         }
     }

@@ -34,6 +34,7 @@ pub(super) enum Gathered {
     Tally,
     Get(CellKind),
     Group,
+    Topic,
 }
 
 #[derive(Debug)]
@@ -86,7 +87,10 @@ impl Gathers {
         let gather = self.by_number.get_mut(&number)?;
         let refusal = refusal_of(&reply)
             // A partition that has no records yet does not exist.
-            .filter(|refusal| gather.kind != TOPIC || refusal.code != ErrorCode::NotFound)
+            .filter(|refusal| {
+                let may_lack = [TOPIC, Gathered::Topic].contains(&gather.kind);
+                !may_lack || refusal.code != ErrorCode::NotFound
+            })
             .cloned();
         let partition = u16::try_from(req & ((1 << PARTITION_BITS) - 1)).unwrap_or(0);
         gather.replies.push((partition, reply));
@@ -114,6 +118,10 @@ impl Gather {
                 Ok(Some(ServerFrame::Ok { req, result }))
             }
             Gathered::Get(kind) => read(req, kind, self.replies).map(Some),
+            Gathered::Topic => {
+                let result = topic_of(self.replies).map(|info| encoded(&info));
+                Ok(Some(ServerFrame::Ok { req, result }))
+            }
             Gathered::Group => {
                 let result = group_of(self.replies).map(|info| encoded(&info));
                 Ok(Some(ServerFrame::Ok { req, result }))
@@ -147,6 +155,23 @@ fn published(req: u64, replies: Vec<(u16, Reply)>) -> Option<ServerFrame> {
         positions: Some(positions),
         duplicate: all_before,
     })
+}
+
+/// What the partitions of a topic say together.
+fn topic_of(replies: Vec<(u16, Reply)>) -> Option<TopicInfo> {
+    let partitions = Some(replies.len() as u64);
+    let each = replies.into_iter().filter_map(|(_, reply)| {
+        let Reply::Topic(info) = reply else { return None };
+        Some(*info)
+    });
+    let added = each.reduce(|one, other| TopicInfo {
+        first: one.first + other.first,
+        next: one.next + other.next,
+        bytes: one.bytes + other.bytes,
+        batches: one.batches + other.batches,
+        ..one
+    })?;
+    Some(TopicInfo { partitions, ..added })
 }
 
 /// What the partitions of a group's topic say together.

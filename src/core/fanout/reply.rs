@@ -99,6 +99,7 @@ fn frame_of(req: u64, reply: Reply) -> Option<ServerFrame> {
         },
         Reply::Tally(result) => ServerFrame::Ok { req, result: Some(encoded(&result)) },
         Reply::Done => ServerFrame::Ok { req, result: None },
+        Reply::Topic(info) => ServerFrame::Ok { req, result: Some(encoded(&*info)) },
         Reply::Group(info) => ServerFrame::Ok { req, result: Some(encoded(&*info)) },
         Reply::Settled(records) => {
             ServerFrame::Ok { req, result: Some(encoded(&SettleReply { records })) }

@@ -73,7 +73,8 @@ impl Dispatcher {
             | ClientFrame::Producer { .. }
             | ClientFrame::Group { .. }
             | ClientFrame::Consume { .. }
-            | ClientFrame::Settle { .. }) => {
+            | ClientFrame::Settle { .. }
+            | ClientFrame::Topic { .. }) => {
                 let origin = Origin { session: id, stream, req: request_id(&request) };
                 match self.admit(origin, request, hash_voter) {
                     Ok(command) => command,
@@ -135,6 +136,7 @@ impl Dispatcher {
             | ClientFrame::Vote { .. }
             | ClientFrame::Get { .. }
             | ClientFrame::Presence { .. }
+            | ClientFrame::Topic { .. }
             | ClientFrame::Tally { .. }) => {
                 let Some((name, request)) = shard_request(request, self.now_ms, hash_voter)? else {
                     return Ok(None);
@@ -152,6 +154,7 @@ impl Dispatcher {
                     | Request::Vote { .. }
                     | Request::Tally { .. }
                     | Request::Group(_)
+                    | Request::Topic { .. }
                     | Request::Get { .. } => home,
                 };
                 if let Some(session) =
@@ -208,7 +211,8 @@ pub fn is_for_shards(frame: &ClientFrame) -> bool {
         | ClientFrame::Tally { .. }
         | ClientFrame::Group { .. }
         | ClientFrame::Consume { .. }
-        | ClientFrame::Settle { .. } => true,
+        | ClientFrame::Settle { .. }
+        | ClientFrame::Topic { .. } => true,
         ClientFrame::Hello { .. }
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -234,7 +238,8 @@ fn request_id(frame: &ClientFrame) -> u64 {
         | ClientFrame::Producer { req }
         | ClientFrame::Group { req, .. }
         | ClientFrame::Consume { req, .. }
-        | ClientFrame::Settle { req, .. } => *req,
+        | ClientFrame::Settle { req, .. }
+        | ClientFrame::Topic { req, .. } => *req,
         ClientFrame::Hello { .. }
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -266,6 +271,10 @@ fn shard_request(
             check_len("voter", &voter, PERSON_BYTES_MAX)?;
             let voter = hash_voter(&tally, &voter);
             (tally.clone(), Request::Vote { tally, voter, choices, revision })
+        }
+        ClientFrame::Topic { op, topic, options, .. } => {
+            writable(&topic)?;
+            (topic.clone(), Request::Topic { topic, op, options })
         }
         ClientFrame::Tally { op, tally, rules, .. } => {
             writable(&tally)?;

@@ -44,6 +44,10 @@ impl Dispatcher {
                 let everyone = (0..partitions).map(|partition| (partition, request.clone()));
                 (Gathered::Get(kind), everyone.collect())
             }
+            Request::Topic { .. } => {
+                let everyone = (0..partitions).map(|partition| (partition, request.clone()));
+                (Gathered::Topic, everyone.collect())
+            }
             Request::Vote { voter, .. } => {
                 let shard = shard_of_partition(home, partition_of_voter(voter, partitions));
                 return Some((shard, Command::Request(origin, request)));

@@ -50,6 +50,8 @@ pub enum LogEntry {
     Ballot { tally: Name, voter: VoterId, marks: Box<[u16]>, revision: u32, version: u64 },
     /// A producer's publish was appended: so many records from this place on.
     Produced { topic: Name, step: Step, place: Place, count: u64 },
+    /// The records before this offset were removed.
+    Truncated { topic: Name, first: u64 },
     /// A consumer group was made.
     GroupMade { topic: Name, epoch: u64, group: Name, rules: Arc<GroupRules>, next: u64 },
     /// A consumer group was deleted.
@@ -79,6 +81,7 @@ impl LogEntry {
                 | Self::CounterRemoved { .. }
                 | Self::TallyRemoved { .. }
                 | Self::Produced { .. }
+                | Self::Truncated { .. }
                 | Self::GroupMade { .. }
                 | Self::GroupRemoved { .. }
                 | Self::GroupReset { .. } => 0,

@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, PresenceOp, TallyOp};
+use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, PresenceOp, TallyOp, TopicOp};
 use tidewire_protocol::group::GroupInfo;
-use tidewire_protocol::options::{CounterOptions, TopicInfo};
+use tidewire_protocol::options::{CounterOptions, TopicInfo, TopicOptions};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyInfo, TallyReply, TallyRules};
 use tidewire_protocol::{Name, Refusal};
 
@@ -153,6 +153,11 @@ pub enum Request {
         data: Bytes,
     },
     Group(Box<GroupRequest>),
+    Topic {
+        topic: Name,
+        op: TopicOp,
+        options: TopicOptions,
+    },
 }
 
 /// What a dispatcher can follow.
@@ -283,6 +288,7 @@ pub enum Reply {
     },
     Tally(TallyReply),
     Group(Box<GroupInfo>),
+    Topic(Box<TopicInfo>),
     /// So many records were settled, or what else was asked for.
     Settled(u64),
     Done,

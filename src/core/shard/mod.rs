@@ -18,6 +18,7 @@ mod polls;
 mod presence;
 mod recovery;
 mod refused;
+mod removal;
 mod retention;
 mod run;
 mod snapshot;
@@ -269,6 +270,7 @@ impl Shard {
             Request::Presence { name, op, member, data } => {
                 self.change_presence(origin.session, &name, op, &member, data)
             }
+            Request::Topic { topic, op, options } => self.change_topic(&topic, op, &options),
             Request::Group(request) => self.group_request(origin.session, *request),
         };
         self.reply(origin, outcome.unwrap_or_else(Reply::Refused));

@@ -34,6 +34,12 @@ impl Shard {
                 self.topics.raised_ms = now_ms;
                 Ok(())
             }
+            LogEntry::Truncated { topic, first } => {
+                if let Some(id) = self.topics.id_of(&topic) {
+                    while self.topics.evict(id, |ring| ring.pop_before(first)).is_some() {}
+                }
+                Ok(())
+            }
             LogEntry::MapKey { topic, key, version, expires_at_ms, value } => {
                 self.seen(version);
                 let id = self.topic_to_recover(&topic);
@@ -117,6 +123,7 @@ impl Shard {
             | LogEntry::MapLost { .. }
             | LogEntry::MapKey { .. }
             | LogEntry::Produced { .. }
+            | LogEntry::Truncated { .. }
             | LogEntry::GroupMade { .. }
             | LogEntry::GroupRemoved { .. }
             | LogEntry::GroupReset { .. }

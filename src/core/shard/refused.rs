@@ -16,7 +16,8 @@ impl Request {
             Self::Publish { .. }
             | Self::Counter { .. }
             | Self::Vote { .. }
-            | Self::Tally { .. } => true,
+            | Self::Tally { .. }
+            | Self::Topic { .. } => true,
             Self::Group(request) => request.ask.is_change(),
             Self::Get { .. } | Self::Presence { .. } => false,
         }

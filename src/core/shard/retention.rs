@@ -85,7 +85,7 @@ impl Shard {
         }
     }
 
-    fn tell_trimmed(&mut self, id: TopicId, evicted: Vec<u64>) {
+    pub(super) fn tell_trimmed(&mut self, id: TopicId, evicted: Vec<u64>) {
         let Some(topic) = self.topics.by_id.get(id as usize) else { return };
         if evicted.is_empty() {
             return;
@@ -132,16 +132,17 @@ impl Shard {
         }
         self.tell_trimmed(id, evicted);
         if is_gone {
-            self.remove_idle(id);
+            self.topics.expired += 1;
+            self.remove_emptied(id);
         }
     }
 
-    fn remove_idle(&mut self, id: TopicId) {
+    /// Removes a topic that holds no batches any more.
+    pub(super) fn remove_emptied(&mut self, id: TopicId) {
         let Some(topic) = self.topics.by_id.get(id as usize) else { return };
         let (name, had_map) = (topic.name.clone(), topic.map.is_some());
         self.remove_topic(&name);
         self.raise_epoch();
-        self.topics.expired += 1;
         let epoch = self.topics.epoch;
         self.log(|| LogEntry::TopicRemoved { topic: name, epoch });
         if had_map {

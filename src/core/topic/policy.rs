@@ -27,6 +27,8 @@ pub struct Policy {
     pub ack_max: AckLevel,
     /// Shards that the records, or the ballots of a tally, are spread over; 1: they are not spread.
     pub partitions: u16,
+    /// Whether clients may delete and truncate the topics.
+    pub allow_delete: bool,
 }
 
 impl Default for Policy {
@@ -39,6 +41,7 @@ impl Default for Policy {
             map_keys_max: 0,
             ack_max: AckLevel::Memory,
             partitions: 1,
+            allow_delete: false,
         }
     }
 }
@@ -59,6 +62,7 @@ impl Policy {
             map_keys_max,
             ack_max,
             partitions,
+            allow_delete,
         } = self;
         hasher.number(*retention_records);
         hasher.number(*retention_bytes);
@@ -67,6 +71,7 @@ impl Policy {
         hasher.size(*map_keys_max);
         hasher.number(*ack_max as u8);
         hasher.number(*partitions);
+        hasher.flag(*allow_delete);
     }
 }
 

@@ -110,6 +110,11 @@ impl Ring {
         if too_old || too_many { self.pop() } else { None }
     }
 
+    /// Takes the oldest batch out if it ends at or before this offset.
+    pub fn pop_before(&mut self, first: u64) -> Option<Arc<Batch>> {
+        self.batches.front().is_some_and(|batch| batch.next() <= first).then(|| self.pop())?
+    }
+
     /// Takes the oldest batch out.
     pub fn pop(&mut self) -> Option<Arc<Batch>> {
         let batch = self.batches.pop_front()?;

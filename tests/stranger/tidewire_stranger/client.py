@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import frames as f
-from .codes import Ack, GroupOp, IncrOp, Kind, PresenceOp, SettleOp, TallyOp
+from .codes import Ack, GroupOp, IncrOp, Kind, PresenceOp, SettleOp, TallyOp, TopicOp
 from .following import WAIT, Consumer, Inbox, Refused, Subscription, Watcher
 from .links import Link, LinkClosed
 from .records import Record, encode_body
@@ -140,6 +140,10 @@ class Client:
         options: dict[str, Any] | None = None,
     ) -> f.Puback:
         return await self.call(f.Publish(NEW, topic, ack, encode_body(list(records)), options))
+
+    async def topic(self, op: TopicOp, topic: str, **options: Any) -> dict[str, Any]:
+        ok = await self.call(f.Topic(NEW, op, topic, options or None))
+        return ok.result or {}
 
     async def producer(self) -> dict[str, Any]:
         ok = await self.call(f.Producer(NEW))

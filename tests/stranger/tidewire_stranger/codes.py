@@ -50,6 +50,11 @@ class Ack(IntEnum):
     QUORUM = 3
 
 
+class TopicOp(IntEnum):
+    DELETE = 0
+    TRUNCATE = 1
+
+
 class GroupOp(IntEnum):
     CREATE = 0
     DELETE = 1

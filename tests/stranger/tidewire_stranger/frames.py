@@ -210,6 +210,15 @@ class Consume(Frame):
     options: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Topic(Frame):
+    TYPE = 36
+    req: U
+    op: U
+    topic: str
+    options: dict[str, Any] | None = None
+
+
 class Delivered(NamedTuple):
     """A record, and the how manieth delivery of it this is."""
 

@@ -1,8 +1,10 @@
 //! PUBLISH to CREDIT: topics and subscriptions.
 
 use bytes::Bytes;
-use tidewire_protocol::frame::{AckLevel, Position, Start};
-use tidewire_protocol::options::{Condition, ProducerInfo, PublishOptions, SubscribeOptions};
+use tidewire_protocol::frame::{AckLevel, Position, Start, TopicOp};
+use tidewire_protocol::options::{
+    Condition, ProducerInfo, PublishOptions, SubscribeOptions, TopicOptions,
+};
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, ServerFrame, wire};
 
 use super::Failure;
@@ -84,6 +86,17 @@ fn publishes(group: &mut Group, news: &Name) {
     let (epoch, offset, positions) = (9, Some(41), None);
     let again = ServerFrame::PubAck { req: 2, epoch, offset, level: 1, positions, duplicate: true };
     group.both("puback of a repeated publish", &again, "[11, 2, 9, 41, 1, null, true]");
+    let topic = |op, before_offset, before_time_ms| {
+        let options = TopicOptions { before_offset, before_time_ms };
+        ClientFrame::Topic { req: 9, op, topic: news.clone(), options }
+    };
+    let delete = topic(TopicOp::Delete, None, None);
+    group.both("delete a topic", &delete, r#"[36, 9, 0, "news", null]"#);
+    let offset = topic(TopicOp::Truncate, Some(41), None);
+    group.both("truncate a topic", &offset, r#"[36, 9, 1, "news", {"before_offset": 41}]"#);
+    let time = topic(TopicOp::Truncate, None, Some(1_764_000_000_000));
+    let json = r#"[36, 9, 1, "news", {"before_time_ms": 1764000000000}]"#;
+    group.both("truncate a topic by time", &time, json);
     group.both("producer", &ClientFrame::Producer { req: 8 }, "[31, 8]");
     let issued = r#"[7, 8, {"producer": 7225344000000064, "window": 1024, "idle_ms": 3600000}]"#;
     let mut result = Vec::new();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{ClientFrame, CounterOp, GroupOp, PresenceOp, SettleOp, TallyOp};
+use super::{ClientFrame, CounterOp, GroupOp, PresenceOp, SettleOp, TallyOp, TopicOp};
 use crate::error::{ErrorCode, Refusal};
 use crate::fields::Fields;
 use crate::frame::{AckLevel, BadFrame, CellKind, Position, Start, number, open, unknown};
@@ -48,7 +48,8 @@ impl ClientFrame {
             | number::PRODUCER
             | number::GROUP
             | number::CONSUME
-            | number::SETTLE => {
+            | number::SETTLE
+            | number::TOPIC => {
                 let req = fields.uint("req").map_err(no_request)?;
                 request(kind, req, &mut fields)
                     .map_err(|refusal| BadFrame { req, refusal, wants_reply: req != 0 })?
@@ -132,6 +133,12 @@ fn request(kind: u64, req: u64, fields: &mut Fields<'_>) -> Result<Option<Client
             rules: fields.opt_map("rules")?,
         },
         number::PRODUCER => ClientFrame::Producer { req },
+        number::TOPIC => ClientFrame::Topic {
+            req,
+            op: choose(fields.uint("op")?, TopicOp::from_number, "op: 0 or 1")?,
+            topic: fields.name("topic")?,
+            options: fields.opt_map("options")?.unwrap_or_default(),
+        },
         _ => return group_request(kind, req, fields),
     }))
 }

@@ -38,8 +38,11 @@ impl ClientFrame {
             | Self::Presence { .. }
             | Self::Tally { .. }
             | Self::Producer { .. } => self.encode_request(out),
-            Self::Group { .. } | Self::Consume { .. } | Self::Settle { .. } => {
-                self.encode_group_request(out);
+            Self::Topic { .. }
+            | Self::Group { .. }
+            | Self::Consume { .. }
+            | Self::Settle { .. } => {
+                self.encode_topic_request(out);
             }
         }
     }
@@ -51,6 +54,7 @@ impl ClientFrame {
             | Self::Ping { .. }
             | Self::Pong { .. }
             | Self::Credit { .. }
+            | Self::Topic { .. }
             | Self::Group { .. }
             | Self::Consume { .. }
             | Self::Settle { .. } => {}
@@ -118,9 +122,15 @@ impl ClientFrame {
 }
 
 impl ClientFrame {
-    /// Encodes the types that concern consumer groups.
-    fn encode_group_request(&self, out: &mut Vec<u8>) {
+    /// Encodes the types that concern topics as a whole and consumer groups.
+    fn encode_topic_request(&self, out: &mut Vec<u8>) {
         match self {
+            Self::Topic { req, op, topic, options } => {
+                request_head(out, number::TOPIC, 4, *req);
+                wire::put_uint(out, *op as u64);
+                wire::put_str(out, topic.as_str());
+                put_options(out, options);
+            }
             Self::Group { req, op, topic, group, options } => {
                 request_head(out, number::GROUP, 5, *req);
                 wire::put_uint(out, *op as u64);

@@ -179,16 +179,22 @@ impl Shard {
     }
 
     fn delete_group(&mut self, name: &Name, group: &Name) -> Result<Reply, Refusal> {
-        let topic = self.topic_of(name)?;
-        let info = topic.group_info(group)?;
-        topic.remove_group(group);
+        let info = self.topic_of(name)?.group_info(group)?;
+        self.forget_group(name, group);
+        self.drop_unused_topic(name);
+        Ok(Reply::Group(Box::new(info)))
+    }
+
+    /// Removes a group; nobody consumes it any more.
+    pub(super) fn forget_group(&mut self, name: &Name, group: &Name) {
+        if let Some(topic) = self.topics.find(name) {
+            topic.remove_group(group);
+        }
         for consuming in self.consuming.values_mut() {
             consuming.retain(|(of, gone, _)| of != name || gone != group);
         }
         self.consuming.retain(|_, consuming| !consuming.is_empty());
         self.log(|| LogEntry::GroupRemoved { topic: name.clone(), group: group.clone() });
-        self.drop_unused_topic(name);
-        Ok(Reply::Group(Box::new(info)))
     }
 
     fn reset_group(

@@ -46,7 +46,8 @@ impl Shard {
             | LogEntry::Tally { .. }
             | LogEntry::TallyRemoved { .. }
             | LogEntry::Ballot { .. }
-            | LogEntry::Produced { .. } => {}
+            | LogEntry::Produced { .. }
+            | LogEntry::Truncated { .. } => {}
         }
     }
 }

@@ -11,8 +11,10 @@ use tidewire_core::shard::{
 };
 use tidewire_core::topic::Step;
 use tidewire_protocol::Name;
-use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, PresenceOp, SettleOp, TallyOp};
-use tidewire_protocol::options::CounterOptions;
+use tidewire_protocol::frame::{
+    AckLevel, CellKind, CounterOp, PresenceOp, SettleOp, TallyOp, TopicOp,
+};
+use tidewire_protocol::options::{CounterOptions, TopicOptions};
 use tidewire_protocol::record::{BodyBuilder, payload_body};
 use tidewire_protocol::tally::{Choice, TallyKind, TallyRules};
 
@@ -51,7 +53,8 @@ impl Chance {
             3..=5 => Command::Unfollow(dispatcher, self.interest()),
             6 => Command::SessionEnded(self.session()),
             7 => {
-                let (topic, group) = (self.name("plain"), self.name("group"));
+                let topic = Name::parse("plain.0").unwrap();
+                let group = Name::parse("group.0").unwrap();
                 let of = DeadOf { shard: 4, topic, group, offset: self.below(60) };
                 match self.below(3) {
                     0 => {
@@ -62,8 +65,15 @@ impl Chance {
                 }
             }
             _ => {
-                let origin = Origin { session: self.session(), stream: 0, req: self.below(99) };
-                Command::Request(origin, self.request())
+                let request = self.request();
+                // Few consumers, so that what they say is often about what they have.
+                let mut session = self.session();
+                if matches!(request, Request::Group(_)) {
+                    session.dispatcher = 0;
+                    session.slot %= 2;
+                }
+                let origin = Origin { session, stream: 0, req: self.below(99) };
+                Command::Request(origin, request)
             }
         }
     }
@@ -81,7 +91,14 @@ impl Chance {
     }
 
     fn request(&mut self) -> Request {
-        match self.below(11) {
+        match self.below(12) {
+            11 => {
+                let op = if self.below(5) == 0 { TopicOp::Delete } else { TopicOp::Truncate };
+                let kind = if self.below(2) == 0 { "map" } else { "plain" };
+                let before_offset = Some(self.below(12));
+                let options = TopicOptions { before_offset, before_time_ms: None };
+                Request::Topic { topic: self.name(kind), op, options }
+            }
             8..=10 => Request::Group(Box::new(self.group())),
             0 | 1 => self.publish(),
             2 => {
@@ -125,10 +142,11 @@ impl Chance {
     }
 
     fn group(&mut self) -> GroupRequest {
-        let (topic, group) = (self.name("plain"), self.name("group"));
-        let (topic, sub) = (if self.below(9) == 0 { self.name("idle") } else { topic }, 1);
-        let ask = match self.below(12) {
-            0 => GroupAsk::Delete,
+        let topic = Name::parse(if self.below(9) == 0 { "idle.0" } else { "plain.0" }).unwrap();
+        let group = Name::parse(if self.below(3) == 0 { "group.1" } else { "group.0" }).unwrap();
+        let sub = 1;
+        let ask = match self.below(16) {
+            0 if self.below(3) == 0 => GroupAsk::Delete,
             1 => GroupAsk::Reset { start: GroupStart::Last(self.below(9)) },
             2 | 3 => GroupAsk::Create { rules: self.group_rules(), start: GroupStart::Earliest },
             4 => GroupAsk::Leave { sub },

@@ -17,7 +17,12 @@ fn shard(seed: u64) -> Shard {
         ..Policy::default()
     };
     let rules = vec![(Pattern::parse("map.>").unwrap(), map)];
-    let plain = Policy { retention_records: 20, idle_timeout_ms: Some(40), ..Policy::default() };
+    let plain = Policy {
+        retention_records: 20,
+        idle_timeout_ms: Some(40),
+        allow_delete: true,
+        ..Policy::default()
+    };
     Shard::new(ShardConfig {
         shard: 4,
         epoch: 77,
