@@ -1,6 +1,9 @@
 //! The admin listener: health, readiness, metrics, what the server is doing, and recordings of it.
 
+mod backup;
+mod ballots;
 mod recording;
+mod streaming;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,6 +30,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/policy", get(policy))
+        .route("/v1/backup", get(backup::backup))
+        .route("/v1/ballots", get(ballots::ballots))
         .route(
             "/v1/recording",
             get(recording::status).post(recording::start).delete(recording::stop),
@@ -125,4 +130,8 @@ async fn policy(State(shared): State<Arc<Shared>>, Query(query): Query<PolicyQue
         "ack_max": policy.ack_max.as_str(),
     }))
     .into_response()
+}
+
+fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(json!({ "code": code, "message": message }))).into_response()
 }

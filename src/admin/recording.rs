@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::refuse;
 use crate::recording::{Limits, NOTICE, StartRefused, StartRequest, Status, StopReason};
 use crate::server::Shared;
 
@@ -87,8 +88,4 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         Some(status) => Json(status).into_response(),
         None => Json(json!({ "state": "idle" })).into_response(),
     }
-}
-
-fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(json!({ "code": code, "message": message }))).into_response()
 }

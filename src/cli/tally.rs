@@ -1,6 +1,7 @@
 //! `tidewire tally`: declares polls, votes, and shows where they stand.
 
 mod args;
+mod rebuild;
 mod show;
 
 use serde_json::json;
@@ -20,6 +21,9 @@ use super::{CliError, Globals};
 /// # Errors
 /// When there is no connection, or the server refuses.
 pub(super) async fn run(args: TallyArgs, globals: &Globals) -> Result<(), CliError> {
+    if let TallyCommand::Rebuild(args) = &args.command {
+        return unless_pipe_closed(rebuild::run(args, globals).await);
+    }
     let mut output = Output::new();
     let lasting = matches!(args.command, TallyCommand::Watch(_));
     let client = if lasting {
@@ -81,6 +85,8 @@ async fn perform(
             let reply = client.delete_tally(&name).await?;
             print_state(&name, "deleted", &reply, globals, output)
         }
+        // It needs no connection.
+        TallyCommand::Rebuild(_) => Ok(()),
     }
 }
 

@@ -93,7 +93,12 @@ pub(crate) fn write_all(parts: &Parts, jobs: &Receiver<Job>, committer: &SyncSen
     }
 }
 
-fn write(parts: &Parts, shard: u16, covers: u64, snapshot: &ShardSnapshot) -> io::Result<Record> {
+pub(super) fn write(
+    parts: &Parts,
+    shard: u16,
+    covers: u64,
+    snapshot: &ShardSnapshot,
+) -> io::Result<Record> {
     let open = vec![0; CHECKSUM_BYTES];
     let mut writer = PartWriter { parts, shard, covers, open, number: 0, bytes: 0 };
     rmp_serde::encode::write_named(&mut writer, snapshot).map_err(io::Error::other)?;

@@ -10,6 +10,7 @@ mod checkpoint;
 mod committer;
 mod ends;
 mod identity;
+mod import;
 mod key;
 mod master_key;
 mod packing;
@@ -20,6 +21,7 @@ mod storage;
 mod store;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use identity::IdentityError;
 pub use master_key::KeyError;
@@ -29,10 +31,12 @@ pub use storage::StorageError;
 pub use store::OpenError;
 
 pub(crate) use committer::Outcome;
+pub(crate) use import::{Import, is_in_use};
 pub(crate) use master_key::MasterKey;
 pub(crate) use room::DiskRoom;
 pub(crate) use state::State;
 pub(crate) use storage::{Opened, Opening, Storage};
+pub(crate) use verify::{Report, verify};
 
 use tidewire_core::shard::{Round, ShardSnapshot};
 use tidewire_protocol::Refusal;

@@ -23,7 +23,7 @@ use super::store::{OpenError, Store};
 use crate::config::StorageConfig;
 
 /// The database's directory in the data directory.
-const JOURNAL: &str = "journal";
+pub(super) const JOURNAL: &str = "journal";
 /// What a shard and the committer tell each other beside rounds, at the same time.
 const NOTES: usize = 2;
 
@@ -83,6 +83,8 @@ pub(crate) struct Opened {
     pub(crate) shards: Vec<(Shard, DiskRoom)>,
     pub(crate) storage: Storage,
     pub(crate) voter_key: hmac::Key,
+    /// What tells the master key apart from others.
+    pub(crate) fingerprint: String,
 }
 
 /// The journal's threads, which end when they are told to.
@@ -127,7 +129,8 @@ impl Storage {
         );
         let ends = (found.ends, written, ends_file);
         let (storage, shards) = start(opening.config, store, shards, ends)?;
-        Ok(Opened { shards, storage, voter_key: key.voter_key() })
+        let (voter_key, fingerprint) = (key.voter_key(), key.fingerprint());
+        Ok(Opened { shards, storage, voter_key, fingerprint })
     }
 
     /// Waits until everything that was handed over is written. The shards have stopped.
@@ -209,17 +212,22 @@ fn spawn(
     builder.spawn(work).map_err(StorageError::Thread)
 }
 
+/// The file of the master key beside a data directory.
+pub(super) fn beside(directory: &Path) -> PathBuf {
+    // Without a slash at its end, so that it is beside it.
+    let whole: PathBuf = directory.components().collect();
+    let mut file = whole.into_os_string();
+    file.push(".master-key");
+    file.into()
+}
+
 /// Whose directory it is, and the key that belongs to it; both are made for a new one.
 fn identify(
     opening: &Opening<'_>,
     directory: &Path,
 ) -> Result<(Identity, MasterKey), StorageError> {
     let Opening { node, config, now_ms, .. } = opening;
-    let key_file = config.master_key_file.clone().unwrap_or_else(|| {
-        let mut beside = directory.as_os_str().to_owned();
-        beside.push(".master-key");
-        beside.into()
-    });
+    let key_file = config.master_key_file.clone().unwrap_or_else(|| beside(directory));
     if let Some(identity) = Identity::read(directory)? {
         let key = MasterKey::read(&key_file)?;
         identity.check(node, &key.fingerprint())?;

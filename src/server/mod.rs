@@ -20,14 +20,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tidewire_core::fanout::FanoutLimits;
-use tidewire_core::shard::{Command, Event};
-use tokio::sync::{Semaphore, mpsc};
+use tidewire_core::shard::{Command, Event, ShardSnapshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub(crate) use self::core::{Core, Woken};
 pub(crate) use clock::Clock;
 pub(crate) use figures::CoreFigures;
 pub use figures::Figures;
 use shard_task::ShardTask;
+use shards::Shards;
 
 use crate::config::Config;
 use crate::journal::{State, Storage, StorageError};
@@ -36,6 +37,8 @@ use crate::transport::{Arrival, Tls, TlsError, listener};
 
 /// Commands that wait for a shard; readers of connections wait beyond it.
 const SHARD_QUEUE: usize = 4096;
+/// Requests for a copy of a shard that wait.
+const COPY_QUEUE: usize = 4;
 /// Groups of events that wait for a dispatcher; shards wait beyond it.
 const DISPATCHER_QUEUE: usize = 256;
 /// Accepted connections that wait for a core.
@@ -81,6 +84,10 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) tls: Tls,
     pub(crate) voter_key: aws_lc_rs::hmac::Key,
+    /// What tells the master key apart from others; nothing if no name is kept on disk.
+    pub(crate) fingerprint: Option<String>,
+    /// Who wants a copy of a shard's state, as it is between two rounds.
+    pub(crate) copies: Vec<mpsc::Sender<oneshot::Sender<ShardSnapshot>>>,
     pub(crate) shards: Vec<mpsc::Sender<Command>>,
     pub(crate) dispatchers: Vec<mpsc::Sender<Vec<Event>>>,
     pub(crate) figures: Figures,
@@ -130,17 +137,22 @@ impl Server {
         let cores = config.cores();
         let clock = Clock::start();
         let policies = Arc::new(config.policies());
-        let (states, storage, voter_key) = shards::make(&config, &clock, &policies).await?;
+        let Shards { states, storage, voter_key, fingerprint } =
+            shards::make(&config, &clock, &policies).await?;
         let newest_ms = states.iter().map(|(shard, _)| shard.now_ms()).max();
         let clock = clock.no_earlier_than(newest_ms.unwrap_or(0));
         let (shard_queues, shards): (Vec<_>, Vec<_>) =
             states.iter().map(|_| mpsc::channel::<Command>(SHARD_QUEUE)).map(swap).unzip();
+        let (copy_queues, copies): (Vec<_>, Vec<_>) =
+            states.iter().map(|_| mpsc::channel(COPY_QUEUE)).map(swap).unzip();
         let (event_queues, dispatchers): (Vec<_>, Vec<_>) =
             (0..cores).map(|_| mpsc::channel::<Vec<Event>>(DISPATCHER_QUEUE)).map(swap).unzip();
         let shared = Arc::new(Shared {
             clock,
             tls,
             voter_key,
+            fingerprint,
+            copies,
             shards,
             dispatchers,
             figures: Figures::new(cores, policies.shards()),
@@ -153,9 +165,15 @@ impl Server {
         });
         let mut server =
             Self { shared, address, admin_address, cores: Vec::new(), tasks: Vec::new(), storage };
-        let shards = states.into_iter().zip(shard_queues).zip(0..);
-        let task =
-            |(((shard, journal), queue), number)| ShardTask { number, shard, journal, queue };
+        let queues = shard_queues.into_iter().zip(copy_queues);
+        let shards = states.into_iter().zip(queues).zip(0..);
+        let task = |(((shard, journal), (queue, copies)), number)| ShardTask {
+            number,
+            shard,
+            journal,
+            queue,
+            copies,
+        };
         let arrivals = server.start_cores(shards.map(task), event_queues)?;
         server.tasks.push(tokio::spawn(listener::accept_tcp(
             Arc::clone(&server.shared),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tidewire_core::shard::{Command, Event, Round, Shard};
+use tidewire_core::shard::{Command, Event, Round, Shard, ShardSnapshot};
 use tidewire_protocol::{ErrorCode, Refusal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Clock, Shared};
 use crate::journal::{Journal, Outcome};
@@ -19,10 +19,12 @@ pub(super) struct ShardTask {
     pub(super) shard: Shard,
     pub(super) journal: Journal,
     pub(super) queue: mpsc::Receiver<Command>,
+    /// Who wants a copy of its state.
+    pub(super) copies: mpsc::Receiver<oneshot::Sender<ShardSnapshot>>,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
-    let ShardTask { number, mut shard, mut journal, mut queue } = task;
+    let ShardTask { number, mut shard, mut journal, mut queue, mut copies } = task;
     let mut commands = Vec::new();
     let mut tap = Tap::new(number);
     let mut committed = shard.progress().sequence;
@@ -33,6 +35,13 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
             biased;
             outcome = journal.next() => {
                 settle(&shared, &journal, outcome, &mut committed).await;
+                continue;
+            }
+            Some(wanted) = copies.recv() => {
+                // Between two rounds there always is one; who does not wait any more gets none.
+                if let Some(snapshot) = shard.snapshot() {
+                    drop(wanted.send(snapshot));
+                }
                 continue;
             }
             received = queue.recv_many(&mut commands, ROUND_COMMANDS_MAX), if journal.has_room() => {

@@ -12,7 +12,13 @@ use crate::journal::{Journal, MasterKey, Opened, Opening, Storage, StorageError}
 
 /// All shards, each with the room in which its rounds are committed, in order: those in memory are
 /// new, those on disk are as they were.
-pub(super) type Shards = (Vec<(Shard, Journal)>, Option<Storage>, aws_lc_rs::hmac::Key);
+pub(super) struct Shards {
+    pub(super) states: Vec<(Shard, Journal)>,
+    pub(super) storage: Option<Storage>,
+    pub(super) voter_key: aws_lc_rs::hmac::Key,
+    /// Of the master key, if there is one that is kept.
+    pub(super) fingerprint: Option<String>,
+}
 
 /// Makes the shards in memory, and reads those on disk.
 ///
@@ -36,7 +42,8 @@ pub(super) async fn make(
         .collect();
     if shards.len() == usize::from(count) {
         let key = MasterKey::random().map_err(StorageError::from)?;
-        return Ok((shards, None, key.voter_key()));
+        let voter_key = key.voter_key();
+        return Ok(Shards { states: shards, storage: None, voter_key, fingerprint: None });
     }
     let directory = config.data_dir.clone().ok_or(StorageError::NoDirectory)?;
     let (node, storage) = (config.node.clone(), config.storage.clone());
@@ -45,7 +52,8 @@ pub(super) async fn make(
         Storage::open(&Opening { directory, node, config, now_ms, shard })
     });
     let opened = opened.await.map_err(|error| StorageError::Thread(error.into()))??;
-    let Opened { shards: durable, storage, voter_key } = opened;
+    let Opened { shards: durable, storage, voter_key, fingerprint } = opened;
     shards.extend(durable.into_iter().map(|(shard, room)| (shard, Journal::Disk(room))));
-    Ok((shards, Some(storage), voter_key))
+    let (storage, fingerprint) = (Some(storage), Some(fingerprint));
+    Ok(Shards { states: shards, storage, voter_key, fingerprint })
 }

@@ -138,6 +138,12 @@ impl Daemon {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
+    /// Asks it to stop, as systemd does, and waits until it has; returns what is left of it.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.signal("-TERM");
+        self.wait()
+    }
+
     /// Waits for the end of the process.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let started = Instant::now();

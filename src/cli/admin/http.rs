@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::CliError;
@@ -50,6 +52,56 @@ pub(super) async fn ask(
     }
 }
 
+/// Longest pause between two pieces of a long answer.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Sends a GET and writes the answer to `out` as it comes; `progress` is told the bytes so far.
+///
+/// # Errors
+/// When there is no server, it refuses, the answer ends early or cannot be written.
+pub(in crate::cli) async fn download(
+    admin: SocketAddr,
+    path: &str,
+    out: &mut (impl AsyncWrite + Unpin),
+    progress: impl Fn(u64),
+) -> Result<(), CliError> {
+    let lost = |reason: String| CliError {
+        exit_code: NOT_CONNECTED,
+        message: format!("http://{admin}{path}: {reason}; is this the server's admin address?"),
+    };
+    let asked = tokio::time::timeout(TIMEOUT, request(admin, Method::GET, path, None)).await;
+    let answer = match asked {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Err(lost(error.to_string())),
+        Err(elapsed) => return Err(lost(elapsed.to_string())),
+    };
+    let status = answer.status();
+    let mut body = answer.into_body();
+    if !status.is_success() {
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| lost(error.to_string()))?.to_bytes();
+        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let message = value.get("message").and_then(Value::as_str).map(str::to_owned);
+        let message = message.unwrap_or_else(|| format!("the server answers {status}"));
+        return Err(CliError { exit_code: REFUSED, message });
+    }
+    let mut bytes = 0;
+    loop {
+        let frame = tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await;
+        let Some(frame) = frame.map_err(|elapsed| lost(elapsed.to_string()))? else {
+            return Ok(());
+        };
+        let frame = frame.map_err(|error| lost(format!("the answer was cut off: {error}")))?;
+        if let Ok(piece) = frame.into_data() {
+            out.write_all(&piece).await.map_err(|error| {
+                CliError::usage(format!("the answer cannot be written: {error}"))
+            })?;
+            bytes += piece.len() as u64;
+            progress(bytes);
+        }
+    }
+}
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn exchange(
@@ -58,10 +110,23 @@ async fn exchange(
     path: &str,
     body: Option<&Value>,
 ) -> Result<(StatusCode, Bytes), Failure> {
+    let answer = request(admin, method, path, body).await?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
+    Ok((status, body))
+}
+
+/// Sends a request; the connection goes on until its answer is read or dropped.
+async fn request(
+    admin: SocketAddr,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Response<Incoming>, Failure> {
     let stream = TcpStream::connect(admin).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(connection);
+    drop(tokio::spawn(connection));
     let body = body.map(Value::to_string).unwrap_or_default();
     let request = Request::builder()
         .method(method)
@@ -69,9 +134,5 @@ async fn exchange(
         .header(header::HOST, admin.to_string())
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body)))?;
-    let answer = sender.send_request(request).await?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
-    driver.abort();
-    Ok((status, body))
+    Ok(sender.send_request(request).await?)
 }

@@ -1,6 +1,7 @@
 //! `tidewire admin`: what the admin listener of a running server offers.
 
-mod http;
+mod backup;
+pub(in crate::cli) mod http;
 mod record;
 
 use std::net::SocketAddr;
@@ -30,10 +31,19 @@ enum AdminCommand {
     /// Record what the server is told, to be replayed later
     #[command(subcommand, after_help = record::HELP)]
     Record(record::RecordCommand),
+    /// Save what a running server keeps on disk, as one file
+    Backup(backup::BackupArgs),
+    /// Make a data directory from a backup
+    Restore(backup::RestoreArgs),
+    /// Read a backup, or the data directory of a stopped server, and say what is damaged
+    Verify(backup::VerifyArgs),
 }
 
 pub(super) async fn run(args: AdminArgs, globals: &Globals) -> Result<(), CliError> {
     match args.command {
         AdminCommand::Record(command) => record::run(args.admin, command, globals).await,
+        AdminCommand::Backup(backup) => backup::backup(args.admin, backup, globals).await,
+        AdminCommand::Restore(restore) => backup::restored(restore, globals),
+        AdminCommand::Verify(verify) => backup::verify(&verify, globals),
     }
 }

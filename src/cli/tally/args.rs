@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use tidewire_client::{Name, Overvote, TallyKind, TallyRules};
 
+use super::rebuild::RebuildArgs;
 use crate::cli::connection::{ConnectionArgs, parse_name};
 use crate::cli::timestamp::parse_rfc3339;
 
@@ -15,7 +16,8 @@ Examples:
   tidewire tally create board --kind ranked --option A --option B --option C
   tidewire tally vote board --voter ann B - A
   tidewire tally watch lunch
-  tidewire tally rounds board")]
+  tidewire tally rounds board
+  tidewire tally rebuild board --verify")]
 pub(crate) struct TallyArgs {
     #[command(subcommand)]
     pub(crate) command: TallyCommand,
@@ -43,6 +45,8 @@ pub(crate) enum TallyCommand {
     Close(NameArgs),
     /// Forget the tally and its ballots
     Delete(NameArgs),
+    /// Count the tally again from its ballots, which the admin listener gives out for an audit
+    Rebuild(RebuildArgs),
 }
 
 /// Which tally.

@@ -69,8 +69,9 @@ impl Shard {
         let created = match op {
             TallyOp::Create => self.create_tally(name, rules.clone(), version, incarnation)?,
             TallyOp::Open | TallyOp::Close | TallyOp::Delete => {
-                if !self.cells.tallies.contains_key(name) {
-                    return Err(no_tally(name));
+                let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
+                if op == TallyOp::Open {
+                    tally.check_opens().map_err(|refusal| about("tally", name, refusal))?;
                 }
                 false
             }

@@ -60,6 +60,30 @@ impl ShardSnapshot {
     pub fn now_ms(&self) -> u64 {
         self.now_ms
     }
+
+    /// The same things in another epoch, which is above those before: what clients have seen may go
+    /// beyond them. `seals_polls`: polls are closed for good, because their voters are not
+    /// recognised any more.
+    #[must_use]
+    pub fn begin_anew(mut self, epoch: u64, seals_polls: bool) -> Self {
+        self.config.epoch = self.config.epoch.max(epoch);
+        self.topics.begin_anew(epoch);
+        if seals_polls {
+            self.cells.tallies.iter_mut().for_each(|(_, tally)| tally.seal());
+        }
+        self
+    }
+
+    /// Where the topics end: name, epoch, next offset.
+    pub fn topic_ends(&self) -> impl Iterator<Item = (&Name, u64, u64)> {
+        self.topics.ends()
+    }
+
+    /// A tally of this name, to be audited.
+    #[must_use]
+    pub fn tally(&self, name: &Name) -> Option<&SavedTally> {
+        self.cells.tallies.iter().find(|(known, _)| known == name).map(|(_, tally)| tally)
+    }
 }
 
 impl Shard {

@@ -41,6 +41,15 @@ impl SavedRing {
         Self { next: ring.next(), batches: batches.collect() }
     }
 
+    /// Offset of the next record.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(crate) fn begin_anew(&mut self, epoch: u64) {
+        self.batches.iter_mut().for_each(|batch| batch.0 = epoch);
+    }
+
     pub(crate) fn restore(
         self,
         shard: u16,

@@ -38,6 +38,14 @@ pub(super) struct SavedBallots {
     voters: Vec<(VoterId, u32, u32)>,
 }
 
+impl SavedBallots {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (VoterId, &[u16], u32)> {
+        self.voters.iter().filter_map(|(voter, place, revision)| {
+            Some((*voter, &**self.distinct.get(*place as usize)?, *revision))
+        })
+    }
+}
+
 /// What a voter has cast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cast {

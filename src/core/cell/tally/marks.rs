@@ -26,6 +26,19 @@ pub(super) const OVER: u16 = u16::MAX - 1;
 /// it must not count as a skipped rank.
 pub(super) const REPEATED: u16 = u16::MAX - 2;
 
+/// Choices that give these marks again.
+pub(super) fn choices(marks: &[u16]) -> Vec<Choice> {
+    // A repeated option is any that was named before it.
+    let named = marks.iter().copied().find(|mark| *mark < REPEATED).unwrap_or(0);
+    let choice = |mark: &u16| match *mark {
+        SKIPPED => Choice::Skipped,
+        OVER => Choice::Over,
+        REPEATED => Choice::Index(named.into()),
+        option => Choice::Index(option.into()),
+    };
+    marks.iter().map(choice).collect()
+}
+
 /// Options that a refusal lists.
 const LISTED_MAX: usize = 8;
 /// Characters of a name that a refusal shows.

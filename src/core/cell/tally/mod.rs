@@ -169,6 +169,14 @@ impl Tally {
         self.stamp_if(changed, version)
     }
 
+    /// Whether it can be opened.
+    ///
+    /// # Errors
+    /// `tally_closed` if it is closed for good.
+    pub fn check_opens(&self) -> Result<(), Refusal> {
+        if self.schedule.is_sealed() { self.schedule.check_open(0) } else { Ok(()) }
+    }
+
     /// Closes the tally until it is opened by request. Returns whether something changed.
     pub fn close(&mut self, version: u64, now_ms: u64) -> bool {
         let changed = self.schedule.close(now_ms);

@@ -15,16 +15,31 @@ pub(super) struct Schedule {
     closes_at_ms: Option<u64>,
     /// Closed by request, whatever the times say.
     is_closed: bool,
+    /// Closed for good: its voters are not recognised any more.
+    #[serde(default)]
+    is_sealed: bool,
 }
 
 impl Schedule {
     pub(super) fn of(rules: &TallyRules) -> Self {
         let (opens_at_ms, closes_at_ms) = (rules.opens_at_ms, rules.closes_at_ms);
-        Self { opens_at_ms, closes_at_ms, is_closed: false }
+        Self { opens_at_ms, closes_at_ms, is_closed: false, is_sealed: false }
+    }
+
+    pub(super) fn seal(&mut self) {
+        self.is_sealed = true;
+    }
+
+    /// Whether it can be opened again.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.is_sealed
     }
 
     pub(super) fn state(&self, now_ms: u64) -> TallyState {
-        if self.is_closed || self.closes_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+        if self.is_sealed
+            || self.is_closed
+            || self.closes_at_ms.is_some_and(|at_ms| at_ms <= now_ms)
+        {
             TallyState::Closed
         } else if self.opens_at_ms.is_some_and(|at_ms| now_ms < at_ms) {
             TallyState::Scheduled
@@ -43,11 +58,11 @@ impl Schedule {
 
     /// Opens now. A close that has passed would close it again at once, so it is dropped.
     pub(super) fn open(&mut self, now_ms: u64) -> bool {
-        if self.state(now_ms) == TallyState::Open {
+        if self.is_sealed || self.state(now_ms) == TallyState::Open {
             return false;
         }
         let closes_at_ms = self.closes_at_ms.filter(|at_ms| now_ms < *at_ms);
-        *self = Self { opens_at_ms: None, closes_at_ms, is_closed: false };
+        *self = Self { opens_at_ms: None, closes_at_ms, is_closed: false, is_sealed: false };
         true
     }
 
@@ -61,10 +76,11 @@ impl Schedule {
     }
 
     pub(super) fn hash_into(self, hasher: &mut StateHasher) {
-        let Self { opens_at_ms, closes_at_ms, is_closed } = self;
+        let Self { opens_at_ms, closes_at_ms, is_closed, is_sealed } = self;
         hasher.option_number(opens_at_ms);
         hasher.option_number(closes_at_ms);
         hasher.number(u8::from(is_closed));
+        hasher.flag(is_sealed);
     }
 
     /// Refuses a ballot at a time when none is accepted.
@@ -76,6 +92,11 @@ impl Schedule {
                 let message = format!("ballots are accepted in {wait_ms} ms (opens_at_ms)");
                 Err(Refusal::new(ErrorCode::TallyNotOpen, message).retry_after_ms(wait_ms))
             }
+            (TallyState::Closed, ..) if self.is_sealed => Err(Refusal::new(
+                ErrorCode::TallyClosed,
+                "it is closed for good: it was restored without the key that its voters were hashed \
+                 with, so that nobody would be known to have voted",
+            )),
             (TallyState::Closed, _, Some(at_ms)) if !self.is_closed => Err(Refusal::new(
                 ErrorCode::TallyClosed,
                 format!(
@@ -95,8 +116,12 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    const PLANNED: Schedule =
-        Schedule { opens_at_ms: Some(100), closes_at_ms: Some(200), is_closed: false };
+    const PLANNED: Schedule = Schedule {
+        opens_at_ms: Some(100),
+        closes_at_ms: Some(200),
+        is_closed: false,
+        is_sealed: false,
+    };
 
     #[test]
     fn the_schedule_opens_and_closes_on_the_millisecond() {

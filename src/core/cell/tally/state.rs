@@ -1,14 +1,15 @@
 //! A tally's state: its hash and its saved form.
 
 use alloc::format;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
-use tidewire_protocol::tally::TallyRules;
+use tidewire_protocol::tally::{Choice, TallyRules};
 
 use super::ballots::{Ballots, SavedBallots};
 use super::counts::Counts;
 use super::schedule::Schedule;
-use super::{OptionNames, Tally};
+use super::{OptionNames, Tally, VoterId, marks};
 use crate::snapshot::BadSnapshot;
 use crate::state_hash::StateHasher;
 
@@ -22,6 +23,25 @@ pub struct SavedTally {
     ballots: SavedBallots,
     counts: Counts,
     incarnation: Option<u64>,
+}
+
+impl SavedTally {
+    /// Closes it for good.
+    pub fn seal(&mut self) {
+        self.schedule.seal();
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> &TallyRules {
+        &self.rules
+    }
+
+    /// Its ballots: the voter's hash, the choices that it is made of, revision.
+    pub fn ballots(&self) -> impl Iterator<Item = (VoterId, Vec<Choice>, u32)> {
+        let ballots = self.ballots.iter();
+        ballots.map(|(voter, marks, revision)| (voter, marks::choices(marks), revision))
+    }
 }
 
 impl Tally {

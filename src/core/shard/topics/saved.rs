@@ -144,6 +144,22 @@ impl Topic {
     }
 }
 
+impl SavedTopics {
+    /// All of them in another epoch.
+    pub(in crate::shard) fn begin_anew(&mut self, epoch: u64) {
+        self.epoch = self.epoch.max(epoch);
+        for topic in &mut self.topics {
+            topic.epoch = epoch;
+            topic.ring.begin_anew(epoch);
+        }
+    }
+
+    /// Where they end: name, epoch, next offset.
+    pub(in crate::shard) fn ends(&self) -> impl Iterator<Item = (&Name, u64, u64)> {
+        self.topics.iter().map(|topic| (&topic.name, topic.epoch, topic.ring.next()))
+    }
+}
+
 impl SavedTopic {
     fn restore(self, shard: u16) -> Result<Topic, BadSnapshot> {
         let Self {

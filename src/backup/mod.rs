@@ -1,0 +1,43 @@
+//! Backups: what a running server keeps on disk, as one file, and a data directory made from one.
+//!
+//! A backup holds the saved state of each durable shard, as of one moment between two of its rounds.
+//! It holds no key: without the master key it shows nobody's vote. `docs/storage.md` draws the format.
+
+mod frames;
+mod read;
+mod restore;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub(crate) use read::{BackupError, Reader, Summary};
+pub(crate) use restore::{Restore, restore};
+pub(crate) use write::send;
+
+use serde::{Deserialize, Serialize};
+
+/// The format of backups that is written and read.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What stands at the beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Header {
+    pub(crate) format: u32,
+    /// Software and version that made it.
+    pub(crate) server: String,
+    pub(crate) node: String,
+    /// When it was begun, Unix milliseconds.
+    pub(crate) time_ms: u64,
+    /// What tells the master key apart from others, without showing it.
+    pub(crate) master_key: String,
+    /// Shards that follow.
+    pub(crate) shards: u16,
+}
+
+/// What stands at the end: with it the backup is whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
+    pub(crate) shards: u16,
+    /// Bytes of the states of all shards.
+    pub(crate) bytes: u64,
+}

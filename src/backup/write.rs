@@ -1,0 +1,98 @@
+//! Writing a backup, piece by piece, while the server goes on.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use tidewire_core::shard::ShardSnapshot;
+use tokio::sync::mpsc;
+
+use super::frames::{self, Kind, MAGIC, PIECE_BYTES};
+use super::{End, Header};
+
+/// Where the bytes go, in the order in which they come. A receiver that is slow holds the writer up.
+pub(crate) type Sending = mpsc::Sender<io::Result<Bytes>>;
+
+/// Sends a whole backup; `next` gives one shard's state after the other. Blocks.
+///
+/// # Errors
+/// When the receiver has gone, or a state cannot be encoded.
+pub(crate) fn send(
+    header: &Header,
+    mut next: impl FnMut() -> Option<ShardSnapshot>,
+    to: &Sending,
+) -> io::Result<()> {
+    let mut out = Chunks { to, open: Vec::with_capacity(2 * PIECE_BYTES) };
+    out.write_all(MAGIC)?;
+    frames::write(&mut out, Kind::Header, &serde_json::to_vec(header)?)?;
+    let mut end = End::default();
+    while let Some(snapshot) = next() {
+        let shard = snapshot.shard();
+        let mut pieces = Pieces { out: &mut out, shard, open: Vec::new(), bytes: 0 };
+        rmp_serde::encode::write_named(&mut pieces, &snapshot).map_err(io::Error::other)?;
+        pieces.flush()?;
+        let bytes = pieces.bytes;
+        let mut payload = shard.to_be_bytes().to_vec();
+        payload.extend_from_slice(&bytes.to_be_bytes());
+        frames::write(&mut out, Kind::ShardEnd, &payload)?;
+        end = End { shards: end.shards + 1, bytes: end.bytes + bytes };
+    }
+    if end.shards == header.shards {
+        // Without it the reader knows that something is missing.
+        frames::write(&mut out, Kind::End, &serde_json::to_vec(&end)?)?;
+    }
+    out.flush()
+}
+
+/// Cuts the state of a shard into frames.
+struct Pieces<'a, 'b> {
+    out: &'a mut Chunks<'b>,
+    shard: u16,
+    open: Vec<u8>,
+    bytes: u64,
+}
+
+impl Write for Pieces<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.open.is_empty() {
+            self.open.extend_from_slice(&self.shard.to_be_bytes());
+        }
+        let room = (PIECE_BYTES + 2).saturating_sub(self.open.len());
+        let taken = bytes.get(..bytes.len().min(room)).unwrap_or_default();
+        self.open.extend_from_slice(taken);
+        self.bytes += taken.len() as u64;
+        if self.open.len() >= PIECE_BYTES + 2 {
+            self.flush()?;
+        }
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.open.is_empty() {
+            frames::write(self.out, Kind::Piece, &self.open)?;
+            self.open.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Gathers what is written into few messages.
+struct Chunks<'a> {
+    to: &'a Sending,
+    open: Vec<u8>,
+}
+
+impl Write for Chunks<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.open.extend_from_slice(bytes);
+        if self.open.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let chunk = Bytes::from(std::mem::take(&mut self.open));
+        let gone = |_closed| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads it any more");
+        self.to.blocking_send(Ok(chunk)).map_err(gone)
+    }
+}

@@ -1,0 +1,196 @@
+//! A look at every block of a journal that no server uses: what is whole, what is damaged, and
+//! which topics lack something.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use tidewire_core::shard::LogEntry;
+use tidewire_core::topic::LoggedBatch;
+use tidewire_core::{SHARDS, SHARDS_MAX};
+
+use super::block;
+use super::checkpoint::{self, Record};
+use super::ends::EndsFile;
+use super::identity::{Identity, IdentityError};
+use super::storage::{JOURNAL, StorageError};
+use super::store::Store;
+
+/// Findings that are kept; of more than that only their number.
+const FINDINGS_MAX: usize = 1_000;
+/// How long the database may take to open.
+const OPEN_TIMEOUT_MS: u64 = 3_600_000;
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) blocks: u64,
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) checkpoints: u64,
+    /// What is wrong, in words.
+    pub(crate) findings: Vec<String>,
+    /// How many things are wrong.
+    pub(crate) damaged: u64,
+    /// Topics that lack records: from, next.
+    pub(crate) holes: BTreeMap<String, Vec<(u64, u64)>>,
+}
+
+impl Report {
+    fn finding(&mut self, what: String) {
+        self.damaged += 1;
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(what);
+        }
+    }
+
+    /// Whether everything is as it should be.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.damaged == 0
+    }
+}
+
+/// Reads everything. Blocks; `progress` is told the bytes so far.
+///
+/// # Errors
+/// When there is no journal, or it cannot be opened at all.
+pub(crate) fn verify(directory: &Path, progress: &dyn Fn(u64)) -> Result<Report, StorageError> {
+    if Identity::read(directory)?.is_none() {
+        let path = directory.join("storage.json");
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        return Err(IdentityError::Io { path, source }.into());
+    }
+    let mut report = Report::default();
+    let ends = match EndsFile::at(directory.join("ends")).read() {
+        Ok(ends) => ends.unwrap_or_default(),
+        Err(error) => {
+            report.finding(format!("the file `ends`: {error}"));
+            Default::default()
+        }
+    };
+    let store = Store::open(&directory.join(JOURNAL), OPEN_TIMEOUT_MS)?;
+    let mut commits: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+    for shard in SHARDS..SHARDS_MAX {
+        let next = verify_shard(&store, shard, ends.commit, &mut commits, &mut report, progress);
+        let expected = ends.next(shard);
+        if next < expected {
+            report.finding(format!(
+                "shard {shard} ends at block {next}, and once ended at {expected}"
+            ));
+        }
+    }
+    for (commit, (found, blocks)) in commits {
+        if found != blocks {
+            report.finding(format!("commit {commit} has {found} of {blocks} blocks"));
+        }
+    }
+    Ok(report)
+}
+
+/// Reads one shard; returns the index behind its last block.
+fn verify_shard(
+    store: &Store,
+    shard: u16,
+    whole: u64,
+    commits: &mut BTreeMap<u64, (u64, u64)>,
+    report: &mut Report,
+    progress: &dyn Fn(u64),
+) -> u64 {
+    let mut topics = Topics::default();
+    let mut next = match checkpoint_of(store, shard) {
+        Ok(None) => 0,
+        Ok(Some((record, ends))) => {
+            report.checkpoints += 1;
+            report.bytes += record.bytes;
+            topics.ends = ends;
+            record.covers
+        }
+        Err(error) => {
+            report.finding(format!("the checkpoint of shard {shard}: {error}"));
+            0
+        }
+    };
+    for block in store.scan(shard, next) {
+        let (key, bytes) = match block {
+            Ok(found) => found,
+            Err(error) => {
+                report.finding(format!("shard {shard} behind block {next}: {error}"));
+                return next;
+            }
+        };
+        if key.index != next {
+            report.finding(format!("shard {shard} lacks the blocks {next} to {}", key.index - 1));
+        }
+        next = key.index + 1;
+        report.blocks += 1;
+        report.bytes += bytes.len() as u64;
+        progress(report.bytes);
+        let opened =
+            block::open(&bytes).and_then(|(head, body)| Ok((head, block::entries(&head, body)?)));
+        let (head, entries) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                report.finding(format!("block {} of shard {shard}: {error}", key.index));
+                continue;
+            }
+        };
+        if head.commit > whole {
+            let (found, blocks) = commits.entry(head.commit).or_default();
+            (*found, *blocks) = (*found + 1, u64::from(head.blocks));
+        }
+        if (head.shard, head.index) != (key.shard, key.index) {
+            report.finding(format!("block {} of shard {shard} says that it is another", key.index));
+        }
+        report.entries += entries.len() as u64;
+        entries.into_iter().for_each(|entry| topics.follow(entry, report));
+    }
+    next
+}
+
+/// The checkpoint of a shard, and where its topics end: name to epoch and next offset.
+fn checkpoint_of(store: &Store, shard: u16) -> io::Result<Option<(Record, Ends)>> {
+    let Some(record) = store.current(shard)? else { return Ok(None) };
+    let record = Record::from_bytes(&record).map_err(io::Error::other)?;
+    let snapshot = checkpoint::read(&store.parts(), shard, record)?;
+    let ends = snapshot.topic_ends().map(|(name, epoch, next)| (name.to_string(), (epoch, next)));
+    Ok(Some((record, ends.collect())))
+}
+
+type Ends = BTreeMap<String, (u64, u64)>;
+
+/// Topics of a shard, as far as the log has been read.
+#[derive(Default)]
+struct Topics {
+    ends: Ends,
+}
+
+impl Topics {
+    fn follow(&mut self, entry: LogEntry, report: &mut Report) {
+        match entry {
+            LogEntry::Batch(LoggedBatch(batch)) => {
+                let name = batch.topic.to_string();
+                let known = self.ends.get(&name).filter(|(epoch, _)| *epoch == batch.epoch);
+                let expected = known.map_or(batch.base, |(_, next)| *next);
+                if batch.base > expected {
+                    report.holes.entry(name.clone()).or_default().push((expected, batch.base));
+                }
+                self.ends.insert(name, (batch.epoch, batch.next()));
+            }
+            LogEntry::TopicRemoved { topic, .. } => drop(self.ends.remove(topic.as_str())),
+            LogEntry::MapLost { .. }
+            | LogEntry::MapKey { .. }
+            | LogEntry::Counter { .. }
+            | LogEntry::CounterRemoved { .. }
+            | LogEntry::Tally { .. }
+            | LogEntry::TallyRemoved { .. }
+            | LogEntry::Ballot { .. }
+            | LogEntry::Produced { .. }
+            | LogEntry::Truncated { .. }
+            | LogEntry::GroupMade { .. }
+            | LogEntry::GroupRemoved { .. }
+            | LogEntry::GroupReset { .. }
+            | LogEntry::GroupSettled { .. }
+            | LogEntry::GroupFailed { .. } => {}
+        }
+    }
+}
