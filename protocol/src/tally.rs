@@ -62,7 +62,21 @@ pub struct TallyRules {
     /// So many skipped ranks in a row end a ballot; 0 never.
     #[serde(default)]
     pub exhaust_after_skips: u64,
+    /// Nobody sees the counts before it is closed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hidden: bool,
+    /// Who says who a voter is: `local`, the client. Fixed as all rules are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// The one source of identities that there is: the client names the voter.
+pub const LOCAL_IDENTITY: &str = "local";
 
 impl TallyRules {
     /// Rules of this kind with these options and every default.
@@ -77,6 +91,8 @@ impl TallyRules {
             closes_at_ms: None,
             overvote: Overvote::Skip,
             exhaust_after_skips: 0,
+            hidden: false,
+            identity: None,
         }
     }
 
@@ -127,6 +143,11 @@ impl TallyRules {
             && closes <= opens
         {
             return invalid("closes_at_ms must be after opens_at_ms".to_owned());
+        }
+        if let Some(other) = self.identity.as_deref().filter(|source| *source != LOCAL_IDENTITY) {
+            let source = other.escape_default();
+            let message = format!("identity '{source}': only '{LOCAL_IDENTITY}' is known");
+            return Err(Refusal::new(ErrorCode::Unsupported, message));
         }
         Ok(())
     }
@@ -216,6 +237,10 @@ pub struct Standings {
     /// Of a poll with partitions: the version of each that is added here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partitions: Option<Vec<u64>>,
+    /// The counts are hidden until it is closed: `counts` is empty, and of the other numbers only
+    /// `ballots` says something.
+    #[serde(skip_serializing_if = "is_false")]
+    pub hidden: bool,
     /// The options; only in replies to GET.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub options: Option<Vec<String>>,

@@ -42,11 +42,19 @@ pub(super) async fn ballots(
     let (home, partitions) = (policies.home(&name), policies.partitions(&name));
     let read = {
         let (shared, name) = (Arc::clone(&shared), name.clone());
-        move || Some(shared.copy_of(home)?.tally(&name).is_some())
+        let now_ms = shared.clock.now_ms();
+        move || {
+            let copy = shared.copy_of(home)?;
+            Some(copy.tally(&name).map(|tally| tally.is_hidden(now_ms)))
+        }
     };
     match tokio::task::spawn_blocking(read).await {
-        Ok(Some(true)) => {}
-        Ok(Some(false)) => {
+        Ok(Some(Some(false))) => {}
+        Ok(Some(Some(true))) => {
+            let message = format!("tally '{name}': its results are hidden until it is closed");
+            return refuse(StatusCode::CONFLICT, "forbidden", &message);
+        }
+        Ok(Some(None)) => {
             let message = format!("there is no tally '{name}'");
             return refuse(StatusCode::NOT_FOUND, "not_found", &message);
         }

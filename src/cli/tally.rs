@@ -10,7 +10,7 @@ use tidewire_client::{
 };
 
 pub(super) use args::TallyArgs;
-use args::{NameArgs, TallyCommand, WatchArgs};
+use args::{InvalidateArgs, NameArgs, TallyCommand, WatchArgs};
 
 use super::interrupt::{interrupted, stopped};
 use super::output::{Output, unless_pipe_closed};
@@ -84,6 +84,13 @@ async fn perform(
         TallyCommand::Delete(NameArgs { name }) => {
             let reply = client.delete_tally(&name).await?;
             print_state(&name, "deleted", &reply, globals, output)
+        }
+        TallyCommand::Invalidate(InvalidateArgs { name, voters, hashes }) => {
+            let count = client.invalidate_ballots(&name, voters, hashes).await?;
+            match globals.json {
+                true => output.json(&json!({ "tally": name.as_str(), "invalidated": count })),
+                false => output.line(&format!("{name}: {count} ballots taken out")),
+            }
         }
         // It needs no connection.
         TallyCommand::Rebuild(_) => Ok(()),

@@ -184,6 +184,7 @@ impl Topics {
             | LogEntry::Tally { .. }
             | LogEntry::TallyRemoved { .. }
             | LogEntry::Ballot { .. }
+            | LogEntry::Invalidated { .. }
             | LogEntry::Produced { .. }
             | LogEntry::Truncated { .. }
             | LogEntry::GroupMade { .. }

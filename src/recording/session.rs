@@ -277,6 +277,7 @@ pub(super) fn weight(command: &Command) -> usize {
             Request::Counter { options, .. } => options.id.as_ref().map_or(0, String::len),
             Request::Get { key, .. } => key.as_ref().map_or(0, String::len),
             Request::Topic { .. } => 0,
+            Request::Invalidate { voters, .. } => size_of_val(voters.as_slice()),
             Request::Group(request) => match &request.ask {
                 GroupAsk::Settle { ranges, .. } => ranges.len() * size_of::<(u64, u64)>(),
                 GroupAsk::Create { .. }

@@ -237,13 +237,16 @@ pub(crate) fn topic(frame: ServerFrame) -> Result<TopicInfo, Error> {
     wire::from_slice(&result).map_err(|refusal| bad("a topic's description", &refusal.message))
 }
 
-/// Whether the one record counts as settled.
-pub(crate) fn settled(frame: ServerFrame) -> Result<bool, Error> {
+/// How many were settled, or taken out.
+pub(crate) fn records(frame: ServerFrame) -> Result<u64, Error> {
     let ServerFrame::Ok { result: Some(result), .. } = frame else {
         return Err(unexpected(frame, "OK with a result"));
     };
     let reply: Result<SettleReply, _> = wire::from_slice(&result);
-    reply
-        .map(|reply| reply.records > 0)
-        .map_err(|refusal| bad("how many records were settled", &refusal.message))
+    reply.map(|reply| reply.records).map_err(|refusal| bad("a number", &refusal.message))
+}
+
+/// Whether the one record counts as settled.
+pub(crate) fn settled(frame: ServerFrame) -> Result<bool, Error> {
+    records(frame).map(|records| records > 0)
 }

@@ -77,6 +77,24 @@ impl Client {
         self.tally_op(TallyOp::Delete, tally, None).await
     }
 
+    /// Takes the ballots of these voters out, as if they had never been cast, and counts again; they may
+    /// vote again if the tally is open. `hashes`: voters as an audit shows them. Returns how many ballots
+    /// there were.
+    ///
+    /// # Errors
+    /// `not_found`, or when the connection is lost.
+    pub async fn invalidate_ballots(
+        &self,
+        tally: &Name,
+        voters: Vec<String>,
+        hashes: Vec<String>,
+    ) -> Result<u64, Error> {
+        let tally = tally.clone();
+        let hashes = Some(hashes).filter(|hashes| !hashes.is_empty());
+        let build = |req| ClientFrame::Invalidate { req, tally, voters, hashes };
+        self.start(build, reply::records).await?.await
+    }
+
     async fn tally_op(
         &self,
         op: TallyOp,

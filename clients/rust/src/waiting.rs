@@ -100,7 +100,10 @@ impl WaitingTable {
 /// counted twice.
 pub(crate) fn is_repeatable(frame: &ClientFrame) -> bool {
     match frame {
-        ClientFrame::Vote { .. } | ClientFrame::Get { .. } | ClientFrame::Presence { .. } => true,
+        ClientFrame::Vote { .. }
+        | ClientFrame::Invalidate { .. }
+        | ClientFrame::Get { .. }
+        | ClientFrame::Presence { .. } => true,
         ClientFrame::Incr { options, .. } => options.id.is_some(),
         ClientFrame::Publish { options, .. } => options.producer.is_some(),
         ClientFrame::Hello { .. }

@@ -34,6 +34,7 @@ pub enum ClientFrame {
     Producer { req: u64 },
     Group { req: u64, op: GroupOp, topic: Name, group: Name, options: GroupOptions },
     Consume { req: u64, sub: u32, topic: Name, group: Name, options: ConsumeOptions },
+    Invalidate { req: u64, tally: Name, voters: Vec<String>, hashes: Option<Vec<String>> },
     Topic { req: u64, op: TopicOp, topic: Name, options: TopicOptions },
     Settle { req: u64, sub: u32, op: SettleOp, offsets: Vec<(u64, u64)>, options: SettleOptions },
 }
@@ -47,6 +48,7 @@ impl ClientFrame {
             | Self::Incr { counter: name, .. }
             | Self::Vote { tally: name, .. }
             | Self::Tally { tally: name, .. }
+            | Self::Invalidate { tally: name, .. }
             | Self::Get { name, .. }
             | Self::Watch { name, .. }
             | Self::Presence { name, .. }

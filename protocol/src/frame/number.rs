@@ -33,6 +33,7 @@ pub(crate) const CONSUME: u64 = 33;
 pub(crate) const LEASED: u64 = 34;
 pub(crate) const SETTLE: u64 = 35;
 pub(crate) const TOPIC: u64 = 36;
+pub(crate) const INVALIDATE: u64 = 37;
 
 /// The name of a type in messages to people.
 pub(crate) fn name(kind: u64) -> &'static str {
@@ -70,6 +71,7 @@ pub(crate) fn name(kind: u64) -> &'static str {
         LEASED => "LEASED",
         SETTLE => "SETTLE",
         TOPIC => "TOPIC",
+        INVALIDATE => "INVALIDATE",
         _ => "frame",
     }
 }

@@ -96,6 +96,9 @@ fn connection() -> BoxedStrategy<ClientFrame> {
                 ClientFrame::Topic { req, op, topic, options }
             }
         ),
+        (number(), name(), vec(text(), 0..4), of(vec(text(), 0..3))).prop_map(
+            |(req, tally, voters, hashes)| ClientFrame::Invalidate { req, tally, voters, hashes }
+        ),
         group(),
         consume(),
         settle(),
@@ -240,6 +243,8 @@ fn rules() -> BoxedStrategy<TallyRules> {
                 closes_at_ms: times.1,
                 overvote,
                 exhaust_after_skips,
+                hidden: exhaust_after_skips % 2 == 1,
+                identity: (exhaust_after_skips % 3 == 1).then(|| "local".to_owned()),
             }
         })
         .boxed()

@@ -133,6 +133,9 @@ fn request(request: &Request) -> String {
             let passed_on = if incarnation.is_some() { ", passed on by its home" } else { "" };
             format!("tally {name}: {op}{}{passed_on}", options.unwrap_or_default())
         }
+        Request::Invalidate { tally, voters } => {
+            format!("tally {tally}: take the ballots of {} voters out", voters.len())
+        }
         Request::Topic { topic, op, options: TopicOptions { before_offset, before_time_ms } } => {
             let before = match (op, before_offset, before_time_ms) {
                 (TopicOp::Truncate, Some(offset), _) => format!(" before offset {offset}"),

@@ -45,6 +45,8 @@ pub(crate) enum TallyCommand {
     Close(NameArgs),
     /// Forget the tally and its ballots
     Delete(NameArgs),
+    /// Take the ballots of voters out, as if they had never been cast
+    Invalidate(InvalidateArgs),
     /// Count the tally again from its ballots, which the admin listener gives out for an audit
     Rebuild(RebuildArgs),
 }
@@ -69,6 +71,20 @@ pub(crate) struct WatchArgs {
     /// At most one line in so long
     #[arg(long, value_name = "MS")]
     pub(crate) interval_ms: Option<u64>,
+}
+
+/// Whose ballots go.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct InvalidateArgs {
+    /// The tally
+    #[arg(value_parser = parse_name)]
+    pub(crate) name: Name,
+    /// A voter; may be repeated
+    #[arg(long = "voter", value_name = "VOTER", required_unless_present = "hashes")]
+    pub(crate) voters: Vec<String>,
+    /// A voter's hash, as `rebuild --save` shows it; may be repeated
+    #[arg(long = "hash", value_name = "HEX")]
+    pub(crate) hashes: Vec<String>,
 }
 
 /// A ballot.
@@ -119,6 +135,9 @@ pub(crate) struct CreateArgs {
     /// Ranked: so many skipped ranks in a row end the ballot; 0 never
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) exhaust_after_skips: u64,
+    /// Nobody sees the counts before it is closed, and it is not opened again then
+    #[arg(long)]
+    pub(crate) hidden: bool,
 }
 
 /// How ballots are marked.
@@ -158,6 +177,8 @@ impl From<CreateArgs> for TallyRules {
                 OnOvervote::Exhaust => Overvote::Exhaust,
             },
             exhaust_after_skips: args.exhaust_after_skips,
+            hidden: args.hidden,
+            identity: None,
             ..Self::new(kind, args.options)
         }
     }

@@ -147,13 +147,15 @@ async fn count<R: AsyncRead + Unpin>(from: R) -> Result<Counted, CliError> {
                 counted.add(part.take());
                 counted.rules.get_or_insert_with(|| rules.clone());
                 // They were accepted in time; now they are only counted.
-                let always = TallyRules { opens_at_ms: None, closes_at_ms: None, ..rules };
+                let always =
+                    TallyRules { opens_at_ms: None, closes_at_ms: None, hidden: false, ..rules };
                 let tally = Tally::new(always, usize::MAX, 0, 0);
                 let tally = tally.map_err(|refusal| broken(refusal.message))?;
                 part = Some((partition, standings, tally));
             }
             Line::Ballot { voter, choices, revision } => {
-                let voter = voter_id(&voter).ok_or_else(|| broken("its voter".to_owned()))?;
+                let voter =
+                    VoterId::from_hex(&voter).ok_or_else(|| broken("its voter".to_owned()))?;
                 let Some((.., tally)) = &mut part else {
                     return Err(broken("the rules do not stand before it".to_owned()));
                 };
@@ -167,17 +169,6 @@ async fn count<R: AsyncRead + Unpin>(from: R) -> Result<Counted, CliError> {
         Some(_) => Ok(counted),
         None => Err(CliError::usage("there are no ballots, not even rules")),
     }
-}
-
-fn voter_id(hex: &str) -> Option<VoterId> {
-    let mut id = [0; 16];
-    if hex.len() != 2 * id.len() {
-        return None;
-    }
-    for (byte, at) in id.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(VoterId(id))
 }
 
 impl Counted {
@@ -197,7 +188,7 @@ impl Counted {
             all.overvotes += more.overvotes;
             all.state = more.state;
         }
-        self.profiles.extend(tally.profile());
+        self.profiles.extend(tally.profile(0));
     }
 
     fn rounds(&self) -> Option<Rounds> {

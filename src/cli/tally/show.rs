@@ -40,6 +40,11 @@ pub(super) fn table(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let Standings { ballots, blank, overvotes, state, .. } = standings;
+    if standings.hidden {
+        let state = state.as_str();
+        return output
+            .line(&format!("{name}: {state}, {ballots} ballots, hidden until it is closed"));
+    }
     output.line(&format!(
         "{name}: {}, {ballots} ballots, {blank} blank, {overvotes} over-voted",
         state.as_str()
@@ -57,6 +62,9 @@ pub(super) fn table(
 
 /// Standings in one line, the most votes first.
 pub(super) fn line(options: &[String], standings: &Standings) -> String {
+    if standings.hidden {
+        return format!("{} {} ballots, hidden", standings.state.as_str(), standings.ballots);
+    }
     let rows = ranked(options, &standings.counts);
     let votes: Vec<String> =
         rows.iter().map(|(option, votes)| format!("{option} {votes}")).collect();

@@ -83,6 +83,7 @@ impl Dispatcher {
             | ClientFrame::Presence { .. }
             | ClientFrame::Tally { .. }
             | ClientFrame::Topic { .. }
+            | ClientFrame::Invalidate { .. }
             | ClientFrame::Producer { .. } => Ok(None),
         }
     }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use tidewire_protocol::frame::{AckLevel, CellKind, Position};
-use tidewire_protocol::group::GroupInfo;
+use tidewire_protocol::group::{GroupInfo, SettleReply};
 use tidewire_protocol::options::TopicInfo;
 use tidewire_protocol::tally::{Standings, TallyInfo, TallyReply};
 use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
@@ -35,6 +35,7 @@ pub(super) enum Gathered {
     Get(CellKind),
     Group,
     Topic,
+    Settled,
 }
 
 #[derive(Debug)]
@@ -118,6 +119,24 @@ impl Gather {
                 Ok(Some(ServerFrame::Ok { req, result }))
             }
             Gathered::Get(kind) => read(req, kind, self.replies).map(Some),
+            Gathered::Settled => {
+                let settled = |reply: &Reply| match reply {
+                    Reply::Settled(records) => Some(*records),
+                    Reply::Refused(_)
+                    | Reply::Published { .. }
+                    | Reply::Silent
+                    | Reply::Counted { .. }
+                    | Reply::Voted { .. }
+                    | Reply::Tally(_)
+                    | Reply::Group(_)
+                    | Reply::Topic(_)
+                    | Reply::Done
+                    | Reply::Value { .. } => None,
+                };
+                let records = self.replies.iter().filter_map(|(_, reply)| settled(reply));
+                let result = Some(encoded(&SettleReply { records: records.sum() }));
+                Ok(Some(ServerFrame::Ok { req, result }))
+            }
             Gathered::Topic => {
                 let result = topic_of(self.replies).map(|info| encoded(&info));
                 Ok(Some(ServerFrame::Ok { req, result }))

@@ -153,7 +153,8 @@ impl Dispatcher {
 pub(super) fn sum<'a>(parts: impl Iterator<Item = &'a TallyPart>) -> Standings {
     let mut whole = Standings { partitions: Some(Vec::new()), ..Standings::default() };
     for (number, part) in parts.enumerate() {
-        let Standings { counts, ballots, blank, overvotes, state, .. } = &part.standings;
+        let Standings { counts, ballots, blank, overvotes, state, hidden, .. } = &part.standings;
+        whole.hidden |= hidden;
         if number == 0 {
             whole.counts = vec![0; counts.len()];
             whole.state = *state;
@@ -166,6 +167,11 @@ pub(super) fn sum<'a>(parts: impl Iterator<Item = &'a TallyPart>) -> Standings {
         whole.overvotes += overvotes;
         whole.state = earlier(whole.state, *state);
         whole.partitions.get_or_insert_default().push(part.version);
+    }
+    if whole.hidden {
+        // Some may have closed a moment before the others.
+        (whole.blank, whole.overvotes) = (0, 0);
+        whole.counts.clear();
     }
     whole
 }

@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use tidewire_protocol::frame::{BadFrame, CellKind, PresenceOp};
@@ -20,6 +21,8 @@ use crate::shard_of;
 const REQUEST_ID_MAX: u64 = (1 << 53) - 1;
 /// Longest name of a voter or a member in bytes.
 const PERSON_BYTES_MAX: usize = 256;
+/// Ballots that one request takes out.
+const INVALIDATED_MAX: usize = 10_000;
 /// Largest data of a member in bytes.
 const MEMBER_DATA_BYTES_MAX: usize = 4096;
 /// Longest idempotence key of a counter in bytes.
@@ -74,7 +77,8 @@ impl Dispatcher {
             | ClientFrame::Group { .. }
             | ClientFrame::Consume { .. }
             | ClientFrame::Settle { .. }
-            | ClientFrame::Topic { .. }) => {
+            | ClientFrame::Topic { .. }
+            | ClientFrame::Invalidate { .. }) => {
                 let origin = Origin { session: id, stream, req: request_id(&request) };
                 match self.admit(origin, request, hash_voter) {
                     Ok(command) => command,
@@ -137,6 +141,7 @@ impl Dispatcher {
             | ClientFrame::Get { .. }
             | ClientFrame::Presence { .. }
             | ClientFrame::Topic { .. }
+            | ClientFrame::Invalidate { .. }
             | ClientFrame::Tally { .. }) => {
                 let Some((name, request)) = shard_request(request, self.now_ms, hash_voter)? else {
                     return Ok(None);
@@ -145,18 +150,12 @@ impl Dispatcher {
                 if partitions > 1 {
                     check_spread(&request, partitions)?;
                 }
-                let shard = match &request {
-                    Request::Presence { .. } | Request::Get { kind: CellKind::Presence, .. } => {
-                        shard_of(&name)
-                    }
-                    Request::Publish { .. }
-                    | Request::Counter { .. }
-                    | Request::Vote { .. }
-                    | Request::Tally { .. }
-                    | Request::Group(_)
-                    | Request::Topic { .. }
-                    | Request::Get { .. } => home,
-                };
+                // Presence is in memory, whatever the policy says.
+                let is_presence = matches!(
+                    request,
+                    Request::Presence { .. } | Request::Get { kind: CellKind::Presence, .. }
+                );
+                let shard = if is_presence { shard_of(&name) } else { home };
                 if let Some(session) =
                     self.slot(origin.session).and_then(|slot| self.sessions.get_mut(slot))
                 {
@@ -212,7 +211,8 @@ pub fn is_for_shards(frame: &ClientFrame) -> bool {
         | ClientFrame::Group { .. }
         | ClientFrame::Consume { .. }
         | ClientFrame::Settle { .. }
-        | ClientFrame::Topic { .. } => true,
+        | ClientFrame::Topic { .. }
+        | ClientFrame::Invalidate { .. } => true,
         ClientFrame::Hello { .. }
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -239,7 +239,8 @@ fn request_id(frame: &ClientFrame) -> u64 {
         | ClientFrame::Group { req, .. }
         | ClientFrame::Consume { req, .. }
         | ClientFrame::Settle { req, .. }
-        | ClientFrame::Topic { req, .. } => *req,
+        | ClientFrame::Topic { req, .. }
+        | ClientFrame::Invalidate { req, .. } => *req,
         ClientFrame::Hello { .. }
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -271,6 +272,11 @@ fn shard_request(
             check_len("voter", &voter, PERSON_BYTES_MAX)?;
             let voter = hash_voter(&tally, &voter);
             (tally.clone(), Request::Vote { tally, voter, choices, revision })
+        }
+        ClientFrame::Invalidate { tally, voters, hashes, .. } => {
+            writable(&tally)?;
+            let voters = voters_of(&tally, &voters, hashes.as_deref(), hash_voter)?;
+            (tally.clone(), Request::Invalidate { tally, voters })
         }
         ClientFrame::Topic { op, topic, options, .. } => {
             writable(&topic)?;
@@ -312,6 +318,32 @@ fn shard_request(
         | ClientFrame::Settle { .. }
         | ClientFrame::Producer { .. } => return Ok(None),
     }))
+}
+
+/// Voters by name and by hash, as an audit shows it.
+fn voters_of(
+    tally: &Name,
+    names: &[String],
+    hashes: Option<&[String]>,
+    hash_voter: HashVoter<'_>,
+) -> Result<Vec<VoterId>, Refusal> {
+    let hashes = hashes.unwrap_or_default();
+    let count = names.len() + hashes.len();
+    if count == 0 || count > INVALIDATED_MAX {
+        return Err(invalid(format!("voters: 1 to {INVALIDATED_MAX} at once, not {count}")));
+    }
+    let mut voters = Vec::with_capacity(count);
+    for name in names {
+        check_len("voter", name, PERSON_BYTES_MAX)?;
+        voters.push(hash_voter(tally, name));
+    }
+    for hash in hashes {
+        let voter = VoterId::from_hex(hash).ok_or_else(|| {
+            invalid(format!("hash '{}': 32 hexadecimal digits", hash.escape_default()))
+        })?;
+        voters.push(voter);
+    }
+    Ok(voters)
 }
 
 pub(super) fn writable(name: &Name) -> Result<(), Refusal> {

@@ -44,6 +44,20 @@ impl Dispatcher {
                 let everyone = (0..partitions).map(|partition| (partition, request.clone()));
                 (Gathered::Get(kind), everyone.collect())
             }
+            Request::Invalidate { tally, voters } => {
+                let mut parts: Vec<(u16, Vec<VoterId>)> = Vec::new();
+                for voter in voters {
+                    let partition = partition_of_voter(voter, partitions);
+                    match parts.iter_mut().find(|(known, _)| *known == partition) {
+                        Some((_, voters)) => voters.push(voter),
+                        None => parts.push((partition, Vec::from([voter]))),
+                    }
+                }
+                let invalidate = |(partition, voters)| {
+                    (partition, Request::Invalidate { tally: tally.clone(), voters })
+                };
+                (Gathered::Settled, parts.into_iter().map(invalidate).collect())
+            }
             Request::Topic { .. } => {
                 let everyone = (0..partitions).map(|partition| (partition, request.clone()));
                 (Gathered::Topic, everyone.collect())

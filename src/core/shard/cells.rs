@@ -154,9 +154,9 @@ impl Shard {
                 let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
                 let value = match tally.incarnation() {
                     Some(incarnation) => tally
-                        .profile()
+                        .profile(self.now_ms)
                         .map(|profile| Value::Ballots { incarnation, profile: Box::new(profile) }),
-                    None => tally.rounds().map(Value::Rounds),
+                    None => tally.rounds(self.now_ms).map(Value::Rounds),
                 };
                 (tally.version(), value.map_err(|refusal| about("tally", name, refusal))?)
             }

@@ -50,6 +50,8 @@ pub enum LogEntry {
     Ballot { tally: Name, voter: VoterId, marks: Box<[u16]>, revision: u32, version: u64 },
     /// A producer's publish was appended: so many records from this place on.
     Produced { topic: Name, step: Step, place: Place, count: u64 },
+    /// The ballots of these voters were taken out.
+    Invalidated { tally: Name, voters: Vec<VoterId>, version: u64 },
     /// The records before this offset were removed.
     Truncated { topic: Name, first: u64 },
     /// A consumer group was made.
@@ -85,6 +87,7 @@ impl LogEntry {
                 | Self::GroupMade { .. }
                 | Self::GroupRemoved { .. }
                 | Self::GroupReset { .. } => 0,
+                Self::Invalidated { voters, .. } => voters.len() * size_of::<VoterId>(),
                 Self::GroupSettled { ranges, .. } => ranges.len() * 18,
                 Self::GroupFailed { failed, .. } => failed.len() * 14,
             }

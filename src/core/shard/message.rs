@@ -153,6 +153,10 @@ pub enum Request {
         data: Bytes,
     },
     Group(Box<GroupRequest>),
+    Invalidate {
+        tally: Name,
+        voters: Vec<VoterId>,
+    },
     Topic {
         topic: Name,
         op: TopicOp,

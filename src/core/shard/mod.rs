@@ -270,6 +270,7 @@ impl Shard {
             Request::Presence { name, op, member, data } => {
                 self.change_presence(origin.session, &name, op, &member, data)
             }
+            Request::Invalidate { tally, voters } => self.invalidate(&tally, voters),
             Request::Topic { topic, op, options } => self.change_topic(&topic, op, &options),
             Request::Group(request) => self.group_request(origin.session, *request),
         };

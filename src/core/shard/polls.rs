@@ -12,6 +12,7 @@ use tidewire_protocol::tally::{Choice, TallyReply, TallyRules};
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use super::cells::{about, no_tally};
+use super::log::LogEntry;
 use super::message::{Command, DispatcherId, Event, Origin, Reply, Request, TallyPart};
 use super::{Shard, Timer, refuse};
 use crate::cell::{Tally, VoterId};
@@ -44,6 +45,25 @@ impl Shard {
         Ok(Reply::Voted { epoch: self.config.epoch, voted, partition })
     }
 
+    /// Takes the ballots of these voters out of a tally.
+    pub(super) fn invalidate(
+        &mut self,
+        name: &Name,
+        voters: Vec<VoterId>,
+    ) -> Result<Reply, Refusal> {
+        let version = self.cells.next_version();
+        let tally = self.cells.tallies.get_mut(name).ok_or_else(|| no_tally(name))?;
+        let gone: Vec<VoterId> =
+            voters.into_iter().filter(|voter| tally.invalidate(voter, version)).collect();
+        let count = gone.len() as u64;
+        if count > 0 {
+            self.cells.mark(CellKind::Tally, name);
+            let tally = name.clone();
+            self.log(|| LogEntry::Invalidated { tally, voters: gone, version });
+        }
+        Ok(Reply::Settled(count))
+    }
+
     /// Where a tally stands, if it is one partition of a poll.
     pub(super) fn part_of(&self, name: &Name, tally: &Tally) -> Option<TallyPart> {
         Some(TallyPart {
@@ -71,7 +91,9 @@ impl Shard {
             TallyOp::Open | TallyOp::Close | TallyOp::Delete => {
                 let tally = self.cells.tallies.get(name).ok_or_else(|| no_tally(name))?;
                 if op == TallyOp::Open {
-                    tally.check_opens().map_err(|refusal| about("tally", name, refusal))?;
+                    tally
+                        .check_opens(self.now_ms)
+                        .map_err(|refusal| about("tally", name, refusal))?;
                 }
                 false
             }

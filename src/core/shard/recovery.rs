@@ -65,7 +65,8 @@ impl Shard {
             | LogEntry::CounterRemoved { .. }
             | LogEntry::Tally { .. }
             | LogEntry::TallyRemoved { .. }
-            | LogEntry::Ballot { .. }) => self.recover_cell(entry, now_ms),
+            | LogEntry::Ballot { .. }
+            | LogEntry::Invalidated { .. }) => self.recover_cell(entry, now_ms),
             entry @ (LogEntry::GroupMade { .. }
             | LogEntry::GroupRemoved { .. }
             | LogEntry::GroupReset { .. }
@@ -117,6 +118,16 @@ impl Shard {
                     return Err(BadSnapshot::new(format!("a ballot of no tally '{tally}'")));
                 };
                 tally.recover_ballot(voter, &marks, revision, version)
+            }
+            LogEntry::Invalidated { tally, voters, version } => {
+                self.seen(version);
+                let Some(tally) = self.cells.tallies.get_mut(&tally) else {
+                    return Err(BadSnapshot::new(format!("ballots of no tally '{tally}'")));
+                };
+                for voter in voters {
+                    tally.invalidate(&voter, version);
+                }
+                Ok(())
             }
             LogEntry::Batch(_)
             | LogEntry::TopicRemoved { .. }

@@ -17,6 +17,7 @@ impl Request {
             | Self::Counter { .. }
             | Self::Vote { .. }
             | Self::Tally { .. }
+            | Self::Invalidate { .. }
             | Self::Topic { .. } => true,
             Self::Group(request) => request.ask.is_change(),
             Self::Get { .. } | Self::Presence { .. } => false,

@@ -224,6 +224,12 @@ class Client:
     ) -> dict[str, Any]:
         return await self.tally(TallyOp.CREATE, tally, {"kind": kind, "options": options, **rules})
 
+    async def invalidate(
+        self, tally: str, *voters: str, hashes: list[str] | None = None
+    ) -> int:
+        ok = await self.call(f.Invalidate(NEW, tally, list(voters), hashes))
+        return ok.result["records"]
+
     async def join(self, name: str, member: str, data: bytes | None = None) -> f.Ok:
         return await self.call(f.Presence(NEW, PresenceOp.JOIN, name, member, data))
 

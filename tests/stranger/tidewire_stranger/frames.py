@@ -219,6 +219,15 @@ class Topic(Frame):
     options: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Invalidate(Frame):
+    TYPE = 37
+    req: U
+    tally: str
+    voters: list[str]
+    hashes: list[str] | None = None
+
+
 class Delivered(NamedTuple):
     """A record, and the how manieth delivery of it this is."""
 

@@ -26,6 +26,7 @@ pub(crate) fn group() -> Result<Group, Failure> {
     rounds(&mut group);
     loose(&mut group, &poll);
     refused(&mut group);
+    invalidations(&mut group, &Name::parse("poll")?);
     Ok(group)
 }
 
@@ -71,6 +72,8 @@ fn rules(group: &mut Group, poll: &Name) {
         closes_at_ms: Some(1_764_000_060_000),
         overvote: Overvote::Exhaust,
         exhaust_after_skips: 2,
+        hidden: true,
+        identity: Some("local".into()),
         ..plain
     };
     group.both(
@@ -78,7 +81,8 @@ fn rules(group: &mut Group, poll: &Name) {
         &tally(poll, TallyOp::Create, Some(ranked)),
         r#"[30, 3, 0, "poll.7", {"kind": "ranked", "options": ["a", "b"], "choices_max": 255,
             "final": false, "opens_at_ms": 1764000000000, "closes_at_ms": 1764000060000,
-            "overvote": "exhaust", "exhaust_after_skips": 2}]"#,
+            "overvote": "exhaust", "exhaust_after_skips": 2, "hidden": true,
+            "identity": "local"}]"#,
     );
 }
 
@@ -147,6 +151,7 @@ fn standings(group: &mut Group) {
         overvotes: 1,
         state: TallyState::Open,
         partitions: None,
+        hidden: false,
         options: None,
         rules: None,
     };
@@ -313,4 +318,22 @@ fn encoded<T: Serialize>(value: &T) -> Bytes {
     let mut out = Vec::new();
     wire::put_value(&mut out, value);
     out.into()
+}
+
+fn invalidations(group: &mut Group, poll: &Name) {
+    let invalidate = |voters: &[&str], hashes: Option<&[&str]>| {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let (tally, voters, hashes) = (poll.clone(), owned(voters), hashes.map(owned));
+        ClientFrame::Invalidate { req: 6, tally, voters, hashes }
+    };
+    group.both(
+        "invalidate ballots",
+        &invalidate(&["ann", "bob"], None),
+        r#"[37, 6, "poll", ["ann", "bob"], null]"#,
+    );
+    group.both(
+        "invalidate ballots by hash",
+        &invalidate(&[], Some(&["00112233445566778899aabbccddeeff"])),
+        r#"[37, 6, "poll", [], ["00112233445566778899aabbccddeeff"]]"#,
+    );
 }

@@ -49,7 +49,8 @@ impl ClientFrame {
             | number::GROUP
             | number::CONSUME
             | number::SETTLE
-            | number::TOPIC => {
+            | number::TOPIC
+            | number::INVALIDATE => {
                 let req = fields.uint("req").map_err(no_request)?;
                 request(kind, req, &mut fields)
                     .map_err(|refusal| BadFrame { req, refusal, wants_reply: req != 0 })?
@@ -133,23 +134,29 @@ fn request(kind: u64, req: u64, fields: &mut Fields<'_>) -> Result<Option<Client
             rules: fields.opt_map("rules")?,
         },
         number::PRODUCER => ClientFrame::Producer { req },
+        _ => return topic_request(kind, req, fields),
+    }))
+}
+
+/// The same for the rarer ones.
+fn topic_request(
+    kind: u64,
+    req: u64,
+    fields: &mut Fields<'_>,
+) -> Result<Option<ClientFrame>, Refusal> {
+    Ok(Some(match kind {
+        number::INVALIDATE => ClientFrame::Invalidate {
+            req,
+            tally: fields.name("tally")?,
+            voters: fields.value("voters")?,
+            hashes: fields.opt_value("hashes")?,
+        },
         number::TOPIC => ClientFrame::Topic {
             req,
             op: choose(fields.uint("op")?, TopicOp::from_number, "op: 0 or 1")?,
             topic: fields.name("topic")?,
             options: fields.opt_map("options")?.unwrap_or_default(),
         },
-        _ => return group_request(kind, req, fields),
-    }))
-}
-
-/// The same for consumer groups.
-fn group_request(
-    kind: u64,
-    req: u64,
-    fields: &mut Fields<'_>,
-) -> Result<Option<ClientFrame>, Refusal> {
-    Ok(Some(match kind {
         number::GROUP => ClientFrame::Group {
             req,
             op: choose(fields.uint("op")?, GroupOp::from_number, "op: 0 to 3")?,

@@ -38,7 +38,8 @@ impl ClientFrame {
             | Self::Presence { .. }
             | Self::Tally { .. }
             | Self::Producer { .. } => self.encode_request(out),
-            Self::Topic { .. }
+            Self::Invalidate { .. }
+            | Self::Topic { .. }
             | Self::Group { .. }
             | Self::Consume { .. }
             | Self::Settle { .. } => {
@@ -54,6 +55,7 @@ impl ClientFrame {
             | Self::Ping { .. }
             | Self::Pong { .. }
             | Self::Credit { .. }
+            | Self::Invalidate { .. }
             | Self::Topic { .. }
             | Self::Group { .. }
             | Self::Consume { .. }
@@ -125,6 +127,12 @@ impl ClientFrame {
     /// Encodes the types that concern topics as a whole and consumer groups.
     fn encode_topic_request(&self, out: &mut Vec<u8>) {
         match self {
+            Self::Invalidate { req, tally, voters, hashes } => {
+                request_head(out, number::INVALIDATE, 4, *req);
+                wire::put_str(out, tally.as_str());
+                wire::put_value(out, voters);
+                wire::put_opt(out, hashes.as_ref(), wire::put_value);
+            }
             Self::Topic { req, op, topic, options } => {
                 request_head(out, number::TOPIC, 4, *req);
                 wire::put_uint(out, *op as u64);

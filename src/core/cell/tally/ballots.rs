@@ -94,6 +94,13 @@ impl Ballots {
         }
     }
 
+    /// Takes a voter's ballot out.
+    pub(super) fn remove(&mut self, voter: &VoterId) {
+        if let Some(cast) = self.voters.remove(voter) {
+            self.release(cast.ballot);
+        }
+    }
+
     pub(super) fn save(&self) -> SavedBallots {
         let Self { voters, distinct, by_marks: _, hasher: _ } = self;
         let mut places = hash_map(0);

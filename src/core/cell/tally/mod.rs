@@ -32,6 +32,21 @@ use schedule::Schedule;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct VoterId(#[serde(with = "serde_bytes")] pub [u8; 16]);
 
+impl VoterId {
+    /// The voter that is written like this: 32 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        let mut id = [0; 16];
+        if hex.len() != 2 * id.len() {
+            return None;
+        }
+        for (byte, at) in id.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
+        }
+        Some(Self(id))
+    }
+}
+
 /// A poll with declared options and one ballot per voter.
 #[derive(Debug)]
 pub struct Tally {
@@ -172,9 +187,17 @@ impl Tally {
     /// Whether it can be opened.
     ///
     /// # Errors
-    /// `tally_closed` if it is closed for good.
-    pub fn check_opens(&self) -> Result<(), Refusal> {
-        if self.schedule.is_sealed() { self.schedule.check_open(0) } else { Ok(()) }
+    /// `tally_closed` if it is closed for good, or its results were hidden and have been shown.
+    pub fn check_opens(&self, now_ms: u64) -> Result<(), Refusal> {
+        if self.schedule.is_sealed() {
+            return self.schedule.check_open(now_ms);
+        }
+        if self.rules.hidden && self.state(now_ms) == TallyState::Closed {
+            let message = "its results were hidden until it was closed, and can be seen now: it is \
+                           not opened again";
+            return Err(Refusal::new(ErrorCode::TallyClosed, message));
+        }
+        Ok(())
     }
 
     /// Closes the tally until it is opened by request. Returns whether something changed.
@@ -271,15 +294,36 @@ impl Tally {
     /// The counts at this time; the options and rules are left out.
     #[must_use]
     pub fn standings(&self, now_ms: u64) -> Standings {
-        Standings { state: self.state(now_ms), ..self.counts.standings() }
+        let state = self.state(now_ms);
+        if self.is_hidden(now_ms) {
+            let ballots = self.voters() as u64;
+            return Standings { state, ballots, hidden: true, ..Standings::default() };
+        }
+        Standings { state, ..self.counts.standings() }
+    }
+
+    /// Whether nobody may see how the ballots were cast.
+    #[must_use]
+    pub fn is_hidden(&self, now_ms: u64) -> bool {
+        self.rules.hidden && self.state(now_ms) != TallyState::Closed
+    }
+
+    /// Takes a voter's ballot out, as if it had never been cast. Returns whether there was one.
+    pub fn invalidate(&mut self, voter: &VoterId, version: u64) -> bool {
+        let Some(stored) = self.ballots.of_voter(voter) else { return false };
+        self.counts.remove(self.ballots.marks(stored));
+        self.ballots.remove(voter);
+        self.version = version;
+        true
     }
 
     /// The instant-runoff rounds of the ballots so far.
     ///
     /// # Errors
-    /// `unsupported` for a tally that is not ranked.
-    pub fn rounds(&self) -> Result<Rounds, Refusal> {
+    /// `unsupported` for a tally that is not ranked, `forbidden` while the results are hidden.
+    pub fn rounds(&self, now_ms: u64) -> Result<Rounds, Refusal> {
         self.check_ranked()?;
+        self.check_shown(now_ms)?;
         Ok(Rounds {
             options: self.rules.options.clone(),
             rounds: runoff::rounds(&self.rules, self.ballots.distinct()),
@@ -290,11 +334,20 @@ impl Tally {
     /// The ballots so far, for a runoff over several partitions.
     ///
     /// # Errors
-    /// `unsupported` for a tally that is not ranked.
-    pub fn profile(&self) -> Result<Profile, Refusal> {
+    /// As [`Self::rounds`].
+    pub fn profile(&self, now_ms: u64) -> Result<Profile, Refusal> {
         self.check_ranked()?;
+        self.check_shown(now_ms)?;
         let ballots = self.ballots.distinct().map(|(marks, count)| (marks.into(), count));
         Ok(Profile { rules: self.rules.clone(), ballots: ballots.collect() })
+    }
+
+    fn check_shown(&self, now_ms: u64) -> Result<(), Refusal> {
+        if self.is_hidden(now_ms) {
+            let message = "its results are hidden until it is closed";
+            return Err(Refusal::new(ErrorCode::Forbidden, message));
+        }
+        Ok(())
     }
 
     fn check_ranked(&self) -> Result<(), Refusal> {

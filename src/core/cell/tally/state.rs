@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
-use tidewire_protocol::tally::{Choice, TallyRules};
+use tidewire_protocol::tally::{Choice, TallyRules, TallyState};
 
 use super::ballots::{Ballots, SavedBallots};
 use super::counts::Counts;
@@ -29,6 +29,12 @@ impl SavedTally {
     /// Closes it for good.
     pub fn seal(&mut self) {
         self.schedule.seal();
+    }
+
+    /// Whether nobody may see how the ballots were cast.
+    #[must_use]
+    pub fn is_hidden(&self, now_ms: u64) -> bool {
+        self.rules.hidden && self.schedule.state(now_ms) != TallyState::Closed
     }
 
     /// The rules.
@@ -110,6 +116,8 @@ fn hash_rules(rules: &TallyRules, hasher: &mut StateHasher) {
         closes_at_ms,
         overvote,
         exhaust_after_skips,
+        hidden,
+        identity,
     } = rules;
     hasher.number(*kind as u8);
     hasher.ordered(options, |hasher, option| hasher.text(option));
@@ -119,6 +127,8 @@ fn hash_rules(rules: &TallyRules, hasher: &mut StateHasher) {
     hasher.option_number(*closes_at_ms);
     hasher.number(*overvote as u8);
     hasher.number(*exhaust_after_skips);
+    hasher.flag(*hidden);
+    hasher.option(identity.as_deref(), StateHasher::text);
 }
 
 #[cfg(test)]

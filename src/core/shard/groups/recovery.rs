@@ -46,6 +46,7 @@ impl Shard {
             | LogEntry::Tally { .. }
             | LogEntry::TallyRemoved { .. }
             | LogEntry::Ballot { .. }
+            | LogEntry::Invalidated { .. }
             | LogEntry::Produced { .. }
             | LogEntry::Truncated { .. } => {}
         }

@@ -91,7 +91,7 @@ impl Chance {
     }
 
     fn request(&mut self) -> Request {
-        match self.below(12) {
+        match self.below(13) {
             11 => {
                 let op = if self.below(5) == 0 { TopicOp::Delete } else { TopicOp::Truncate };
                 let kind = if self.below(2) == 0 { "map" } else { "plain" };
@@ -125,6 +125,11 @@ impl Chance {
                 rules: Some(self.rules()),
                 incarnation: self.maybe(2),
             },
+            12 => {
+                let voters = (0..self.below(4)).map(|_| VoterId([self.below(20) as u8; 16]));
+                let voters = voters.collect();
+                Request::Invalidate { tally: self.name("tally"), voters }
+            }
             4 | 5 => Request::Vote {
                 tally: self.name("tally"),
                 voter: VoterId([self.below(20) as u8; 16]),

@@ -181,6 +181,7 @@ fn the_random_commands_reach_every_kind_of_change() {
         "TallyRemoved",
         "Ballot",
         "Truncated",
+        "Invalidated",
         "Produced",
         "GroupMade",
         "GroupRemoved",

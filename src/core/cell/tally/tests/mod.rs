@@ -137,7 +137,7 @@ fn rules_that_contradict_themselves_make_no_tally() {
 
 #[test]
 fn rounds_are_for_ranked_tallies_and_count_what_voters_changed() {
-    let refused = tally(rules(TallyKind::Multiple)).rounds().unwrap_err();
+    let refused = tally(rules(TallyKind::Multiple)).rounds(0).unwrap_err();
     assert_eq!(refused.code, ErrorCode::Unsupported);
 
     let mut tally = tally(rules(TallyKind::Ranked));
@@ -152,7 +152,7 @@ fn rounds_are_for_ranked_tallies_and_count_what_voters_changed() {
     assert_eq!(standings.counts, [1, 2, 1, 0]);
     assert_eq!((standings.ballots, standings.blank, standings.overvotes), (6, 1, 1));
 
-    let rounds = tally.rounds().unwrap();
+    let rounds = tally.rounds(0).unwrap();
     assert_eq!((rounds.ballots, rounds.options.len()), (6, 4));
     let round = |votes: [u64; 4], eliminated, winner| Round {
         votes: votes.to_vec(),
