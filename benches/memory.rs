@@ -1,5 +1,6 @@
-//! `memory [COUNT]`: bytes on the heap that one of each thing takes, as the average over COUNT of
-//! them (1,000,000). Counted as asked for; what an allocator adds by rounding up is not in it.
+//! `memory [COUNT] [WORD]`: bytes on the heap that one of each thing takes, as the average over COUNT
+//! of them (1,000,000); of each whose name holds WORD, if it is given. Counted as asked for; what an
+//! allocator adds by rounding up is not in it.
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 #![allow(clippy::expect_used, reason = "what cannot be prepared is to stop the program at once")]
 
@@ -53,8 +54,9 @@ const ROWS: &[Row] = &[
 fn main() {
     let count = std::env::args().nth(1).map_or(Ok(1_000_000), |count| count.parse::<u64>());
     let count = count.expect("COUNT is a number");
+    let word = std::env::args().nth(2).unwrap_or_default();
     println!("{:<50} {:>10} {:>8}", "", "counted", "bytes");
-    for Row { what, share, take } in ROWS {
+    for Row { what, share, take } in ROWS.iter().filter(|row| row.what.contains(&word)) {
         let count = (count * share / 1000).max(1);
         let bytes = take(count);
         let each = bytes as f64 / count as f64;

@@ -9,6 +9,7 @@ mod delivery;
 mod fanout;
 mod flow;
 mod idle;
+mod journal;
 mod latency;
 mod lean;
 mod limit;
@@ -54,6 +55,9 @@ pub async fn run(args: BenchArgs, globals: &Globals) -> Result<(), CliError> {
     let workload = args.workload;
     if let Workload::Hold(args) = workload {
         return idle::hold(args).await;
+    }
+    if let Workload::Journal(args) = workload {
+        return journal::run(args, globals).await;
     }
     let (Some(to), Some(output)) = (workload.target(), workload.output()) else { return Ok(()) };
     workload.check(open_files::raise_limit()).map_err(CliError::usage)?;
@@ -113,7 +117,9 @@ async fn run_workload(
         Workload::Tally(args) => tally::run(args, sizes, target, progress).await,
         Workload::Idle(args) => idle::run(args, sizes, target, progress).await,
         Workload::Latency(args) => latency::run(args, sizes, target, progress).await,
-        Workload::Hold(_) => Err(CliError::usage("`hold` is for the bench's own processes")),
+        Workload::Journal(_) | Workload::Hold(_) => {
+            Err(CliError::usage("this workload needs no server"))
+        }
     }
 }
 
@@ -126,6 +132,7 @@ impl Workload {
             Self::Tally(_) => "tally",
             Self::Idle(_) => "idle",
             Self::Latency(_) => "latency",
+            Self::Journal(_) => "journal",
             Self::Hold(_) => "hold",
         }
     }
@@ -164,7 +171,7 @@ impl Workload {
                     kept: None,
                 }
             }
-            Self::Hold(_) => Needs::default(),
+            Self::Journal(_) | Self::Hold(_) => Needs::default(),
         }
     }
 }

@@ -21,7 +21,7 @@ impl Sizes {
             Workload::Tally(args) => Self::tally(args),
             Workload::Idle(args) => Self::idle(args),
             Workload::Latency(args) => Self::latency(args),
-            Workload::Hold(_) => Self::default(),
+            Workload::Journal(_) | Workload::Hold(_) => Self::default(),
         }
     }
 

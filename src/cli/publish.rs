@@ -59,7 +59,7 @@ pub(crate) struct PublishArgs {
     pub(crate) headers: Vec<(String, String)>,
 
     /// How safe a record must be before it is acknowledged
-    #[arg(long, value_enum, default_value_t = Ack::Memory)]
+    #[arg(long, value_enum, default_value_t = Ack::Policy)]
     pub(crate) ack: Ack,
 
     /// The map entries of the keys expire after so long
@@ -89,6 +89,8 @@ pub(crate) enum Ack {
     Disk,
     /// On the disks of a majority
     Quorum,
+    /// As the policy of the topic says
+    Policy,
 }
 
 impl From<Ack> for AckLevel {
@@ -98,6 +100,7 @@ impl From<Ack> for AckLevel {
             Ack::Memory => Self::Memory,
             Ack::Disk => Self::Disk,
             Ack::Quorum => Self::Quorum,
+            Ack::Policy => Self::Policy,
         }
     }
 }
@@ -277,6 +280,9 @@ impl Report {
         let text = match (offset, self.records) {
             (None, records) if !last.positions.is_empty() => {
                 format!("{topic} {records} records by partition ({level})")
+            }
+            (None, records) if last.level != AckLevel::None => {
+                format!("{topic} {records} records, offsets not known yet ({level})")
             }
             (None, records) => format!("{records} sent to {topic}, not acknowledged"),
             (Some(offset), 1) => format!("{topic} offset {offset} ({level})"),

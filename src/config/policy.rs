@@ -16,6 +16,10 @@ pub struct PolicyConfig {
     /// Where the names are kept.
     #[serde(default)]
     pub durability: Durability,
+    /// How safe a publish is before it is acknowledged, if it leaves that to the policy; absent: as
+    /// safe as it gets.
+    #[serde(default)]
+    pub ack: Option<Durability>,
     /// Records kept at least.
     #[serde(default = "default_records")]
     pub retention_records: u64,
@@ -50,6 +54,15 @@ pub enum Durability {
     Disk,
 }
 
+impl Durability {
+    fn level(self) -> AckLevel {
+        match self {
+            Self::Memory => AckLevel::Memory,
+            Self::Disk => AckLevel::Disk,
+        }
+    }
+}
+
 fn default_records() -> u64 {
     Policy::default().retention_records
 }
@@ -72,6 +85,7 @@ impl PolicyConfig {
         Self {
             names: "map.>".to_owned(),
             durability: Durability::Memory,
+            ack: None,
             retention_records: default_records(),
             retention_bytes: default_bytes(),
             retention_ms: None,
@@ -92,6 +106,10 @@ impl PolicyConfig {
         check(&key("retention_ms"), self.retention_ms.unwrap_or(1), 1, u64::MAX)?;
         check(&key("map_keys_max"), self.map_keys_max as u64, 0, 10_000_000)?;
         check(&key("partitions"), self.partitions.into(), 1, PARTITIONS_MAX.into())?;
+        if self.ack == Some(Durability::Disk) && self.durability == Durability::Memory {
+            let rule = "what is in memory is not acknowledged from disk: set durability".to_owned();
+            return Err(ConfigError::Value { key: key("ack"), rule });
+        }
         if self.partitions > 1 && self.map_keys_max > 0 {
             let rule = "a topic with partitions keeps no map: one of the two must go".to_owned();
             return Err(ConfigError::Value { key: key("map_keys_max"), rule });
@@ -108,10 +126,8 @@ impl PolicyConfig {
             map_keys_max: self.map_keys_max,
             partitions: self.partitions,
             allow_delete: self.allow_delete,
-            ack_max: match self.durability {
-                Durability::Memory => AckLevel::Memory,
-                Durability::Disk => AckLevel::Disk,
-            },
+            ack_max: self.durability.level(),
+            ack_default: self.ack.unwrap_or(self.durability).level(),
         };
         Some((Pattern::parse(&self.names).ok()?, policy))
     }

@@ -95,7 +95,7 @@ impl Observer {
         let rate = per_second(self.tallied.accepted(), elapsed);
         let body = self.status(Phase::Done, rate, elapsed).body();
         let options = PublishOptions::default();
-        self.client.publish_body(&self.topic, body, AckLevel::Memory, options).await.map(drop)
+        self.client.publish_body(&self.topic, body, AckLevel::Policy, options).await.map(drop)
     }
 
     /// Publishes without waiting for an answer: the next status replaces a lost one.

@@ -79,7 +79,7 @@ fn offset(outcome: Outcome) -> u64 {
         .events
         .into_iter()
         .find_map(|(_, event)| match event {
-            Event::Reply { reply: Reply::Published { offset, .. }, .. } => Some(offset),
+            Event::Reply { reply: Reply::Published { offset, .. }, .. } => offset,
             _ => None,
         })
         .unwrap()

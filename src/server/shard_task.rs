@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidewire_core::shard::{Command, Event, Round, Shard, ShardSnapshot};
+use tidewire_core::shard::{Command, DispatcherId, Event, Shard, ShardSnapshot};
 use tidewire_protocol::{ErrorCode, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -75,6 +75,13 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
                 Some(round)
             }
         };
+        let round = match round {
+            Some(mut round) if !round.early.is_empty() => {
+                tell(&shared, std::mem::take(&mut round.early)).await;
+                Some(round)
+            }
+            other => other,
+        };
         let settled = round.and_then(|round| journal.append(round, now_ms));
         if let Some(outcome) = settled {
             settle(&shared, &journal, outcome, &mut committed).await;
@@ -121,13 +128,13 @@ async fn settle(shared: &Shared, journal: &Journal, outcome: Outcome, committed:
             round
         }
     };
-    tell(shared, round).await;
+    tell(shared, round.events).await;
 }
 
-/// Sends each dispatcher its events of the round as one group.
-async fn tell(shared: &Shared, round: Round) {
+/// Sends each dispatcher its events of a round as one group.
+async fn tell(shared: &Shared, events: Vec<(DispatcherId, Event)>) {
     let mut groups: Vec<Vec<Event>> = shared.dispatchers.iter().map(|_| Vec::new()).collect();
-    for (dispatcher, event) in round.events {
+    for (dispatcher, event) in events {
         if let Some(group) = groups.get_mut(usize::from(dispatcher)) {
             group.push(event);
         }

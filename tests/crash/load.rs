@@ -84,17 +84,17 @@ pub(crate) async fn begin(daemon: &Daemon, round: u64) -> Load {
 }
 
 /// A window of requests: when it is full the oldest is waited for.
-struct Window<T, N> {
-    under_way: VecDeque<(Pending<T>, N)>,
+pub(crate) struct Window<T, N> {
+    pub(crate) under_way: VecDeque<(Pending<T>, N)>,
 }
 
 impl<T, N> Window<T, N> {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { under_way: VecDeque::new() }
     }
 
     /// The oldest request, if the window is full. `None` as its reply: the server is gone.
-    async fn oldest(&mut self) -> Option<(Option<T>, N)> {
+    pub(crate) async fn oldest(&mut self) -> Option<(Option<T>, N)> {
         if self.under_way.len() < WINDOW {
             return None;
         }
@@ -103,7 +103,7 @@ impl<T, N> Window<T, N> {
     }
 
     /// What was acknowledged among the rest.
-    async fn rest(self) -> Vec<(T, N)> {
+    pub(crate) async fn rest(self) -> Vec<(T, N)> {
         let mut acknowledged = Vec::new();
         for (pending, note) in self.under_way {
             if let Ok(reply) = pending.await {

@@ -19,6 +19,7 @@ mod examiner;
 mod full_disk;
 mod ledger;
 mod load;
+mod once;
 mod power_cut;
 mod volume;
 
@@ -72,19 +73,26 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     eprintln!("{crashes} crashes, TIDEWIRE_CRASH_SEED={seed}");
     let mut daemon = Daemon::start(CONFIG);
     let mut ledger = Ledger::default();
+    let (mut numbered, mut done) = (0, 0);
     load::prepare(&daemon.connect(Via::Ws).await).await;
     for round in 0..crashes {
+        let once = once::work(&daemon, round).await;
         let load = load::begin(&daemon, round).await;
         let moment = Duration::from_millis(20 + chance(&mut seed) % 400);
         // The moment is the point of the test; nothing is waited for.
         tokio::time::sleep(moment).await;
         let data_dir = daemon.kill();
         let added = load.end(&mut ledger).await;
+        let once = once.await.unwrap();
         daemon = Daemon::start_in(data_dir, CONFIG);
         examiner::examine(&daemon, &mut ledger, round).await;
+        once::examine(&daemon, &once, round).await;
+        numbered += once.acknowledged();
+        done += once.done();
         eprintln!("crash {round} after {moment:?}: {added}");
     }
     examiner::examine_all(&daemon, &mut ledger).await;
-    eprintln!("in all: {ledger}");
+    eprintln!("in all: {ledger}; {numbered} numbered publishes, {done} records of groups");
+    assert!(numbered >= usize::try_from(crashes).unwrap() * 10, "{numbered} numbered publishes");
     assert!(ledger.is_worth_something(crashes), "too little was acknowledged: {ledger}");
 }

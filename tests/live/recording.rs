@@ -242,7 +242,7 @@ async fn a_person_goes_through_a_recording_input_by_input() {
     for expected in [
         "counter hits: add 5",
         "counted to 5 (by 5)",
-        "publish news: 1 records, ack memory, number 1 of producer ",
+        "publish news: 1 records, ack policy, number 1 of producer ",
         ": \"hello\"",
         "published at 0",
         "counted to 7 (by 2)",

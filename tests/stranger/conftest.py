@@ -41,6 +41,18 @@ retention_records = 2000
 """
 
 
+DURABLE_TOPICS = """
+[[policy]]
+names = "safe.>"
+durability = "disk"
+
+[[policy]]
+names = "quick.>"
+durability = "disk"
+ack = "memory"
+"""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Runs the coroutine tests, each in a loop of its own and for a bounded time."""
@@ -105,6 +117,17 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def small_daemon(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A daemon whose topics under `small.` keep about 100 records, those under `brief.` go."""
     yield from _run(tmp_path_factory.mktemp("small"), SMALL_TOPICS)
+
+
+@pytest.fixture(scope="session")
+def durable_daemon(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A daemon that keeps topics under `safe.` and `quick.` on disk."""
+    yield from _run(tmp_path_factory.mktemp("durable"), DURABLE_TOPICS)
+
+
+@pytest.fixture(params=TRANSPORTS)
+def dial_durable(durable_daemon: daemons.Daemon, request: pytest.FixtureRequest) -> Dialer:
+    return Dialer(durable_daemon.endpoint, request.param)
 
 
 @pytest.fixture(params=TRANSPORTS)

@@ -242,3 +242,18 @@ async def test_what_cannot_be_consumed_or_settled(dial: Dialer, fresh) -> None:
         await client.unsubscribe(consumer)
         again = client.settle(consumer, SettleOp.ACK, 5)
         assert await refused_code(again) == Code.SUBSCRIPTION_UNKNOWN
+
+
+async def test_large_records_come_in_frames_of_their_own(dial: Dialer, fresh) -> None:
+    topic = fresh("large")
+    async with dial() as client:
+        await client.group(GroupOp.CREATE, topic, GROUP)
+        for size in (300_000, 300_000, 300_000, 300_000, 1_000_000):
+            await client.publish(topic, Record(payload=b"x" * size))
+        consumer = await client.consume(topic, GROUP)
+        sizes = []
+        for _ in range(5):
+            job = await consumer.job()
+            sizes.append(len(job.record.payload))
+            await client.settle(consumer, SettleOp.ACK, job.offset)
+        assert sizes == [300_000] * 4 + [1_000_000]

@@ -8,6 +8,9 @@ use crate::link::Link;
 use crate::traffic::Traffic;
 use crate::waiting::{Waiter, Waiting};
 
+/// New numbers that a publish gets before its refusal is passed on.
+const RENUMBERED_MAX: u32 = 3;
+
 /// The producer that this client is, for one connection after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Numbering {
@@ -112,7 +115,8 @@ impl Link {
         else {
             return false;
         };
-        let is_first = waiting.attempts == 1;
+        let is_first = waiting.attempts == 1 && waiting.renumbered < RENUMBERED_MAX;
+        waiting.renumbered += 1;
         let Some(ClientFrame::Publish { options, .. }) = &mut waiting.repeat else { return false };
         let refused = options.producer;
         if is_first {

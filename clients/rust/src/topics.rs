@@ -19,7 +19,8 @@ use crate::subscription::Subscription;
 use crate::waiting::Waiter;
 
 impl Client {
-    /// Publishes one record without key and headers, acknowledged from the server's memory.
+    /// Publishes one record without key and headers, acknowledged when it is as safe as the policy of
+    /// the topic says.
     ///
     /// # Errors
     /// When the name is invalid, the server refuses, or the connection is lost for good. A publish
@@ -33,7 +34,7 @@ impl Client {
     ) -> Result<Published, Error> {
         let topic = Name::parse(topic)?;
         let body = payload_body(payload.as_ref());
-        self.publish_body(&topic, body, AckLevel::Memory, PublishOptions::default()).await
+        self.publish_body(&topic, body, AckLevel::Policy, PublishOptions::default()).await
     }
 
     /// Publishes the records of a body, as made by [`crate::BodyBuilder`]: all or none.

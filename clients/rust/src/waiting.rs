@@ -34,11 +34,13 @@ pub(crate) struct Waiting {
     pub(crate) attempts: u32,
     /// Whether it is a publish with a number of this client's own.
     pub(crate) is_numbered_here: bool,
+    /// How often it got another number, because the server did not know the producer.
+    pub(crate) renumbered: u32,
 }
 
 impl Waiting {
     pub(crate) fn new(waiter: Waiter, repeat: Option<ClientFrame>, holds_room: bool) -> Self {
-        Self { waiter, repeat, holds_room, attempts: 1, is_numbered_here: false }
+        Self { waiter, repeat, holds_room, attempts: 1, is_numbered_here: false, renumbered: 0 }
     }
 }
 

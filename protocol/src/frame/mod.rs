@@ -79,6 +79,8 @@ pub enum AckLevel {
     Disk = 2,
     /// On the disks of a majority of the topic's replicas.
     Quorum = 3,
+    /// What the policy of the topic says; only in requests.
+    Policy = 4,
 }
 
 impl AckLevel {
@@ -90,6 +92,7 @@ impl AckLevel {
             1 => Some(Self::Memory),
             2 => Some(Self::Disk),
             3 => Some(Self::Quorum),
+            4 => Some(Self::Policy),
             _ => None,
         }
     }
@@ -102,6 +105,7 @@ impl AckLevel {
             Self::Memory => "memory",
             Self::Disk => "disk",
             Self::Quorum => "quorum",
+            Self::Policy => "policy",
         }
     }
 }

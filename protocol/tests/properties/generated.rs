@@ -112,6 +112,7 @@ fn topic() -> BoxedStrategy<ClientFrame> {
         AckLevel::Memory,
         AckLevel::Disk,
         AckLevel::Quorum,
+        AckLevel::Policy,
     ]);
     let publish_options = (of(number()), of(number()), of(number()), of(number()), of(text()))
         .prop_map(|(ttl_ms, producer, sequence, expected_offset, expected_key)| PublishOptions {

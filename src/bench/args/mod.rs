@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::journal::JournalArgs;
 use crate::child::fingerprint;
 
 /// Measure what a server can do
@@ -63,6 +64,11 @@ pub(crate) enum Workload {
     /// with more subscribers fewer records are published. Each number of subscribers has its turn
     /// in each round.
     Latency(LatencyArgs),
+    /// Append to the journal on disk, without a server before it
+    ///
+    /// What the disk room takes in rounds of all its shards, and what a plain file takes of the same
+    /// bytes with as many in each write and sync.
+    Journal(JournalArgs),
     /// Hold connections for `idle`, as one of its processes
     #[command(hide = true)]
     Hold(HoldArgs),
@@ -77,7 +83,7 @@ impl Workload {
             Self::Tally(args) => Some(&args.target),
             Self::Idle(args) => Some(&args.target),
             Self::Latency(args) => Some(&args.target),
-            Self::Hold(_) => None,
+            Self::Journal(_) | Self::Hold(_) => None,
         }
     }
 
@@ -89,7 +95,7 @@ impl Workload {
             Self::Tally(args) => Some(&args.output),
             Self::Idle(args) => Some(&args.output),
             Self::Latency(args) => Some(&args.output),
-            Self::Hold(_) => None,
+            Self::Journal(_) | Self::Hold(_) => None,
         }
     }
 }

@@ -30,7 +30,7 @@ impl Workload {
             Self::Tally(args) => tally(args, files_max)?,
             Self::Idle(args) => idle(args, files_max)?,
             Self::Latency(args) => latency(args, files_max)?,
-            Self::Hold(_) => {}
+            Self::Journal(_) | Self::Hold(_) => {}
         }
         self.target().map_or(Ok(()), trust)?;
         self.output().map_or(Ok(()), output)

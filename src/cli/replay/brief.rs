@@ -234,11 +234,12 @@ fn reply(reply: &Reply) -> String {
         Reply::Refused(refusal) => {
             format!("{} ({})", refused(&refusal.message), refusal.code.name())
         }
-        Reply::Published { epoch: _, offset, level: _, duplicate: false } => {
-            format!("published at {offset}")
-        }
-        Reply::Published { epoch: _, offset, level: _, duplicate: true } => {
-            format!("published before, at {offset}")
+        Reply::Published { epoch: _, offset, level: _, duplicate } => {
+            let before = if *duplicate { " before" } else { "" };
+            match offset {
+                Some(offset) => format!("published{before} at {offset}"),
+                None => format!("published{before}, not committed yet"),
+            }
         }
         Reply::Silent => "published, no acknowledgement wanted".to_owned(),
         Reply::Counted { epoch: _, counted } => {

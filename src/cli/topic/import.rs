@@ -36,7 +36,7 @@ pub(super) struct ImportArgs {
     raw: bool,
 
     /// How safe the records must be before they are acknowledged
-    #[arg(long, value_enum, default_value_t = Ack::Memory)]
+    #[arg(long, value_enum, default_value_t = Ack::Policy)]
     ack: Ack,
 }
 

@@ -136,7 +136,7 @@ impl Stage<'_> {
                     }
                 }
                 let (body, options) = (body.finish(), PublishOptions::default());
-                sent.push_back(client.start_publish(into, body, AckLevel::Memory, options).await?);
+                sent.push_back(client.start_publish(into, body, AckLevel::Policy, options).await?);
             }
         }
         Ok(())

@@ -5,8 +5,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use tidewire_protocol::frame::SettleOp;
 use tidewire_protocol::group::{ConsumeOptions, RANGES_MAX, REASON_BYTES_MAX, SettleOptions};
+use tidewire_protocol::record::Records;
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Refusal, ServerFrame};
 
 use super::gather::Gathered;
@@ -24,6 +27,9 @@ const IN_FLIGHT: u64 = 64;
 const IN_FLIGHT_MAX: u64 = 4_096;
 /// Bytes that a consumer has at once: what is leased waits in its connection's memory.
 const IN_FLIGHT_BYTES: u64 = 1024 * 1024;
+/// Bytes of a LEASED beside its deliveries and its body, at most; and of each delivery.
+const LEASED_HEAD_BYTES: usize = 512;
+const DELIVERY_BYTES: usize = 15;
 /// Longest name of a group in bytes.
 const GROUP_BYTES_MAX: usize = 64;
 
@@ -244,14 +250,79 @@ impl Dispatcher {
         let Some(slot) = self.slot(id) else { return };
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let Some(consuming) = session.rest.consuming.get(&sub) else { return };
-        let stream = consuming.stream;
-        self.stats.deliveries += 1;
-        self.stats.records += deliveries.len() as u64;
-        self.stats.body_bytes += body.len() as u64;
-        let deliveries = deliveries.into_iter().map(|(at, times)| (at, times.into())).collect();
-        let (topic, partition) = (topic.clone(), partition.map(u64::from));
-        let frame = ServerFrame::Leased { sub, topic, epoch, time_ms, partition, deliveries, body };
-        session.push(stream, &frame);
+        let (stream, bytes_max) = (consuming.stream, self.limits.max_frame_bytes);
+        let partition = partition.map(u64::from);
+        for (deliveries, body) in frames_of(&deliveries, &body, bytes_max) {
+            self.stats.deliveries += 1;
+            self.stats.records += deliveries.len() as u64;
+            self.stats.body_bytes += body.len() as u64;
+            let topic = topic.clone();
+            let frame =
+                ServerFrame::Leased { sub, topic, epoch, time_ms, partition, deliveries, body };
+            session.push(stream, &frame);
+        }
         self.mark_replied(slot);
+    }
+}
+
+/// Deliveries of one LEASED, and the body that goes with them.
+type Part = (Vec<(u64, u64)>, Bytes);
+
+/// Cuts what is leased into frames that are no larger than they may be. One record alone always
+/// makes a frame.
+fn frames_of(deliveries: &[(u64, u32)], body: &Bytes, frame_bytes_max: usize) -> Vec<Part> {
+    let body_bytes_max = frame_bytes_max.saturating_sub(LEASED_HEAD_BYTES);
+    let mut parts: Vec<Part> = Vec::new();
+    let (mut start, mut end) = (0, 0);
+    let mut open = Vec::new();
+    for ((offset, times), record) in deliveries.iter().zip(Records::of(body)) {
+        let bytes = record.encoded.len() + DELIVERY_BYTES * (open.len() + 1);
+        if !open.is_empty() && end - start + bytes > body_bytes_max {
+            parts.push((core::mem::take(&mut open), body.slice(start..end)));
+            start = end;
+        }
+        open.push((*offset, u64::from(*times)));
+        end += record.encoded.len();
+    }
+    parts.push((open, body.slice(start..end)));
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use proptest::prelude::*;
+    use tidewire_protocol::record::BodyBuilder;
+
+    use super::*;
+
+    proptest! {
+        /// The parts are the whole, in order, and only a part of one record is too large.
+        #[test]
+        fn what_is_leased_is_cut_between_records(
+            sizes in proptest::collection::vec(0_usize..3_000, 1..40),
+            frame_bytes_max in 600_usize..6_000,
+        ) {
+            let mut body = BodyBuilder::new();
+            for size in &sizes {
+                body.push(None, &[], Some(&vec![7; *size]));
+            }
+            let body = body.finish();
+            let deliveries: Vec<(u64, u32)> = (10..).zip(1..).take(sizes.len()).collect();
+            let parts = frames_of(&deliveries, &body, frame_bytes_max);
+            let whole: Vec<u8> = parts.iter().flat_map(|(_, body)| body.to_vec()).collect();
+            prop_assert_eq!(&whole[..], &body[..]);
+            let told: Vec<(u64, u32)> = parts
+                .iter()
+                .flat_map(|(told, _)| told.iter().map(|(at, times)| (*at, *times as u32)))
+                .collect();
+            prop_assert_eq!(told, deliveries);
+            for (told, body) in &parts {
+                prop_assert_eq!(Records::of(body).count(), told.len());
+                let bytes = body.len() + DELIVERY_BYTES * told.len() + LEASED_HEAD_BYTES;
+                prop_assert!(told.len() == 1 || bytes <= frame_bytes_max);
+            }
+        }
     }
 }

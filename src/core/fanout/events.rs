@@ -23,7 +23,10 @@ impl Dispatcher {
             Event::Published { session, stream, epoch, level, acks } => {
                 for (req, offset) in acks {
                     let duplicate = false;
-                    let published = |offset| Reply::Published { epoch, offset, level, duplicate };
+                    let published = |offset| {
+                        let offset = Some(offset);
+                        Reply::Published { epoch, offset, level, duplicate }
+                    };
                     let reply = offset.map_or(Reply::Silent, published);
                     self.answer(session, stream, req, reply);
                 }

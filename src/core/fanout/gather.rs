@@ -162,16 +162,18 @@ fn published(req: u64, replies: Vec<(u16, Reply)>) -> Option<ServerFrame> {
         let Reply::Published { epoch, offset, level, duplicate } = reply else { return None };
         reached = level;
         all_before &= duplicate;
-        Some(Position(u64::from(partition), epoch, offset))
+        Some(Position(u64::from(partition), epoch, offset?))
     };
+    let wants_reply = replies.iter().any(|(_, reply)| matches!(reply, Reply::Published { .. }));
     let positions: Vec<Position> = replies.into_iter().filter_map(position).collect();
     let level = reached as u64;
-    (!positions.is_empty()).then_some(ServerFrame::PubAck {
+    // Positions are not known of what is acknowledged early.
+    wants_reply.then_some(ServerFrame::PubAck {
         req,
         epoch: 0,
         offset: None,
         level,
-        positions: Some(positions),
+        positions: Some(positions).filter(|positions| !positions.is_empty()),
         duplicate: all_before,
     })
 }

@@ -78,7 +78,7 @@ fn frame_of(req: u64, reply: Reply) -> Option<ServerFrame> {
         Reply::Silent => return None,
         Reply::Refused(refusal) => ServerFrame::refuse(req, refusal),
         Reply::Published { epoch, offset, level, duplicate } => {
-            let (level, offset, positions) = (level as u64, Some(offset), None);
+            let (level, positions) = (level as u64, None);
             ServerFrame::PubAck { req, epoch, offset, level, positions, duplicate }
         }
         Reply::Counted { epoch, counted } => ServerFrame::Counted {

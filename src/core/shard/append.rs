@@ -31,20 +31,39 @@ pub(super) struct Appended {
     pub(super) place: Place,
     /// It stood there before.
     pub(super) duplicate: bool,
+    /// The acknowledgement that it gets.
+    pub(super) ack: AckLevel,
 }
 
 impl Shard {
     pub(super) fn publish(&mut self, origin: Origin, name: &Name, publish: Append<'_>) {
-        let ack = publish.ack;
-        let reply = match self.append(name, publish) {
-            Ok(_) if ack == AckLevel::None => Reply::Silent,
-            Ok(Appended { place: Place { epoch, offset }, duplicate }) => {
-                Reply::Published { epoch, offset, level: self.level(), duplicate }
-            }
+        match self.append(name, publish) {
+            Ok(appended) => self.acknowledge_one(origin, appended),
             Err(refusal) => {
                 // It may have been made for this publish.
                 self.drop_unused_topic(name);
-                Reply::Refused(refusal)
+                self.reply(origin, Reply::Refused(refusal));
+            }
+        }
+    }
+
+    /// Replies to a publish: when it is as safe as was asked for, which may be before the round is
+    /// committed.
+    pub(super) fn acknowledge_one(&mut self, origin: Origin, appended: Appended) {
+        let Appended { place: Place { epoch, offset }, duplicate, ack } = appended;
+        let level = self.level();
+        let reply = match ack {
+            AckLevel::None => Reply::Silent,
+            AckLevel::Memory if level > AckLevel::Memory => {
+                // Its place is not certain before the commit.
+                let (offset, level) = (None, AckLevel::Memory);
+                let reply = Reply::Published { epoch, offset, level, duplicate };
+                let Origin { session, stream, req } = origin;
+                let event = Event::Reply { session, stream, req, reply };
+                return self.round.early.push((session.dispatcher, event));
+            }
+            AckLevel::Memory | AckLevel::Disk | AckLevel::Quorum | AckLevel::Policy => {
+                Reply::Published { epoch, offset: Some(offset), level, duplicate }
             }
         };
         self.reply(origin, reply);
@@ -54,12 +73,14 @@ impl Shard {
     pub(super) fn append(&mut self, name: &Name, publish: Append<'_>) -> Result<Appended, Refusal> {
         let Append { ack, count, terms, .. } = publish;
         let id = self.topic_id(name)?;
-        self.check_ack(id, ack)?;
+        let ack = self.check_ack(id, ack)?;
         let (limits, now_ms) = (self.config.limits.producers, self.now_ms);
         if let Some(step) = terms.step
             && let Some(place) = self.producers.check(name, step, &limits, now_ms)?
         {
-            return Ok(Appended { place, duplicate: true });
+            // It may have been made for this publish.
+            self.drop_unused_topic(name);
+            return Ok(Appended { place, duplicate: true, ack });
         }
         if let Some(expected) = &terms.expected {
             self.check_expected(id, expected)?;
@@ -69,13 +90,17 @@ impl Shard {
             self.producers.record(name, step, place, count, &limits, now_ms);
             self.log(|| LogEntry::Produced { topic: name.clone(), step, place, count });
         }
-        Ok(Appended { place, duplicate: false })
+        Ok(Appended { place, duplicate: false, ack })
     }
 
-    fn check_ack(&self, id: TopicId, ack: AckLevel) -> Result<(), Refusal> {
-        let Some(topic) = self.topics.by_id.get(id as usize) else { return Ok(()) };
+    /// The acknowledgement that a publish gets, if the topic offers it.
+    fn check_ack(&self, id: TopicId, ack: AckLevel) -> Result<AckLevel, Refusal> {
+        let Some(topic) = self.topics.by_id.get(id as usize) else { return Ok(ack) };
+        if ack == AckLevel::Policy {
+            return Ok(topic.policy.ack_default);
+        }
         if ack <= topic.policy.ack_max {
-            return Ok(());
+            return Ok(ack);
         }
         Err(refuse(
             ErrorCode::AckUnsupported,

@@ -272,9 +272,10 @@ pub struct KeyedEntry {
 #[allow(missing_docs, reason = "the fields are those of the frames in PROTOCOL.md")]
 pub enum Reply {
     Refused(Refusal),
+    /// `offset`: none if it was acknowledged before it was certain.
     Published {
         epoch: u64,
-        offset: u64,
+        offset: Option<u64>,
         level: AckLevel,
         /// It was appended before.
         duplicate: bool,
@@ -327,6 +328,8 @@ pub struct Round {
     pub number: u64,
     /// What each dispatcher is told once the round is committed, in order.
     pub events: Vec<(DispatcherId, Event)>,
+    /// What is told at once, because no more was asked for than that it is in memory.
+    pub early: Vec<(DispatcherId, Event)>,
     /// The batches that the round appends.
     pub batches: Vec<Arc<Batch>>,
     /// What the journal is to keep; only in shards that are kept on disk.

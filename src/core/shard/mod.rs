@@ -99,6 +99,7 @@ impl ShardConfig {
                 retention_ms: None,
                 idle_timeout_ms: None,
                 ack_max: AckLevel::Disk,
+                ack_default: AckLevel::Disk,
                 ..policy.clone()
             };
         }
@@ -216,8 +217,8 @@ impl Shard {
         self.seal_batches();
         self.offer_groups();
         self.publish_changes();
-        let Round { number, events, batches, log, version } = &mut self.round;
-        if events.is_empty() && batches.is_empty() && log.is_empty() {
+        let Round { number, events, early, batches, log, version } = &mut self.round;
+        if events.is_empty() && early.is_empty() && batches.is_empty() && log.is_empty() {
             return None;
         }
         *version = self.cells.version;

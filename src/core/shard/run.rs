@@ -130,17 +130,14 @@ impl Shard {
             let step = producer.map(|producer| Step { producer, sequence });
             let terms = Terms { ttl_ms, step, expected: None };
             match self.append(&topic, Append { ack, body: &body, count, terms: &terms }) {
-                Ok(Appended { place: Place { epoch, offset }, duplicate: false }) => {
+                Ok(appended) if self.is_ordinary(appended) => {
+                    let Appended { place: Place { epoch, offset }, ack, .. } = appended;
                     acks_epoch = epoch;
                     acks.push((req, (ack > AckLevel::None).then_some(offset)));
                 }
-                // It may belong to an earlier life of the topic.
-                Ok(Appended { place: Place { epoch, offset }, duplicate: true }) => {
+                Ok(appended) => {
                     self.acknowledge(session, stream, acks_epoch, &mut acks);
-                    let level = self.level();
-                    let reply = Reply::Published { epoch, offset, level, duplicate: true };
-                    let reply = if ack == AckLevel::None { Reply::Silent } else { reply };
-                    self.reply(Origin { session, stream, req }, reply);
+                    self.acknowledge_one(Origin { session, stream, req }, appended);
                 }
                 Err(refusal) => {
                     self.acknowledge(session, stream, acks_epoch, &mut acks);
@@ -150,6 +147,12 @@ impl Shard {
             }
         }
         self.acknowledge(session, stream, acks_epoch, &mut acks);
+    }
+
+    /// Whether a publish is acknowledged with others: it is new, and told when the round is
+    /// committed. One that stood there before may belong to an earlier life of the topic.
+    fn is_ordinary(&self, Appended { duplicate, ack, .. }: Appended) -> bool {
+        !duplicate && (ack != AckLevel::Memory || self.level() == AckLevel::Memory)
     }
 
     fn acknowledge(&mut self, session: SessionId, stream: u16, epoch: u64, acks: &mut Acks) {
@@ -201,7 +204,11 @@ mod tests {
         let mut lines = Vec::new();
         for (_, event) in shard.seal().unwrap().events {
             match event {
-                Event::Reply { req, reply: Reply::Published { epoch, offset, .. }, .. } => {
+                Event::Reply {
+                    req,
+                    reply: Reply::Published { epoch, offset: Some(offset), .. },
+                    ..
+                } => {
                     lines.push(std::format!("{req}: {epoch} {offset:?}"));
                 }
                 Event::Reply { req, reply: Reply::Silent, .. } => {

@@ -104,8 +104,9 @@ impl Shard {
             round,
             lost_maps: _,
         } = self;
-        let Round { number, events, batches, log, version: _ } = round;
-        let is_empty = events.is_empty() && batches.is_empty() && log.is_empty();
+        let Round { number, events, early, batches, log, version: _ } = round;
+        let is_empty =
+            events.is_empty() && early.is_empty() && batches.is_empty() && log.is_empty();
         let is_open = !is_empty || !cells.changed.is_empty();
         if is_open || topics.are_open() {
             return None;

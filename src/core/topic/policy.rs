@@ -25,6 +25,8 @@ pub struct Policy {
     pub map_keys_max: usize,
     /// The strongest acknowledgement that is offered, so where the names are kept.
     pub ack_max: AckLevel,
+    /// The acknowledgement of a publish that leaves it to the policy.
+    pub ack_default: AckLevel,
     /// Shards that the records, or the ballots of a tally, are spread over; 1: they are not spread.
     pub partitions: u16,
     /// Whether clients may delete and truncate the topics.
@@ -40,6 +42,7 @@ impl Default for Policy {
             idle_timeout_ms: None,
             map_keys_max: 0,
             ack_max: AckLevel::Memory,
+            ack_default: AckLevel::Memory,
             partitions: 1,
             allow_delete: false,
         }
@@ -61,6 +64,7 @@ impl Policy {
             idle_timeout_ms,
             map_keys_max,
             ack_max,
+            ack_default,
             partitions,
             allow_delete,
         } = self;
@@ -70,6 +74,7 @@ impl Policy {
         hasher.option_number(*idle_timeout_ms);
         hasher.size(*map_keys_max);
         hasher.number(*ack_max as u8);
+        hasher.number(*ack_default as u8);
         hasher.number(*partitions);
         hasher.flag(*allow_delete);
     }

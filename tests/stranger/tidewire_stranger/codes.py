@@ -48,6 +48,7 @@ class Ack(IntEnum):
     MEMORY = 1
     DISK = 2
     QUORUM = 3
+    POLICY = 4
 
 
 class TopicOp(IntEnum):

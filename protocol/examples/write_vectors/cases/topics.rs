@@ -33,7 +33,8 @@ pub(crate) fn group() -> Result<Group, Failure> {
 }
 
 fn publishes(group: &mut Group, news: &Name) {
-    let levels = [AckLevel::None, AckLevel::Memory, AckLevel::Disk, AckLevel::Quorum];
+    let levels =
+        [AckLevel::None, AckLevel::Memory, AckLevel::Disk, AckLevel::Quorum, AckLevel::Policy];
     for (number, ack) in levels.into_iter().enumerate() {
         group.both(
             &format!("publish with acknowledgement level {number}"),
@@ -372,7 +373,7 @@ fn refused_publishes(group: &mut Group) {
         ("publish to bytes", r#"[10, 2, {"bin": "61"}, 1, {"bin": "00"}]"#, Malformed, 2),
         (
             "publish with an unknown level",
-            r#"[10, 2, "news", 4, {"bin": "00"}]"#,
+            r#"[10, 2, "news", 5, {"bin": "00"}]"#,
             InvalidArgument,
             2,
         ),

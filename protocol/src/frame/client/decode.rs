@@ -81,7 +81,7 @@ fn request(kind: u64, req: u64, fields: &mut Fields<'_>) -> Result<Option<Client
         number::PUBLISH => ClientFrame::Publish {
             req,
             topic: fields.name("topic")?,
-            ack: choose(fields.uint("ack")?, AckLevel::from_number, "ack: 0 to 3")?,
+            ack: choose(fields.uint("ack")?, AckLevel::from_number, "ack: 0 to 4")?,
             body: fields.bin("body")?,
             options: fields.opt_map("options")?.unwrap_or_default(),
         },
