@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from conftest import Dialer
+from tidewire_stranger import frames as f
 from tidewire_stranger.client import EARLIEST
 from tidewire_stranger.codes import Code, GroupOp, SettleOp
 from tidewire_stranger.following import Refused
@@ -80,10 +81,13 @@ async def test_what_is_not_acknowledged_goes_to_another(dial: Dialer, fresh) -> 
         await client.unsubscribe(slow)
         job = await quick.job()
         assert (job.offset, job.times) == (0, 2)
-        again = await quick.job()
-        assert again.times == 3, "its time was over"
-        assert await other.settle(quick, SettleOp.ACK, 0) == 1
-        assert await quick.idle()
+        assert await quick.idle(), "its time is over, and it has said nothing"
+        third = await client.consume(topic, GROUP)
+        assert (await third.job()).times == 3
+        assert await other.settle(quick, SettleOp.ACK, 0) == 0, "the third one has it"
+        assert await client.settle(third, SettleOp.ACK, 0) == 1
+        await other.publish(topic, Record())
+        assert (await quick.job()).offset == 1
 
 
 async def test_who_leaves_without_a_word_gives_everything_back(dial: Dialer, fresh) -> None:
@@ -180,8 +184,12 @@ async def test_a_group_begins_where_it_is_told_and_anew(dial: Dialer, fresh) -> 
         assert await refused_code(beyond) == Code.OUT_OF_RANGE
         await client.group(GroupOp.DELETE, topic, GROUP)
         assert await refused_code(status(client, topic)) == Code.NOT_FOUND
+        with pytest.raises(Refused) as ended:
+            while True:
+                await consumer.job()
+        assert ended.value.code == Code.NOT_FOUND
         settle = client.settle(consumer, SettleOp.ACK, 1)
-        assert await refused_code(settle) == Code.NOT_FOUND
+        assert await refused_code(settle) == Code.SUBSCRIPTION_UNKNOWN
 
 
 async def test_a_group_of_a_topic_with_partitions(dial_small: Dialer, fresh) -> None:
@@ -201,6 +209,10 @@ async def test_a_group_of_a_topic_with_partitions(dial_small: Dialer, fresh) -> 
             assert done == 1
         state = await status(client, topic)
         assert (state["lag"], state["consumers"], state["partitions"]) == (0, 1, 8)
+        overlapping = client.call(f.Settle(0, consumer.sub, SettleOp.ACK, [f.Range(0, 5), f.Range(4, 6)]))
+        assert await refused_code(overlapping) == Code.INVALID_ARGUMENT
+        offset = client.group(GroupOp.RESET, topic, GROUP, start=[2, 0, 0])
+        assert await refused_code(offset) == Code.INVALID_ARGUMENT
         no_partition = client.settle(consumer, SettleOp.ACK, 0)
         assert await refused_code(no_partition) == Code.INVALID_ARGUMENT
         await client.unsubscribe(consumer)

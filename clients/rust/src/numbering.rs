@@ -81,8 +81,11 @@ impl Traffic {
 
     /// A new connection: an id that was asked for on the one before does not come any more.
     pub(crate) fn ask_again(&mut self) {
-        if self.numbering.state == State::Asked {
-            self.ask_for_producer();
+        match self.numbering.state {
+            State::Asked => self.ask_for_producer(),
+            // It may be another server.
+            State::Unavailable => self.numbering.state = State::Unknown,
+            State::Unknown | State::Known(_) => {}
         }
     }
 }
@@ -93,6 +96,7 @@ impl Link {
         let mut traffic = self.traffic();
         traffic.numbering.state = match producer_in(frame) {
             Some(producer) => State::Known(producer),
+            None if is_transient(frame) => State::Unknown,
             None => State::Unavailable,
         };
         let freed = traffic.push_repeats_that(wants_number);
@@ -131,6 +135,12 @@ impl Link {
         self.filled.notify_one();
         is_first
     }
+}
+
+/// Whether the server may issue an id later.
+fn is_transient(frame: &ServerFrame) -> bool {
+    let ServerFrame::Error { code, .. } = frame else { return false };
+    ErrorCode::from_number(*code).is_some_and(ErrorCode::is_retryable)
 }
 
 fn producer_in(frame: &ServerFrame) -> Option<u64> {

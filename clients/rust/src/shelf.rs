@@ -83,6 +83,8 @@ impl Shelf {
             let (topic, encoded) = (topic.clone(), body.slice_ref(record.encoded));
             let leased =
                 LeasedRecord { topic, epoch, offset, deliveries, time_ms, partition, encoded };
+            // One that was not taken in time comes again.
+            state.records.retain(|old| (old.partition, old.offset) != (partition, offset));
             state.records.push_back(leased);
         }
         drop(state);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tidewire_client::{Client, ConsumeOptions, Consumer, Job};
+use tidewire_client::{Client, ConsumeOptions, Consumer, Error, Job};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 
@@ -98,7 +98,7 @@ async fn follow(
                 match &args.exec {
                     None => {
                         print(&mut output, &job, globals)?;
-                        job.ack().await?;
+                        told(job.ack().await)?;
                         *done += 1;
                     }
                     Some(command) => {
@@ -165,8 +165,8 @@ async fn execute(command: String, job: Job, beat: Duration) -> Result<(), CliErr
         .spawn()
         .map_err(cannot)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A command that does not read its input is none of our business.
-        drop(stdin.write_all(&payload).await);
+        // Beside it, since a command may write before it reads, or not read at all.
+        tokio::spawn(async move { drop(stdin.write_all(&payload).await) });
     }
     let mut ending = std::pin::pin!(child.wait_with_output());
     let output = loop {
@@ -184,11 +184,23 @@ async fn execute(command: String, job: Job, beat: Duration) -> Result<(), CliErr
     }
     let reason = reason_of(&said, &output.status.to_string());
     match output.status.code() {
-        Some(0) => drop(job.ack().await?),
-        Some(CANNOT_BE_DONE) => drop(job.reject(Some(reason)).await?),
-        Some(_) | None => drop(job.nack(None, Some(reason)).await?),
+        Some(0) => told(job.ack().await),
+        Some(CANNOT_BE_DONE) => told(job.reject(Some(reason)).await),
+        Some(_) | None => told(job.nack(None, Some(reason)).await),
     }
-    Ok(())
+}
+
+/// What the server was told of a record. If that was lost the record comes again, and the worker goes
+/// on.
+fn told(outcome: Result<bool, Error>) -> Result<(), CliError> {
+    match outcome {
+        Ok(_counts) => Ok(()),
+        Err(error @ (Error::ConnectionLost { .. } | Error::NotConnected { .. })) => {
+            note(&format!("{error}; the record comes again"));
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The last line of what the command said, or how it ended.

@@ -195,6 +195,9 @@ pub(super) fn event(event: &Event) -> String {
             format!("topic {name}: {}", refused(&refusal.message))
         }
         Event::Forward(commands) => format!("{} commands for other shards", commands.len()),
+        Event::ConsumerEnded { member, refusal } => {
+            format!("{} consumes no more: {}", connection(member.0), refused(&refusal.message))
+        }
         Event::Leased { topic, epoch: _, partition: _, lease } => {
             let (to, offsets) = (connection(lease.member.0), &lease.deliveries);
             let offsets: Vec<String> =

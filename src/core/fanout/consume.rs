@@ -16,12 +16,12 @@ use super::gather::Gathered;
 use super::group_rules::{ask_of, check_time};
 use super::request::{check_len, writable};
 use super::{Dispatcher, invalid};
-use crate::group::{Leased, Member, Reason};
+use crate::group::{Leased, Member, MemberId, Reason};
 use crate::shard::{Command, GroupAsk, GroupRequest, Origin, Request, SessionId};
 use crate::shard_of_partition;
 
 /// Consumptions of one connection.
-const CONSUMING_MAX: usize = 64;
+const CONSUMING_MAX: usize = 16;
 /// Records that a consumer has at once, unless it asks for another number, and at most.
 const IN_FLIGHT: u64 = 64;
 const IN_FLIGHT_MAX: u64 = 4_096;
@@ -66,6 +66,13 @@ impl Dispatcher {
                 check_len("group", group.as_str(), GROUP_BYTES_MAX)?;
                 writable(&topic)?;
                 let (home, partitions) = self.route(&topic);
+                if partitions > 1 && ask.starts_at_offset() {
+                    let message = format!(
+                        "topic '{topic}' has {partitions} partitions, each with offsets of its own: \
+                         start at a time, or so many records before the end"
+                    );
+                    return Err(invalid(message));
+                }
                 let request = GroupRequest { topic, group, ask };
                 Ok(self.ask_group(origin, home, partitions, request))
             }
@@ -149,6 +156,9 @@ impl Dispatcher {
         if let Some((from, next)) = ranges.iter().find(|(from, next)| from >= next) {
             return Err(invalid(format!("offsets: [{from}, {next}) holds nothing")));
         }
+        if ranges.iter().zip(ranges.iter().skip(1)).any(|(one, other)| one.1 > other.0) {
+            return Err(invalid("offsets: ranges in ascending order, without overlaps".into()));
+        }
         let partition = match (partitions, partition) {
             (1, None | Some(0)) => 0,
             (_, Some(partition)) if partition < u64::from(partitions) => partition,
@@ -174,19 +184,32 @@ impl Dispatcher {
         Ok(Some((shard, Command::Request(origin, request))))
     }
 
-    /// Ends a consumption, if the connection has one of this number.
-    pub(super) fn stop_consuming(&mut self, origin: Origin, sub: u32) -> bool {
+    /// Whether the connection consumes something under this number.
+    pub(super) fn consumes(&self, id: SessionId, sub: u32) -> bool {
+        let session = self.slot(id).and_then(|slot| self.sessions.get(slot));
+        session.is_some_and(|session| session.rest.consuming.contains_key(&sub))
+    }
+
+    /// Ends a consumption, if the connection has one of this number; returns what its shards have to
+    /// do, which answers UNSUBSCRIBE.
+    pub(super) fn stop_consuming(&mut self, origin: Origin, sub: u32) -> Option<(u16, Command)> {
         let session = self.slot(origin.session).and_then(|slot| self.sessions.get_mut(slot));
-        let consuming = session.and_then(|session| session.rest.consuming.remove(&sub));
-        let Some(consuming) = consuming else { return false };
-        let Request::Group(request) = consuming.leave(sub) else { return false };
-        let (home, partitions) = (consuming.home, consuming.partitions);
-        let first = self.ask_group(origin, home, partitions, *request);
-        self.outgoing.extend(first);
-        while let Some(more) = self.more_commands() {
-            self.outgoing.push_back(more);
+        let consuming = session.and_then(|session| session.rest.consuming.remove(&sub))?;
+        let Request::Group(request) = consuming.leave(sub) else { return None };
+        self.ask_group(origin, consuming.home, consuming.partitions, *request)
+    }
+
+    /// A shard says that a consumer gets nothing more. The partitions say so one by one.
+    pub(super) fn consumer_ended(&mut self, (id, sub): MemberId, refusal: Refusal) {
+        let Some(slot) = self.slot(id) else { return };
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(gone) = session.rest.consuming.remove(&sub) else { return };
+        let mut frame = ServerFrame::refuse(0, refusal);
+        if let ServerFrame::Error { sub: ended, .. } = &mut frame {
+            *ended = Some(sub);
         }
-        true
+        session.push(gone.stream, &frame);
+        self.mark_replied(slot);
     }
 
     /// Asks all partitions of a group's topic.

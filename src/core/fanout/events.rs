@@ -56,6 +56,7 @@ impl Dispatcher {
             Event::Leased { topic, epoch, partition, lease } => {
                 self.leased(&topic, epoch, partition, lease);
             }
+            Event::ConsumerEnded { member, refusal } => self.consumer_ended(member, refusal),
             Event::Forward(commands) => self.outgoing.extend(commands),
         }
     }

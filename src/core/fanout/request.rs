@@ -116,7 +116,9 @@ impl Dispatcher {
             frame @ (ClientFrame::Group { .. }
             | ClientFrame::Consume { .. }
             | ClientFrame::Settle { .. }) => self.group_frame(origin, frame),
-            ClientFrame::Unsubscribe { sub, .. } if self.stop_consuming(origin, sub) => Ok(None),
+            ClientFrame::Unsubscribe { sub, .. } if self.consumes(origin.session, sub) => {
+                Ok(self.stop_consuming(origin, sub))
+            }
             ClientFrame::Unsubscribe { req, sub } => {
                 self.unsubscribe(origin, sub)?;
                 self.send(origin.session, origin.stream, &ServerFrame::Ok { req, result: None });

@@ -26,12 +26,14 @@ pub(super) struct Load {
     bytes: u64,
     /// Whether it stands in the line.
     waits: bool,
+    /// A lease of it ran out, and it has said nothing since.
+    silent: bool,
 }
 
 impl Load {
     fn has_room(&self) -> bool {
-        self.records == 0
-            || (self.records < self.takes.records_max && self.bytes < self.takes.bytes_max)
+        let has_little = self.records < self.takes.records_max && self.bytes < self.takes.bytes_max;
+        !self.silent && (self.records == 0 || has_little)
     }
 }
 
@@ -61,9 +63,9 @@ impl Members {
     }
 
     pub(super) fn join(&mut self, member: MemberId, takes: Member) {
-        let load = Load { takes, records: 0, bytes: 0, waits: false };
+        let load = Load { takes, records: 0, bytes: 0, waits: false, silent: false };
         self.by_id.entry(member).or_insert(load).takes = takes;
-        self.queue(member);
+        self.heard(member);
     }
 
     pub(super) fn leave(&mut self, member: MemberId) {
@@ -71,6 +73,28 @@ impl Members {
             self.leased -= load.records as usize;
             self.line.retain(|waiting| *waiting != member);
         }
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = MemberId> {
+        self.by_id.keys().copied()
+    }
+
+    /// A lease of a member has run out: it gets nothing more before it says something.
+    pub(super) fn silent(&mut self, member: MemberId) {
+        if let Some(load) = self.by_id.get_mut(&member) {
+            load.silent = true;
+            if core::mem::take(&mut load.waits) {
+                self.line.retain(|waiting| *waiting != member);
+            }
+        }
+    }
+
+    /// A member has said something.
+    pub(super) fn heard(&mut self, member: MemberId) {
+        if let Some(load) = self.by_id.get_mut(&member) {
+            load.silent = false;
+        }
+        self.queue(member);
     }
 
     /// Who takes the next record: it stays first until its turn is over or it is full.
@@ -141,7 +165,8 @@ impl Members {
     pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
         let Self { by_id, line, leased } = self;
         hasher.ordered(by_id, |hasher, ((session, sub), load)| {
-            let Load { takes: Member { records_max, bytes_max }, records, bytes, waits } = load;
+            let Load { takes: Member { records_max, bytes_max }, records, bytes, waits, silent } =
+                load;
             session.hash_into(hasher);
             hasher.number(*sub);
             for number in [records_max, records] {
@@ -151,6 +176,7 @@ impl Members {
                 hasher.number(*number);
             }
             hasher.flag(*waits);
+            hasher.flag(*silent);
         });
         hasher.ordered(line, |hasher, (session, sub)| {
             session.hash_into(hasher);

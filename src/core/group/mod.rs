@@ -33,6 +33,10 @@ use outstanding::{Outstanding, State};
 
 /// Records that are outstanding in one group at most: beyond them nothing new is delivered.
 pub(crate) const OUTSTANDING_MAX: usize = 65_536;
+/// Dead letters of one group under way at most.
+const LETTERS_MAX: usize = 256;
+/// Deliveries of a record that was rejected, as they are logged.
+const REJECTED: u32 = u32::MAX;
 /// How long a dead letter is under way before it is sent again.
 const DEAD_LETTER_TIMEOUT_MS: u64 = 10_000;
 
@@ -81,6 +85,7 @@ pub(crate) type Failed = (u64, u32);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dead {
     pub(crate) offset: u64,
+    /// 0 if that is not known any more.
     pub(crate) deliveries: u32,
     pub(crate) reason: Reason,
 }
@@ -151,6 +156,10 @@ impl Group {
         self.members.len() > 0
     }
 
+    pub(crate) fn member_ids(&self) -> Vec<MemberId> {
+        self.members.ids().collect()
+    }
+
     pub(crate) fn has_member(&self, member: MemberId) -> bool {
         self.members.contains(member)
     }
@@ -180,6 +189,7 @@ impl Group {
             self.remove(offset);
             settled.add(offset);
         }
+        self.members.heard(member);
         settled
     }
 
@@ -200,7 +210,9 @@ impl Group {
             let pause_ms = delay_ms.unwrap_or_else(|| self.rules.pause_ms(deliveries));
             self.fail(offset, reason.clone(), now_ms.saturating_add(pause_ms))
         });
-        (records, failed.collect())
+        let failed = failed.collect();
+        self.members.heard(member);
+        (records, failed)
     }
 
     /// A member gives up what is leased to it in `[from, next)`: dead letters, whatever the limit.
@@ -209,14 +221,15 @@ impl Group {
         member: MemberId,
         (from, next): (u64, u64),
         reason: &Reason,
-    ) -> u64 {
+    ) -> (u64, Vec<Failed>) {
         let held = self.outstanding.leased_in(member, from, next);
         for offset in &held {
             self.members.give_back(member, self.outstanding.bytes(*offset));
             self.outstanding.set_reason(*offset, reason.clone());
             self.outstanding.set(*offset, State::Dead { until_ms: 0 });
         }
-        held.len() as u64
+        self.members.heard(member);
+        (held.len() as u64, held.into_iter().map(|offset| (offset, REJECTED)).collect())
     }
 
     /// A member needs more time for what is leased to it in `[from, next)`.
@@ -226,6 +239,7 @@ impl Group {
         for offset in &held {
             self.outstanding.set(*offset, State::Leased { member, until_ms });
         }
+        self.members.heard(member);
         held.len() as u64
     }
 
@@ -234,7 +248,11 @@ impl Group {
         let mut failed = Vec::new();
         while let Some((offset, state)) = self.outstanding.pop_due(now_ms) {
             match state {
-                State::Leased { .. } => failed.extend(self.fail(offset, Reason::TimedOut, 0)),
+                State::Leased { member, .. } => {
+                    // Who says nothing gets nothing more.
+                    self.members.silent(member);
+                    failed.extend(self.fail(offset, Reason::TimedOut, 0));
+                }
                 State::Paused { .. } => self.outstanding.set(offset, State::Ready),
                 // Sent again: nobody has said that it arrived.
                 State::Dead { .. } => self.outstanding.set(offset, State::Dead { until_ms: 0 }),
@@ -247,7 +265,7 @@ impl Group {
     /// Records that are to be sent to the dead letters now.
     pub(crate) fn take_dead(&mut self, now_ms: u64) -> Vec<Dead> {
         let until_ms = now_ms.saturating_add(DEAD_LETTER_TIMEOUT_MS);
-        let dead = self.outstanding.take_unsent();
+        let dead = self.outstanding.unsent(LETTERS_MAX);
         for offset in &dead {
             self.outstanding.set(*offset, State::Dead { until_ms });
         }

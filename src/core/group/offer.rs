@@ -51,16 +51,25 @@ impl Group {
     /// Leases records to members with room, as far as there are any.
     pub(crate) fn offer(&mut self, ring: &Ring, now_ms: u64) -> Vec<Leased> {
         let mut hands = Hands::default();
-        while self.members.first().is_some() && self.offer_ready(ring, now_ms, &mut hands) {}
+        let mut seen = None;
+        while self.members.first().is_some()
+            && self.offer_ready(ring, now_ms, &mut seen, &mut hands)
+        {}
         self.offer_new(ring, now_ms, &mut hands);
         hands.close();
         hands.done
     }
 
     /// Leases the first record that is ready; false if there is none.
-    fn offer_ready(&mut self, ring: &Ring, now_ms: u64, hands: &mut Hands) -> bool {
+    fn offer_ready(
+        &mut self,
+        ring: &Ring,
+        now_ms: u64,
+        seen: &mut Option<Seen>,
+        hands: &mut Hands,
+    ) -> bool {
         let Some(offset) = self.outstanding.first_ready() else { return false };
-        match find(ring, offset) {
+        match find(ring, offset, seen) {
             Some(found) => self.lease(&found, now_ms, hands),
             None => {
                 self.counts.missed += 1;
@@ -119,6 +128,7 @@ impl Group {
             false => None,
         };
         let may_go = key.as_ref().is_none_or(|key| self.order.may_go(key, *offset));
+        let last = if may_go { Some(member) } else { before.as_ref().and_then(|entry| entry.last) };
         let reason = before.as_ref().and_then(|entry| entry.reason.clone());
         let deliveries = before.map_or(0, |entry| entry.deliveries) + u32::from(may_go);
         let until_ms = now_ms.saturating_add(self.rules.ack_timeout_ms);
@@ -126,7 +136,7 @@ impl Group {
             true => State::Leased { member, until_ms },
             false => State::Behind,
         };
-        self.outstanding.insert(*offset, Entry { state, deliveries, bytes, key, reason });
+        self.outstanding.insert(*offset, Entry { state, deliveries, bytes, key, reason, last });
         if !may_go {
             return;
         }
@@ -162,11 +172,19 @@ fn hand_over(found: &Found<'_>, member: super::MemberId, deliveries: u32, hands:
     hands.open = Some(Open { batch: Arc::clone(batch), lease, start: *start, end });
 }
 
-fn find(ring: &Ring, offset: u64) -> Option<Found<'_>> {
+/// Where a record was found: base of its batch, offset, bytes before it.
+type Seen = (u64, u64, usize);
+
+/// Finds a record. What is ready is asked for in order, so that a batch is gone through once.
+fn find<'a>(ring: &'a Ring, offset: u64, seen: &mut Option<Seen>) -> Option<Found<'a>> {
     let batch = ring.find(offset)?;
-    let mut start = 0;
-    for (at, record) in (batch.base..).zip(Records::of(&batch.body)) {
+    let (first, mut start) = match *seen {
+        Some((base, at, start)) if base == batch.base && at <= offset => (at, start),
+        Some(_) | None => (batch.base, 0),
+    };
+    for (at, record) in (first..).zip(Records::of(batch.body.get(start..).unwrap_or_default())) {
         if at == offset {
+            *seen = Some((batch.base, at, start));
             return Some(Found { batch, record, offset, start });
         }
         start += record.encoded.len();

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Dead, MemberId};
+use super::{Dead, MemberId, REJECTED};
 
 /// Why a record was not settled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum Reason {
     Gone,
     /// Its consumer says so.
     Said(Box<str>),
+    /// It was known before the server was started again.
+    Forgotten,
 }
 
 impl Reason {
@@ -28,6 +30,7 @@ impl Reason {
             Self::TimedOut => "not acknowledged in time",
             Self::Gone => "its consumer has gone",
             Self::Said(reason) => reason,
+            Self::Forgotten => "not known any more since the server was started again",
         }
     }
 }
@@ -56,6 +59,8 @@ pub(super) struct Entry {
     /// Its key, in groups that keep the order of keys.
     pub(super) key: Option<Arc<str>>,
     pub(super) reason: Option<Reason>,
+    /// Who had it last, in this life of the server.
+    pub(super) last: Option<MemberId>,
 }
 
 /// All of them.
@@ -67,6 +72,8 @@ pub(super) struct Outstanding {
     due: BTreeSet<(u64, u64)>,
     /// Dead letters to be sent.
     unsent: BTreeSet<u64>,
+    /// Dead letters under way.
+    under_way: usize,
 }
 
 impl Outstanding {
@@ -104,9 +111,13 @@ impl Outstanding {
         match state {
             State::Ready => drop(self.ready.insert(offset)),
             State::Dead { until_ms: 0 } => drop(self.unsent.insert(offset)),
-            State::Leased { until_ms, .. }
-            | State::Paused { until_ms }
-            | State::Dead { until_ms } => drop(self.due.insert((until_ms, offset))),
+            State::Dead { until_ms } => {
+                self.under_way += 1;
+                self.due.insert((until_ms, offset));
+            }
+            State::Leased { until_ms, .. } | State::Paused { until_ms } => {
+                self.due.insert((until_ms, offset));
+            }
             State::Behind => {}
         }
     }
@@ -115,9 +126,13 @@ impl Outstanding {
         match state {
             State::Ready => drop(self.ready.remove(&offset)),
             State::Dead { until_ms: 0 } => drop(self.unsent.remove(&offset)),
-            State::Leased { until_ms, .. }
-            | State::Paused { until_ms }
-            | State::Dead { until_ms } => drop(self.due.remove(&(until_ms, offset))),
+            State::Dead { until_ms } => {
+                self.under_way -= 1;
+                self.due.remove(&(until_ms, offset));
+            }
+            State::Leased { until_ms, .. } | State::Paused { until_ms } => {
+                self.due.remove(&(until_ms, offset));
+            }
             State::Behind => {}
         }
     }
@@ -141,25 +156,28 @@ impl Outstanding {
 
     /// What a member has in a range.
     pub(super) fn leased_in(&self, member: MemberId, from: u64, next: u64) -> Vec<u64> {
-        let is_his = |state| matches!(state, State::Leased { member: of, .. } if of == member);
-        self.in_range(from, next, is_his)
+        self.in_range(
+            from,
+            next,
+            |entry| matches!(entry.state, State::Leased { member: of, .. } if of == member),
+        )
     }
 
-    /// What a member may settle in a range: what it has, and what it may have had and nobody has now.
+    /// What a member may settle in a range: what it has, and what it had last and nobody has now.
     pub(super) fn answerable_by(&self, member: MemberId, from: u64, next: u64) -> Vec<u64> {
-        self.in_range(from, next, |state| match state {
+        self.in_range(from, next, |entry| match entry.state {
             State::Leased { member: of, .. } => of == member,
-            State::Ready | State::Paused { .. } => true,
+            State::Ready | State::Paused { .. } => entry.last == Some(member),
             State::Behind | State::Dead { .. } => false,
         })
     }
 
-    fn in_range(&self, from: u64, next: u64, which: impl Fn(State) -> bool) -> Vec<u64> {
+    fn in_range(&self, from: u64, next: u64, which: impl Fn(&Entry) -> bool) -> Vec<u64> {
         if from >= next {
             return Vec::new();
         }
         let range = self.by_offset.range(from..next);
-        range.filter(|(_, entry)| which(entry.state)).map(|(offset, _)| *offset).collect()
+        range.filter(|(_, entry)| which(entry)).map(|(offset, _)| *offset).collect()
     }
 
     /// Who has a record, if anyone, and how often it was delivered.
@@ -191,14 +209,15 @@ impl Outstanding {
         entry.is_some_and(|entry| matches!(entry.state, State::Dead { .. }))
     }
 
-    /// Dead letters to be sent.
-    pub(super) fn take_unsent(&mut self) -> Vec<u64> {
-        self.unsent.iter().copied().collect()
+    /// Dead letters to be sent, while no more than so many are under way.
+    pub(super) fn unsent(&self, most: usize) -> Vec<u64> {
+        self.unsent.iter().copied().take(most.saturating_sub(self.under_way)).collect()
     }
 
     pub(super) fn dead(&self, offset: u64) -> Option<Dead> {
         let entry = self.by_offset.get(&offset)?;
-        let reason = entry.reason.clone().unwrap_or(Reason::TimedOut);
-        Some(Dead { offset, deliveries: entry.deliveries, reason })
+        let reason = entry.reason.clone().unwrap_or(Reason::Forgotten);
+        let deliveries = if entry.deliveries == REJECTED { 0 } else { entry.deliveries };
+        Some(Dead { offset, deliveries, reason })
     }
 }

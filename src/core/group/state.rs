@@ -10,8 +10,11 @@ use tidewire_protocol::Name;
 use super::members::{Members, SavedMembers};
 use super::order::Order;
 use super::outstanding::{Entry, State};
-use super::{Counts, Group, GroupRules};
+use super::{Counts, Group, GroupRules, REJECTED};
 use crate::state_hash::StateHasher;
+
+/// A dead letter that may have been under way: it is due at once.
+const DEAD_AGAIN: State = State::Dead { until_ms: 1 };
 
 /// A saved [`Group`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,7 +61,23 @@ impl Group {
         self.order = Order::default();
         let before = core::mem::take(&mut self.outstanding);
         for (offset, entry) in before.by_offset {
-            self.outstanding.insert(offset, Entry { state: State::Ready, key: None, ..entry });
+            let is_dead = matches!(entry.state, State::Dead { .. });
+            let state = if is_dead { DEAD_AGAIN } else { State::Ready };
+            self.outstanding.insert(offset, Entry { state, key: None, last: None, ..entry });
+        }
+    }
+
+    /// After everything was repeated: what was delivered too often in vain, or rejected, is to become
+    /// a dead letter.
+    pub(crate) fn end_recovery(&mut self) {
+        let max = self.rules.deliveries_max;
+        let is_over = |deliveries: u32| deliveries == REJECTED || (max > 0 && deliveries >= max);
+        let over = self.outstanding.by_offset.iter();
+        let over =
+            over.filter(|(_, entry)| entry.state == State::Ready && is_over(entry.deliveries));
+        let over: Vec<u64> = over.map(|(offset, _)| *offset).collect();
+        for offset in over {
+            self.outstanding.set(offset, DEAD_AGAIN);
         }
     }
 
@@ -88,10 +107,19 @@ impl Group {
         }
     }
 
+    /// What has left the topic by now is not outstanding, however far behind the group was.
+    pub(crate) fn recover_first(&mut self, first: u64) {
+        let gone: Vec<u64> = self.outstanding.by_offset.range(..first).map(|(at, _)| *at).collect();
+        for offset in gone {
+            self.outstanding.remove(offset);
+        }
+        self.next = self.next.max(first);
+    }
+
     fn passed(&mut self, offset: u64) {
-        let (state, deliveries, bytes) = (State::Ready, 0, 0);
-        self.outstanding
-            .insert(offset, Entry { state, deliveries, bytes, key: None, reason: None });
+        let (state, deliveries, bytes, last) = (State::Ready, 0, 0, None);
+        let entry = Entry { state, deliveries, bytes, key: None, reason: None, last };
+        self.outstanding.insert(offset, entry);
     }
 
     /// What is kept on disk: which records are not settled, and how often each was tried in vain.
@@ -144,7 +172,11 @@ fn hash_rules(rules: &GroupRules, hasher: &mut StateHasher) {
 
 impl Entry {
     fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { state, deliveries, bytes, key, reason } = self;
+        let Self { state, deliveries, bytes, key, reason, last } = self;
+        hasher.option(last.as_ref(), |hasher, (session, sub)| {
+            session.hash_into(hasher);
+            hasher.number(*sub);
+        });
         let (kind, until_ms) = match state {
             State::Leased { member: (session, sub), until_ms } => {
                 session.hash_into(hasher);

@@ -90,6 +90,8 @@ fn what_is_not_acknowledged_comes_again_and_what_is_refused_after_a_pause() {
     assert_eq!(group.due_ms(), Some(100));
     assert_eq!(group.extend(member(1), 1, 2, 50), 1);
     assert_eq!(group.handle_timeout(100), [(0, 1)]);
+    assert!(offers(&mut group, &ring, 100).is_empty(), "who says nothing gets nothing");
+    assert_eq!(group.extend(member(1), 1, 2, 50), 1);
     assert_eq!(offers(&mut group, &ring, 100), [(1, 0, 2)]);
     let said = Reason::Said("no".into());
     let mut now_ms = 100;
@@ -105,9 +107,40 @@ fn what_is_not_acknowledged_comes_again_and_what_is_refused_after_a_pause() {
     }
     let left = group.leave(member(1));
     assert_eq!(left, [(0, 5), (1, 1)]);
+    assert_eq!(group.settle(member(2), 0, 1).records, 0, "never its own");
     assert_eq!(group.settle(member(1), 0, 1).records, 1, "late, and nobody else has it");
     group.join(member(2), TAKES);
     assert_eq!(offers(&mut group, &ring, now_ms), [(2, 1, 2)]);
+    group.handle_timeout(now_ms + 100);
+    group.join(member(3), TAKES);
+    assert_eq!(offers(&mut group, &ring, now_ms + 100), [(3, 1, 3)]);
+    group.handle_timeout(now_ms + 200);
+    assert_eq!(group.settle(member(2), 1, 2).records, 0, "another had it since");
+    assert_eq!(group.settle(member(3), 1, 2).records, 1);
+}
+
+#[test]
+fn after_a_restart_what_was_given_up_is_a_dead_letter_and_what_is_gone_is_passed() {
+    let (mut group, mut ring) =
+        (group(GroupRules { deliveries_max: 2, ..rules() }), Ring::default());
+    append(&mut ring, &["a", "b", "c"]);
+    group.join(member(1), TAKES);
+    offers(&mut group, &ring, 0);
+    let (records, failed) = group.reject(member(1), (1, 2), &Reason::Said("no".into()));
+    assert_eq!((records, failed.len()), (1, 1));
+    let mut again = self::group(GroupRules { deliveries_max: 2, ..rules() });
+    for (offset, deliveries) in failed.into_iter().chain([(0, 1), (2, 2)]) {
+        again.recover_failed(offset, deliveries);
+    }
+    again.resume();
+    again.end_recovery();
+    let dead = |offset, deliveries| Dead { offset, deliveries, reason: Reason::Forgotten };
+    again.handle_timeout(1);
+    assert_eq!(again.take_dead(1), [dead(1, 0), dead(2, 2)]);
+    again.recover_first(1);
+    assert_eq!((again.floor(), again.lag(3)), (1, 2));
+    again.recover_first(9);
+    assert_eq!((again.floor(), again.lag(9)), (9, 0));
 }
 
 #[test]
@@ -161,8 +194,9 @@ fn what_has_left_the_topic_is_missed_and_a_reset_begins_anew() {
     offers(&mut group, &ring, 0);
     ring.pop();
     group.handle_timeout(100);
+    group.settle(member(1), 0, 1);
     assert_eq!(offers(&mut group, &ring, 100), [(1, 2, 1)]);
-    assert_eq!(group.counts().missed, 2);
+    assert_eq!(group.counts().missed, 1);
     group.reset(4);
     assert_eq!(group.settle(member(1), 2, 3).records, 0);
     assert_eq!(offers(&mut group, &ring, 100), [(1, 4, 1)]);
@@ -266,6 +300,7 @@ proptest! {
                 prop_assert_eq!(group.settle(member(slot), offset, offset + 1).records, 1);
                 out.remove(&offset);
             }
+            group.extend(member(0), 0, 1, now_ms + 100);
             now_ms += 40;
             group.handle_timeout(now_ms);
             out.extend(offers(&mut group, &ring, now_ms).iter().map(|(slot, at, _)| (*at, *slot)));

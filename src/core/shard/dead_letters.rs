@@ -119,6 +119,7 @@ fn letter(record: &Record<'_>, of: &DeadOf, dead: &Dead) -> Bytes {
         ("dead-reason", dead.reason.as_str()),
     ];
     let mut headers: Vec<(&str, &str)> = said.to_vec();
+    headers.retain(|(name, _)| *name != "dead-deliveries" || dead.deliveries > 0);
     // Each text takes up to five bytes more.
     let cost = |(name, value): &(&str, &str)| name.len() + value.len() + 10;
     let mut bytes: usize = headers.iter().map(cost).sum();

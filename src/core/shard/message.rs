@@ -18,7 +18,7 @@ use super::groups::GroupRequest;
 use super::log::LogEntry;
 use super::run::{Acks, PublishRun};
 use crate::cell::{Counted, Profile, Voted, VoterId};
-use crate::group::Leased;
+use crate::group::{Leased, MemberId};
 use crate::state_hash::StateHasher;
 use crate::topic::{Batch, Slot, Step, TopicId};
 
@@ -213,6 +213,8 @@ pub enum Event {
     },
     /// Records of a topic, leased to a consumer.
     Leased { topic: Name, epoch: u64, partition: Option<u16>, lease: Leased },
+    /// A consumer gets nothing more: its group is gone.
+    ConsumerEnded { member: MemberId, refusal: Refusal },
     /// What a shard passes on to others: to be sent in this order. It always goes by way of the
     /// same dispatcher, so that all partitions of a poll see the same order.
     Forward(Vec<(u16, Command)>),

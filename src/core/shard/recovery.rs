@@ -282,6 +282,7 @@ impl Shard {
                 topic.map_told = topic.map.as_ref().map_or(0, Keyed::version);
             }
             self.evict_by_policy(id);
+            self.end_group_recovery(id);
             self.schedule_topic(id);
         }
         let counters = self.cells.counters.iter().filter_map(|(name, counter)| {

@@ -48,11 +48,14 @@ impl Command {
                 }
                 false
             }
-            // They are sent again.
-            Self::DeadLetter(_) | Self::Buried(_) => false,
-            Self::Request(..) | Self::Follow(..) | Self::Unfollow(..) | Self::SessionEnded(_) => {
-                true
-            }
+            // It is sent again.
+            Self::DeadLetter(_) => false,
+            // What has arrived is not to be sent again and again while the disk is full.
+            Self::Buried(_)
+            | Self::Request(..)
+            | Self::Follow(..)
+            | Self::Unfollow(..)
+            | Self::SessionEnded(_) => true,
         });
         told
     }
@@ -91,7 +94,9 @@ impl Round {
                     let event = Event::Cell { shard, kind, name, version, epoch, value, snapshot };
                     self.events.push((to, event));
                 }
-                refused @ Event::TopicRefused { .. } => self.events.push((to, refused)),
+                refused @ (Event::TopicRefused { .. } | Event::ConsumerEnded { .. }) => {
+                    self.events.push((to, refused))
+                }
                 Event::Appended { .. }
                 | Event::Trimmed { .. }
                 | Event::Cell { .. }

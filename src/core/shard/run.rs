@@ -228,6 +228,7 @@ mod tests {
                 | Event::LogSnapshot { .. }
                 | Event::Cell { .. }
                 | Event::Leased { .. }
+                | Event::ConsumerEnded { .. }
                 | Event::Forward(_) => panic!("unexpected: {event:?}"),
             }
         }

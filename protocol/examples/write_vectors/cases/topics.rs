@@ -19,6 +19,7 @@ pub(crate) fn group() -> Result<Group, Failure> {
     let literal = Pattern::parse("news")?;
     let mut group = Group::new();
     publishes(&mut group, &news);
+    removals(&mut group, &news);
     subscribes(&mut group, &literal);
     patterns(&mut group, &Pattern::parse("poll.*.>")?);
     filters(&mut group, &literal);
@@ -87,6 +88,15 @@ fn publishes(group: &mut Group, news: &Name) {
     let (epoch, offset, positions) = (9, Some(41), None);
     let again = ServerFrame::PubAck { req: 2, epoch, offset, level: 1, positions, duplicate: true };
     group.both("puback of a repeated publish", &again, "[11, 2, 9, 41, 1, null, true]");
+    group.both("producer", &ClientFrame::Producer { req: 8 }, "[31, 8]");
+    let issued = r#"[7, 8, {"producer": 7225344000000064, "window": 1024, "idle_ms": 3600000}]"#;
+    let mut result = Vec::new();
+    let (producer, window, idle_ms) = (7_225_344_000_000_064, 1_024, 3_600_000);
+    wire::put_value(&mut result, &ProducerInfo { producer, window, idle_ms });
+    group.both("producer issued", &ServerFrame::Ok { req: 8, result: Some(result.into()) }, issued);
+}
+
+fn removals(group: &mut Group, news: &Name) {
     let topic = |op, before_offset, before_time_ms| {
         let options = TopicOptions { before_offset, before_time_ms };
         ClientFrame::Topic { req: 9, op, topic: news.clone(), options }
@@ -98,12 +108,6 @@ fn publishes(group: &mut Group, news: &Name) {
     let time = topic(TopicOp::Truncate, None, Some(1_764_000_000_000));
     let json = r#"[36, 9, 1, "news", {"before_time_ms": 1764000000000}]"#;
     group.both("truncate a topic by time", &time, json);
-    group.both("producer", &ClientFrame::Producer { req: 8 }, "[31, 8]");
-    let issued = r#"[7, 8, {"producer": 7225344000000064, "window": 1024, "idle_ms": 3600000}]"#;
-    let mut result = Vec::new();
-    let (producer, window, idle_ms) = (7_225_344_000_000_064, 1_024, 3_600_000);
-    wire::put_value(&mut result, &ProducerInfo { producer, window, idle_ms });
-    group.both("producer issued", &ServerFrame::Ok { req: 8, result: Some(result.into()) }, issued);
 }
 
 fn none() -> PublishOptions {

@@ -17,7 +17,7 @@ use tidewire_protocol::group::GroupInfo;
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use super::log::LogEntry;
-use super::message::{Reply, SessionId};
+use super::message::{Event, Reply, SessionId};
 use super::topics::Topic;
 use super::{Shard, refuse};
 use crate::group::{Failed, Group, GroupRules, Member, MemberId, Reason};
@@ -67,6 +67,21 @@ pub enum GroupAsk {
 }
 
 impl GroupAsk {
+    /// Whether it begins at an offset that it names.
+    #[must_use]
+    pub fn starts_at_offset(&self) -> bool {
+        match self {
+            Self::Create { start, .. } | Self::Reset { start } => {
+                matches!(start, GroupStart::Offset(..))
+            }
+            Self::Delete
+            | Self::Status
+            | Self::Consume { .. }
+            | Self::Leave { .. }
+            | Self::Settle { .. } => false,
+        }
+    }
+
     /// Whether it changes something that is kept.
     #[must_use]
     pub fn is_change(&self) -> bool {
@@ -187,6 +202,15 @@ impl Shard {
 
     /// Removes a group; nobody consumes it any more.
     pub(super) fn forget_group(&mut self, name: &Name, group: &Name) {
+        let gone = self.group_of(name, group).map(|(_, found)| found.member_ids());
+        for member in gone.unwrap_or_default() {
+            let refusal = refuse(
+                ErrorCode::NotFound,
+                format!("group '{group}' of topic '{name}' was deleted: nothing more comes"),
+            );
+            let event = Event::ConsumerEnded { member, refusal };
+            self.round.events.push((member.0.dispatcher, event));
+        }
         if let Some(topic) = self.topics.find(name) {
             topic.remove_group(group);
         }
@@ -250,7 +274,11 @@ impl Shard {
                     failed.extend(refused.1);
                 }
                 SettleOp::Extend => records += found.extend(member, *from, *next, now_ms),
-                SettleOp::Reject => records += found.reject(member, (*from, *next), settle.reason),
+                SettleOp::Reject => {
+                    let rejected = found.reject(member, (*from, *next), settle.reason);
+                    records += rejected.0;
+                    failed.extend(rejected.1);
+                }
             }
         }
         self.log_settled(name, group, settled);

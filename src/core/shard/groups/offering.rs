@@ -40,7 +40,8 @@ impl Shard {
 
     /// Hands out what the groups have, once the round's batches are sealed.
     pub(in crate::shard) fn offer_groups(&mut self) {
-        for id in core::mem::take(&mut self.topics.offering) {
+        // A dead letter whose record is gone may make room for another record of its key.
+        while let Some(id) = self.topics.offering.pop() {
             if let Some(topic) = self.topics.by_id.get_mut(id as usize) {
                 topic.offers = false;
             }

@@ -1,7 +1,10 @@
 //! Groups that are made again from what was logged.
 
+use tidewire_protocol::Name;
+
 use crate::group::{Group, Groups};
 use crate::shard::{LogEntry, Shard};
+use crate::topic::TopicId;
 
 impl Shard {
     /// Repeats what has happened to a group. One that went with its topic is passed over.
@@ -28,11 +31,13 @@ impl Shard {
                 }
             }
             LogEntry::GroupSettled { topic, group, ranges } => {
+                self.recover_group_first(&topic, &group);
                 if let Ok((_, group)) = self.group_of(&topic, &group) {
                     ranges.iter().for_each(|(from, next)| group.recover_settled(*from, *next));
                 }
             }
             LogEntry::GroupFailed { topic, group, failed } => {
+                self.recover_group_first(&topic, &group);
                 if let Ok((_, group)) = self.group_of(&topic, &group) {
                     failed.iter().for_each(|(offset, times)| group.recover_failed(*offset, *times));
                 }
@@ -49,6 +54,23 @@ impl Shard {
             | LogEntry::Invalidated { .. }
             | LogEntry::Produced { .. }
             | LogEntry::Truncated { .. } => {}
+        }
+    }
+
+    /// Nothing more is repeated of the groups of a topic.
+    pub(in crate::shard) fn end_group_recovery(&mut self, id: TopicId) {
+        let topic = self.topics.by_id.get_mut(id as usize);
+        let groups = topic.and_then(|topic| topic.groups.as_mut());
+        for group in groups.into_iter().flat_map(|groups| groups.values_mut()) {
+            group.end_recovery();
+        }
+    }
+
+    /// A group may have jumped over what retention had removed, which is not logged.
+    fn recover_group_first(&mut self, topic: &Name, group: &Name) {
+        let first = self.topics.find(topic).map_or(0, |topic| topic.ring.first());
+        if let Ok((_, group)) = self.group_of(topic, group) {
+            group.recover_first(first);
         }
     }
 }
