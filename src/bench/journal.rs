@@ -25,6 +25,9 @@ use crate::config::StorageConfig;
 use crate::demo::screen::print;
 use crate::journal::{Journal, Opened, Opening, Outcome, Storage};
 
+/// The data directory in the directory of a measurement.
+const DATA: &str = "data";
+
 /// What the journal is given.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct JournalArgs {
@@ -73,7 +76,8 @@ pub(super) async fn run(args: JournalArgs, globals: &Globals) -> Result<(), CliE
 fn measure(args: &JournalArgs, globals: Globals) -> Result<(), CliError> {
     let name = format!("tidewire-bench-{}", std::process::id());
     let directory = args.directory.join(name);
-    std::fs::create_dir_all(&directory).map_err(|error| failed(error.to_string()))?;
+    std::fs::create_dir_all(directory.join(DATA))
+        .map_err(|error| failed(format!("cannot make {}: {error}", directory.display())))?;
     let measured = journal(args, &directory).and_then(|journal| {
         let plain = plain_file(args, &directory, &journal)?;
         Ok((journal, plain))
@@ -123,7 +127,7 @@ fn journal(args: &JournalArgs, directory: &Path) -> Result<Measured, CliError> {
     };
     let config = StorageConfig::default();
     let opening = Opening {
-        directory: directory.join("data"),
+        directory: directory.join(DATA),
         node: "bench",
         config: &config,
         now_ms: unix_ms(),

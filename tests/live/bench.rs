@@ -170,6 +170,21 @@ fn a_server_that_is_not_there_is_said_in_one_line() {
     }
 }
 
+#[test]
+fn the_journal_is_measured_beside_a_plain_file_and_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = ["--seconds", "1", "--directory", directory.path().to_str().unwrap(), "--json"];
+    let output = bench("journal", &place);
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), ""));
+    let object: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for figure in ["journal_records_per_s", "file_records_per_s", "ratio", "bytes_per_commit"] {
+        assert!(object[figure].as_f64().unwrap() > 0.0, "{figure}: {object}");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    let missing = refused("journal", &["--directory", "/proc/none"]);
+    assert!(missing.contains("/proc/none"), "{missing}");
+}
+
 /// The processes that a process has started and that still run.
 fn children(pid: u32) -> Vec<String> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
