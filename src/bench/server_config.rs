@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use tidewire_core::SHARDS_MAX;
 use toml::{Table, Value};
 
 use super::payload::Batch;
@@ -37,13 +38,9 @@ pub(crate) fn server_config(file: Option<&Path>, needs: &Needs) -> Result<String
         None => Table::new(),
     };
     let default = LimitsConfig::default();
-    raise(&mut config, "connections_max", default.connections_max, needs.connections + BESIDE);
-    raise(
-        &mut config,
-        "subscriptions_max",
-        default.subscriptions_max,
-        needs.subscriptions + BESIDE,
-    );
+    let (connections, subscriptions) = (needs.connections + BESIDE, needs.subscriptions + BESIDE);
+    raise(&mut config, "connections_max", default.connections_max as u64, connections as u64);
+    raise(&mut config, "subscriptions_max", default.subscriptions_max as u64, subscriptions as u64);
     if let Some((records, batch)) = needs.kept {
         keep(&mut config, records, batch);
     }
@@ -51,11 +48,11 @@ pub(crate) fn server_config(file: Option<&Path>, needs: &Needs) -> Result<String
 }
 
 /// Raises one of the limits if it is lower.
-fn raise(config: &mut Table, key: &str, default: usize, needed: usize) {
+fn raise(config: &mut Table, key: &str, default: u64, needed: u64) {
     let limits = config.entry("limits").or_insert_with(|| Value::Table(Table::new()));
     // Anything else is for the server to refuse.
     let Value::Table(limits) = limits else { return };
-    let (default, needed) = (integer(default as u64), integer(needed as u64));
+    let (default, needed) = (integer(default), integer(needed));
     let value = limits.entry(key).or_insert(Value::Integer(default));
     if value.as_integer().is_some_and(|value| value < needed) {
         *value = Value::Integer(needed);
@@ -69,6 +66,9 @@ fn keep(config: &mut Table, records: u64, batch: Batch) {
     if records <= default.retention_records && bytes <= default.retention_bytes {
         return;
     }
+    // The topic is in one of the shards, which have equal shares.
+    let of_all = bytes.saturating_mul(SHARDS_MAX.into());
+    raise(config, "topic_bytes_max", LimitsConfig::default().topic_bytes_max, of_all);
     let mut policy = Table::new();
     policy.insert("names".to_owned(), Value::String("bench.>".to_owned()));
     let kept = [
@@ -97,6 +97,7 @@ mod tests {
         let config: Config =
             toml::from_str(&server_config(Some(file.path()), needs).unwrap()).unwrap();
         config.validate().unwrap();
+        assert_eq!(config.warnings(), [""; 0]);
         config
     }
 

@@ -29,10 +29,17 @@ pub(super) fn run(args: ConfigArgs, globals: &Globals) -> Result<(), CliError> {
     let ConfigCommand::Check { file } = args.command;
     let config = Config::read(&file).map_err(|error| CliError::usage(error.to_string()))?;
     let mut output = Output::new();
+    let (warnings, policies) = (config.warnings(), config.policy.len());
     if globals.json {
-        output.json(&json!({ "file": file, "valid": true, "policies": config.policy.len() }))?;
+        let said = json!({
+            "file": file, "valid": true, "policies": policies, "warnings": warnings
+        });
+        output.json(&said)?;
     } else {
         output.line(&format!("{} is valid", file.display()))?;
+        for warning in warnings {
+            output.line(&format!("warning: {warning}"))?;
+        }
     }
     output.flush()
 }

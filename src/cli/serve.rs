@@ -47,7 +47,7 @@ pub(super) async fn run(args: ServeArgs, globals: &Globals) -> Result<(), CliErr
         .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let config = args.config()?;
-    warn_if_exposed(&config);
+    warn_of(&config);
     let failed = |message: String| CliError { exit_code: 2, message };
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(e.to_string()))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(e.to_string()))?;
@@ -62,7 +62,10 @@ pub(super) async fn run(args: ServeArgs, globals: &Globals) -> Result<(), CliErr
     Ok(())
 }
 
-fn warn_if_exposed(config: &Config) {
+fn warn_of(config: &Config) {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     if !config.listen.ip().is_loopback() {
         tracing::warn!(
             listen = %config.listen,

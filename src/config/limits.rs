@@ -21,7 +21,8 @@ pub struct LimitsConfig {
     pub max_frame_bytes: usize,
     /// Topics and cells in all.
     pub names_max: usize,
-    /// Bytes of records kept in all topics together; the oldest leave first.
+    /// Bytes of records kept in all topics together, spread evenly over the shards; of a shard that is
+    /// full the oldest leave first.
     pub topic_bytes_max: u64,
     /// Voters of one tally.
     pub voters_max: usize,

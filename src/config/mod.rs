@@ -161,6 +161,15 @@ impl Config {
         self.policy.iter().enumerate().try_for_each(|(index, policy)| policy.validate(index))
     }
 
+    /// What is valid and yet does not do what it says, a sentence each. Call it on a configuration that
+    /// has been checked.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let shards = self.policies().shards();
+        let policies = self.policy.iter().enumerate();
+        policies.filter_map(|(index, policy)| policy.warning(index, &self.limits, shards)).collect()
+    }
+
     /// Threads that serve connections.
     #[must_use]
     pub fn cores(&self) -> usize {
@@ -215,6 +224,29 @@ mod tests {
         let error = parse("heartbeat_ms = 1000\nlissten = \"127.0.0.1:1\"\n").unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
         assert!(error.to_string().contains("lissten"), "{error}");
+    }
+
+    #[test]
+    fn retention_beyond_a_shards_share_is_warned_of() {
+        let text = |bytes: u64, of_all: u64, durability: &str| {
+            format!(
+                "[limits]\ntopic_bytes_max = {of_all}\n[[policy]]\nnames = \"a\"\n\
+                 retention_bytes = {bytes}\ndurability = \"{durability}\"\n"
+            )
+        };
+        let warnings = |text: String| parse(&text).unwrap().warnings();
+        let share = 64 << 20;
+        assert_eq!(warnings(text(share, share * 16, "memory")), [""; 0]);
+        assert_eq!(warnings(text(share, share * 32, "disk")), [""; 0]);
+        for (of_all, durability, needed) in
+            [(share * 16 - 1, "memory", "1073741824"), (share * 16, "disk", "2147483648")]
+        {
+            let said = warnings(text(share, of_all, durability));
+            assert_eq!(said.len(), 1);
+            assert!(said[0].contains("policy[0].retention_bytes"), "{said:?}");
+            assert!(said[0].contains(needed), "{said:?}");
+        }
+        assert_eq!(Config::default().warnings(), [""; 0]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use tidewire_core::topic::Policy;
 use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::{PARTITIONS_MAX, Pattern};
 
-use super::{ConfigError, check};
+use super::{ConfigError, LimitsConfig, check};
 
 /// What applies to the topics that a pattern matches.
 #[derive(Clone, Debug, Deserialize)]
@@ -115,6 +115,24 @@ impl PolicyConfig {
             return Err(ConfigError::Value { key: key("map_keys_max"), rule });
         }
         Ok(())
+    }
+
+    /// A topic, or a partition of one, is in one of so many shards, which have equal shares.
+    pub(super) fn warning(
+        &self,
+        index: usize,
+        limits: &LimitsConfig,
+        shards: u16,
+    ) -> Option<String> {
+        let (kept, share) = (self.retention_bytes, limits.shard(shards).bytes_max);
+        let needed = kept.saturating_mul(shards.into());
+        (kept > share).then(|| {
+            format!(
+                "policy[{index}].retention_bytes is {kept}, but a topic (or a partition) keeps \
+                 {share} at most: limits.topic_bytes_max is spread over {shards} shards. Set it to \
+                 {needed}, if there is as much memory, or more partitions"
+            )
+        })
     }
 
     pub(super) fn rule(&self) -> Option<(Pattern, Policy)> {
