@@ -145,7 +145,7 @@ fn topics_of(shard: u16, topics: usize, body: &Bytes) -> Vec<Batch> {
             count: 1,
             time_ms: NOW_MS,
             sequence: topic as u64,
-            body: body.clone(),
+            body: body.clone().into(),
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use tidewire_core::{SHARDS, SHARDS_MAX};
 
 use super::refuse;
 use super::streaming::body;
-use crate::backup::{FORMAT, Header, send};
+use crate::backup::{Blocks, FORMAT, Header, send};
 use crate::server::Shared;
 
 /// Sends what is kept on disk, one shard after the other, while the server goes on.
@@ -30,7 +30,17 @@ pub(super) async fn backup(State(shared): State<Arc<Shared>>) -> Response {
     tokio::task::spawn_blocking(move || {
         let mut shards = SHARDS..SHARDS_MAX;
         let next = || shards.next().and_then(|shard| shared.copy_of(shard));
-        if let Err(error) = send(&header, next, &sender) {
+        // What the states say lies in the journal stays there until it has been read.
+        let _hold = shared.journal.as_ref().map(|journal| journal.hold());
+        let reads = shared.blocks();
+        let blocks = |shard, indices| -> Blocks<'_> {
+            let blocks = reads.iter().flat_map(move |blocks| {
+                let blocks = blocks.scan(shard, std::ops::Range::clone(&indices));
+                blocks.map(|block| block.map(|(key, bytes)| (key.index, bytes)))
+            });
+            Box::new(blocks)
+        };
+        if let Err(error) = send(&header, next, blocks, &sender) {
             tracing::warn!(%error, "a backup has ended early");
         }
     });

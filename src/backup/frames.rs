@@ -23,6 +23,9 @@ pub(super) enum Kind {
     ShardEnd = 3,
     /// Everything is over, as JSON.
     End = 4,
+    /// A piece of a block of a shard: number of the shard (u16) and index of the block (u64) stand
+    /// before it.
+    Block = 5,
 }
 
 impl Kind {
@@ -32,6 +35,7 @@ impl Kind {
             2 => Some(Self::Piece),
             3 => Some(Self::ShardEnd),
             4 => Some(Self::End),
+            5 => Some(Self::Block),
             _ => None,
         }
     }

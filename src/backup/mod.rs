@@ -1,6 +1,7 @@
 //! Backups: what a running server keeps on disk, as one file, and a data directory made from one.
 //!
-//! A backup holds the saved state of each durable shard, as of one moment between two of its rounds.
+//! A backup holds the saved state of each durable shard, as of one moment between two of its rounds,
+//! and the blocks of its log that hold the records of that state.
 //! It holds no key: without the master key it shows nobody's vote. `docs/storage.md` draws the format.
 
 mod frames;
@@ -10,9 +11,9 @@ mod restore;
 mod tests;
 mod write;
 
-pub(crate) use read::{BackupError, Reader, Summary};
+pub(crate) use read::{BackupError, Item, Reader, Summary};
 pub(crate) use restore::{Restore, restore};
-pub(crate) use write::send;
+pub(crate) use write::{Blocks, send};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,6 @@ pub(crate) struct Header {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct End {
     pub(crate) shards: u16,
-    /// Bytes of the states of all shards.
+    /// Bytes of the states and blocks of all shards.
     pub(crate) bytes: u64,
 }

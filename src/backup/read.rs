@@ -1,13 +1,19 @@
 //! Reading a backup back, with every checksum.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use tidewire_core::shard::ShardSnapshot;
+use tidewire_core::topic::StoredBatch;
 
 use super::frames::{self, Kind, MAGIC};
 use super::{End, FORMAT, Header};
+use crate::journal::batches_in;
+
+/// No block is longer: a change that is larger than a block has one of its own.
+const BLOCK_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Why a backup cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +58,7 @@ pub(crate) enum BackupError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) shards: u16,
-    /// Bytes of the states.
+    /// Bytes of the states and blocks.
     pub(crate) bytes: u64,
 }
 
@@ -62,6 +68,26 @@ pub(crate) struct Reader {
     file: BufReader<File>,
     header: Header,
     seen: Summary,
+    /// A frame that was read to see where a block ends.
+    ahead: Option<(Kind, Vec<u8>)>,
+    /// The shard that was read last, and those of its records that have not come yet.
+    shard: u16,
+    stored: VecDeque<StoredBatch>,
+}
+
+/// What a backup holds.
+pub(crate) enum Item {
+    /// The state of a shard.
+    Shard(Box<ShardSnapshot>),
+    /// A block that holds records of the shard before it.
+    Block {
+        /// The shard.
+        shard: u16,
+        /// Index of the block in its log.
+        index: u64,
+        /// The block.
+        bytes: Vec<u8>,
+    },
 }
 
 impl Reader {
@@ -92,45 +118,103 @@ impl Reader {
             return Err(BackupError::Format { path, found: format });
         }
         let header = serde_json::from_slice(&payload).map_err(unreadable)?;
-        Ok(Self { path, file, header, seen: Summary::default() })
+        Ok(Self {
+            path,
+            file,
+            header,
+            seen: Summary::default(),
+            ahead: None,
+            shard: 0,
+            stored: VecDeque::new(),
+        })
     }
 
     pub(crate) fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The state of the next shard; `None` at the end of a whole backup.
+    /// What comes next; `None` at the end of a whole backup.
     ///
     /// # Errors
     /// When it is damaged, or ends too early.
-    pub(crate) fn next(&mut self) -> Result<Option<ShardSnapshot>, BackupError> {
-        let mut pieces =
-            Pieces { file: &mut self.file, piece: Vec::new(), at: 0, last: None, bytes: 0 };
-        let outcome = match pieces.advance() {
-            Err(what) => Err(what),
-            Ok(()) => match pieces.last.take() {
-                Some(Last::End(end)) => {
-                    let Summary { shards, bytes } = self.seen;
-                    let expected = End { shards, bytes };
-                    if end == expected && shards == self.header.shards {
-                        return Ok(None);
-                    }
-                    Err("it does not hold what its end says".to_owned())
-                }
-                Some(Last::Shard(..)) => Err("a shard has no state".to_owned()),
-                None => read_shard(&mut pieces),
-            },
+    pub(crate) fn next(&mut self) -> Result<Option<Item>, BackupError> {
+        let outcome = self.read_next();
+        let (path, whole) = (&self.path, self.seen.shards);
+        outcome.map_err(|what| BackupError::Damaged { path: path.clone(), whole, what })
+    }
+
+    fn read_next(&mut self) -> Result<Option<Item>, String> {
+        let (kind, payload) = match self.ahead.take() {
+            Some(frame) => frame,
+            None => frames::read(&mut self.file)?,
         };
-        let bytes = pieces.bytes;
-        match outcome {
-            Ok(snapshot) => {
-                self.seen =
-                    Summary { shards: self.seen.shards + 1, bytes: self.seen.bytes + bytes };
-                Ok(Some(snapshot))
+        match kind {
+            Kind::Header => Err("a header stands in its middle".to_owned()),
+            Kind::ShardEnd => Err("a shard has no state".to_owned()),
+            Kind::Piece => {
+                self.check_stored()?;
+                let mut pieces = Pieces::new(&mut self.file, &payload)?;
+                let snapshot = read_shard(&mut pieces)?;
+                self.seen.bytes += pieces.bytes;
+                self.seen.shards += 1;
+                self.shard = snapshot.shard();
+                self.stored = snapshot.stored().into();
+                Ok(Some(Item::Shard(Box::new(snapshot))))
             }
-            Err(what) => {
-                let (path, whole) = (self.path.clone(), self.seen.shards);
-                Err(BackupError::Damaged { path, whole, what })
+            Kind::Block => self.read_block(&payload).map(Some),
+            Kind::End => {
+                self.check_stored()?;
+                let end: End =
+                    serde_json::from_slice(&payload).map_err(|error| error.to_string())?;
+                let Summary { shards, bytes } = self.seen;
+                if end == (End { shards, bytes }) && shards == self.header.shards {
+                    return Ok(None);
+                }
+                Err("it does not hold what its end says".to_owned())
+            }
+        }
+    }
+
+    /// Reads the rest of a block, which has to hold records of the shard before it.
+    fn read_block(&mut self, first: &[u8]) -> Result<Item, String> {
+        let (place, piece) = first.split_first_chunk::<10>().ok_or_else(short)?;
+        let mut bytes = piece.to_vec();
+        loop {
+            let (kind, payload) = frames::read(&mut self.file)?;
+            if kind != Kind::Block || !payload.starts_with(place) {
+                self.ahead = Some((kind, payload));
+                break;
+            }
+            bytes.extend_from_slice(payload.get(place.len()..).unwrap_or_default());
+            if bytes.len() > BLOCK_BYTES_MAX {
+                return Err(format!("a block has more than {BLOCK_BYTES_MAX} bytes"));
+            }
+        }
+        let [s0, s1, index @ ..] = *place;
+        let (shard, index) = (u16::from_be_bytes([s0, s1]), u64::from_be_bytes(index));
+        if shard != self.shard {
+            return Err(format!("block {index} is one of shard {shard}, not {}", self.shard));
+        }
+        let batches = batches_in(&bytes).map_err(|what| format!("block {index}: {what}"))?;
+        for (sequence, length) in batches {
+            let is_this = |stored: &StoredBatch| {
+                (stored.sequence, stored.bytes as usize) == (sequence, length)
+            };
+            if self.stored.front().is_some_and(is_this) {
+                self.stored.pop_front();
+            }
+        }
+        self.seen.bytes += bytes.len() as u64;
+        Ok(Item::Block { shard, index, bytes })
+    }
+
+    /// The blocks behind a state have held all its records.
+    fn check_stored(&self) -> Result<(), String> {
+        match self.stored.front() {
+            None => Ok(()),
+            Some(missing) => {
+                let StoredBatch { topic, base, .. } = missing;
+                Err(format!("records of topic '{topic}' are missing, from offset {base} on"))
             }
         }
     }
@@ -145,31 +229,24 @@ impl Reader {
     }
 }
 
+fn short() -> String {
+    "a frame is too short".to_owned()
+}
+
 fn read_shard(pieces: &mut Pieces<'_>) -> Result<ShardSnapshot, String> {
     let snapshot: ShardSnapshot =
         rmp_serde::from_read(&mut *pieces).map_err(|error| error.to_string())?;
+    let shard = snapshot.shard();
     if pieces.at < pieces.piece.len() {
-        return Err(format!("shard {} does not end where it ends", snapshot.shard()));
+        return Err(format!("shard {shard} does not end where it ends"));
     }
     if pieces.last.is_none() {
         pieces.advance()?;
     }
-    match pieces.last {
-        Some(Last::Shard(shard, bytes)) if (shard, bytes) == (snapshot.shard(), pieces.bytes) => {
-            Ok(snapshot)
-        }
-        Some(Last::Shard(..) | Last::End(_)) | None => {
-            Err(format!("shard {} does not end where it ends", snapshot.shard()))
-        }
+    if pieces.last == Some((shard, pieces.bytes)) {
+        return Ok(snapshot);
     }
-}
-
-/// The frame behind the pieces of a shard.
-#[derive(Clone, Copy, Debug)]
-enum Last {
-    /// Number of the shard, bytes of its state.
-    Shard(u16, u64),
-    End(End),
+    Err(format!("shard {shard} does not end where it ends"))
 }
 
 /// The state of one shard, put together from its frames.
@@ -177,35 +254,42 @@ struct Pieces<'a> {
     file: &'a mut BufReader<File>,
     piece: Vec<u8>,
     at: usize,
-    last: Option<Last>,
+    /// The frame behind the pieces: number of the shard, bytes of its state.
+    last: Option<(u16, u64)>,
     bytes: u64,
 }
 
-impl Pieces<'_> {
+impl<'a> Pieces<'a> {
+    /// The pieces of a state, of which this is the first.
+    fn new(file: &'a mut BufReader<File>, first: &[u8]) -> Result<Self, String> {
+        let mut pieces = Self { file, piece: Vec::new(), at: 0, last: None, bytes: 0 };
+        pieces.begin(first)?;
+        Ok(pieces)
+    }
+
+    fn begin(&mut self, payload: &[u8]) -> Result<(), String> {
+        let (_shard, piece) = payload.split_first_chunk::<2>().ok_or_else(short)?;
+        self.bytes += piece.len() as u64;
+        self.piece = piece.to_vec();
+        self.at = 0;
+        Ok(())
+    }
+
     /// Reads the next frame.
     fn advance(&mut self) -> Result<(), String> {
         let (kind, payload) = frames::read(self.file)?;
-        let short = || "a frame is too short".to_owned();
         match kind {
-            Kind::Header => return Err("a header stands in its middle".to_owned()),
-            Kind::Piece => {
-                let (_shard, piece) = payload.split_first_chunk::<2>().ok_or_else(short)?;
-                self.bytes += piece.len() as u64;
-                self.piece = piece.to_vec();
-                self.at = 0;
-            }
+            Kind::Piece => self.begin(&payload),
             Kind::ShardEnd => {
                 let (shard, rest) = payload.split_first_chunk().ok_or_else(short)?;
                 let (bytes, _) = rest.split_first_chunk().ok_or_else(short)?;
-                let (shard, bytes) = (u16::from_be_bytes(*shard), u64::from_be_bytes(*bytes));
-                self.last = Some(Last::Shard(shard, bytes));
+                self.last = Some((u16::from_be_bytes(*shard), u64::from_be_bytes(*bytes)));
+                Ok(())
             }
-            Kind::End => {
-                let end = serde_json::from_slice(&payload).map_err(|error| error.to_string())?;
-                self.last = Some(Last::End(end));
+            Kind::Header | Kind::Block | Kind::End => {
+                Err("the state of a shard does not end".to_owned())
             }
         }
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{BackupError, Reader, Summary};
+use super::{BackupError, Item, Reader, Summary};
 use crate::journal::{self, StorageError};
 
 /// How a backup is restored.
@@ -85,10 +85,18 @@ fn write(
         journal::Import::begin(directory, node, master_key_file.as_deref(), expected, *now_ms)?
             .map_err(RestoreError::Key)?;
     let mut done = Summary::default();
-    while let Some(snapshot) = reader.next()? {
-        let snapshot = snapshot.begin_anew(*now_ms, *without_master_key);
-        done.bytes += import.put(&snapshot)?;
-        done.shards += 1;
+    while let Some(item) = reader.next()? {
+        match item {
+            Item::Shard(snapshot) => {
+                let snapshot = snapshot.begin_anew(*now_ms, *without_master_key);
+                done.bytes += import.put(&snapshot)?;
+                done.shards += 1;
+            }
+            Item::Block { shard, index, bytes } => {
+                done.bytes += bytes.len() as u64;
+                import.put_block(shard, index, bytes)?;
+            }
+        }
         progress(done.bytes);
     }
     import.finish()?;

@@ -69,7 +69,8 @@ fn write(path: &Path, snapshots: Vec<ShardSnapshot>, key: &str) {
     let (sender, mut receiver) = mpsc::channel(4);
     let writer = std::thread::spawn(move || {
         let mut snapshots = snapshots.into_iter();
-        send(&header, || snapshots.next(), &sender).unwrap();
+        let none = |_shard, _indices| -> Blocks<'static> { Box::new(std::iter::empty()) };
+        send(&header, || snapshots.next(), none, &sender).unwrap();
     });
     let mut bytes = Vec::new();
     while let Some(piece) = receiver.blocking_recv() {

@@ -1,6 +1,7 @@
 //! Writing a backup, piece by piece, while the server goes on.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use bytes::Bytes;
 use tidewire_core::shard::ShardSnapshot;
@@ -12,13 +13,18 @@ use super::{End, Header};
 /// Where the bytes go, in the order in which they come. A receiver that is slow holds the writer up.
 pub(crate) type Sending = mpsc::Sender<io::Result<Bytes>>;
 
-/// Sends a whole backup; `next` gives one shard's state after the other. Blocks.
+/// The blocks of a shard with these indices, in order: index and bytes.
+pub(crate) type Blocks<'a> = Box<dyn Iterator<Item = io::Result<(u64, Vec<u8>)>> + 'a>;
+
+/// Sends a whole backup; `next` gives one shard's state after the other, `blocks` what these say
+/// lies in the journal. Blocks.
 ///
 /// # Errors
-/// When the receiver has gone, or a state cannot be encoded.
-pub(crate) fn send(
+/// When the receiver has gone, or a state cannot be encoded, or a block cannot be read.
+pub(crate) fn send<'a>(
     header: &Header,
     mut next: impl FnMut() -> Option<ShardSnapshot>,
+    blocks: impl Fn(u16, Range<u64>) -> Blocks<'a>,
     to: &Sending,
 ) -> io::Result<()> {
     let mut out = Chunks { to, open: Vec::with_capacity(2 * PIECE_BYTES) };
@@ -34,13 +40,36 @@ pub(crate) fn send(
         let mut payload = shard.to_be_bytes().to_vec();
         payload.extend_from_slice(&bytes.to_be_bytes());
         frames::write(&mut out, Kind::ShardEnd, &payload)?;
-        end = End { shards: end.shards + 1, bytes: end.bytes + bytes };
+        let extents = snapshot.extents().iter().map(|extent| extent.blocks.clone());
+        let block_bytes =
+            send_blocks(&mut out, shard, extents.flat_map(|part| blocks(shard, part)))?;
+        end = End { shards: end.shards + 1, bytes: end.bytes + bytes + block_bytes };
     }
     if end.shards == header.shards {
         // Without it the reader knows that something is missing.
         frames::write(&mut out, Kind::End, &serde_json::to_vec(&end)?)?;
     }
     out.flush()
+}
+
+/// Sends blocks of a shard; returns their bytes.
+fn send_blocks(
+    out: &mut Chunks<'_>,
+    shard: u16,
+    blocks: impl Iterator<Item = io::Result<(u64, Vec<u8>)>>,
+) -> io::Result<u64> {
+    let mut sent = 0;
+    for block in blocks {
+        let (index, block) = block?;
+        for piece in block.chunks(PIECE_BYTES) {
+            let mut payload = shard.to_be_bytes().to_vec();
+            payload.extend_from_slice(&index.to_be_bytes());
+            payload.extend_from_slice(piece);
+            frames::write(out, Kind::Block, &payload)?;
+        }
+        sent += block.len() as u64;
+    }
+    Ok(sent)
 }
 
 /// Cuts the state of a shard into frames.

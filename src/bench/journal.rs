@@ -220,7 +220,7 @@ async fn append(
             count(outcome, &records)?;
         }
         if journal.wants_checkpoint()
-            && let Some(snapshot) = shard.snapshot()
+            && let Some(snapshot) = shard.checkpoint()
         {
             journal.checkpoint(snapshot);
         }

@@ -62,6 +62,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
+    /// Without entries, of a shard whose time is this, Unix milliseconds.
+    pub(crate) fn at(time_ms: u64) -> Self {
+        Self { time_ms, ..Self::default() }
+    }
+
     /// Appends an entry if there is room for it; there always is in an empty one.
     ///
     /// # Errors

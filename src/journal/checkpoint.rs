@@ -4,6 +4,7 @@
 //! is on the disk; until then the one before it does. `docs/storage.md` draws the format.
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use tidewire_core::shard::ShardSnapshot;
@@ -76,6 +77,21 @@ fn opened(bytes: &[u8]) -> Option<&[u8]> {
     (u32::from_be_bytes(*checksum) == crc32c::crc32c(rest)).then_some(rest)
 }
 
+/// What a checkpoint makes superfluous: earlier checkpoints of the shard, and blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Covered {
+    pub(crate) shard: u16,
+    pub(crate) record: Record,
+    /// Blocks that hold no record that is kept, and nothing else that is not in the checkpoint.
+    pub(crate) unused: Vec<Range<u64>>,
+}
+
+impl Covered {
+    pub(crate) fn of(record: Record, snapshot: &ShardSnapshot) -> Self {
+        Self { shard: snapshot.shard(), record, unused: snapshot.extents().unused_blocks() }
+    }
+}
+
 /// A state to be written, and the blocks that it covers.
 pub(crate) struct Job {
     pub(crate) shard: u16,
@@ -87,6 +103,7 @@ pub(crate) struct Job {
 pub(crate) fn write_all(parts: &Parts, jobs: &Receiver<Job>, committer: &SyncSender<Message>) {
     for Job { shard, covers, snapshot } in jobs {
         let outcome = write(parts, shard, covers, &snapshot);
+        let outcome = outcome.map(|record| Covered::of(record, &snapshot));
         if committer.send(Message::Written { shard, outcome }).is_err() {
             return;
         }

@@ -13,7 +13,7 @@ use tidewire_core::shard::{Round, ShardSnapshot};
 use tokio::sync::mpsc;
 
 use super::block::Head;
-use super::checkpoint::{Job, Record};
+use super::checkpoint::{Covered, Job, Record};
 use super::ends::{Ends, EndsFile};
 use super::key::Key;
 use super::packing::{collect, gather};
@@ -44,7 +44,7 @@ pub(crate) enum Message {
     /// A shard's state after the rounds that it has handed over so far.
     Checkpoint { shard: u16, snapshot: Box<ShardSnapshot> },
     /// The parts of a checkpoint have been written, or not.
-    Written { shard: u16, outcome: io::Result<Record> },
+    Written { shard: u16, outcome: io::Result<Covered> },
     /// No more rounds come.
     Stop,
 }
@@ -61,10 +61,20 @@ pub(crate) enum Outcome {
 /// What a shard is told.
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// A round that was handed over, with the weight that it had.
-    Round(Outcome, usize),
+    /// A round that was handed over, with the weight that it had, and how far the shard's log goes
+    /// with it.
+    Round(Outcome, usize, Option<Reach>),
     /// A checkpoint is done with. It has so many bytes; none if there is none.
     Checkpoint(u64),
+}
+
+/// How far the log of a shard goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Index of the block that is written next.
+    pub(crate) next_block: u64,
+    /// Bytes of the blocks since the reach before.
+    pub(crate) bytes: u64,
 }
 
 /// Where the committer starts, and what it works with.
@@ -79,8 +89,8 @@ pub(crate) struct Committer<D> {
     pub(crate) rooms: Vec<mpsc::Sender<Notice>>,
     /// To the thread that writes checkpoints.
     pub(crate) checkpoints: SyncSender<Job>,
-    /// Shards whose blocks before this index are superfluous.
-    pub(crate) covered: Vec<(u16, u64)>,
+    /// What checkpoints have made superfluous.
+    pub(crate) covered: Vec<Covered>,
     /// Free bytes below which the disk counts as full.
     pub(crate) free_bytes_min: u64,
 }
@@ -118,16 +128,20 @@ impl<D: Disk> Committer<D> {
             None => self.write(&rounds),
             Some(failure) => Err(io::Error::other(failure)),
         };
-        if let Err(error) = &outcome {
-            self.state.fail(error);
+        let mut outcome = outcome.inspect_err(|error| self.state.fail(error));
+        // The last round of each shard tells how far its log goes: all before it are in it as well.
+        let mut notices = Vec::with_capacity(rounds.len());
+        for Pending { shard, round, weight, .. } in rounds.into_iter().rev() {
+            notices.push(match &mut outcome {
+                Ok(reached) => {
+                    let at = reached.iter().position(|(known, _)| *known == shard);
+                    let reach = at.map(|at| reached.swap_remove(at).1);
+                    (shard, Notice::Round(Outcome::Committed(round), weight, reach))
+                }
+                Err(_) => (shard, Notice::Round(Outcome::Failed(round), weight, None)),
+            });
         }
-        for Pending { shard, round, weight, .. } in rounds {
-            let outcome = match &outcome {
-                Ok(()) => Outcome::Committed(round),
-                Err(_) => Outcome::Failed(round),
-            };
-            self.tell(shard, Notice::Round(outcome, weight));
-        }
+        notices.into_iter().rev().for_each(|(shard, notice)| self.tell(shard, notice));
     }
 
     fn tell(&self, shard: u16, notice: Notice) {
@@ -138,18 +152,18 @@ impl<D: Disk> Committer<D> {
         }
     }
 
-    /// Writes the blocks of these rounds as one commit.
-    fn write(&mut self, rounds: &[Pending]) -> io::Result<()> {
+    /// Writes the blocks of these rounds as one commit; returns how far the shards' logs go.
+    fn write(&mut self, rounds: &[Pending]) -> io::Result<Vec<(u16, Reach)>> {
         let bodies = collect(rounds)?;
         if bodies.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let began = Instant::now();
         let commit = self.ends.commit + 1;
         let blocks = u16::try_from(bodies.len())
             .map_err(|_many| io::Error::other("a commit has more blocks than can be numbered"))?;
         let mut next = self.ends.next.clone();
-        let mut bytes = 0;
+        let (mut bytes, mut reached) = (0, Vec::new());
         let mut written = Vec::with_capacity(bodies.len());
         for (place, (shard, body)) in (0..).zip(bodies) {
             let index = take_index(&mut next, shard);
@@ -157,12 +171,13 @@ impl<D: Disk> Committer<D> {
             let head = Head { shard, index, commit, place, blocks, version, time_ms, entries };
             let block = body.finish(head);
             bytes += block.len();
+            reach(&mut reached, shard, index + 1, block.len() as u64);
             written.push((Key { shard, index }, block));
         }
         self.disk.commit(written)?;
         self.ends = Ends { commit, next };
         self.state.committed(u64::from(blocks), bytes as u64, began.elapsed());
-        Ok(())
+        Ok(reached)
     }
 
     /// Goes on with a checkpoint. Every round that was handed over before it is committed.
@@ -177,7 +192,7 @@ impl<D: Disk> Committer<D> {
                 (shard, Ok(None))
             }
             Message::Written { shard, outcome } => {
-                (shard, outcome.and_then(|record| self.finish_checkpoint(shard, record, written)))
+                (shard, outcome.and_then(|covered| self.finish_checkpoint(covered, written)))
             }
             Message::Round(_) | Message::Stop => return,
         };
@@ -193,10 +208,10 @@ impl<D: Disk> Committer<D> {
 
     fn finish_checkpoint(
         &mut self,
-        shard: u16,
-        record: Record,
+        covered: Covered,
         written: &mut (Ends, Instant),
     ) -> io::Result<Option<Record>> {
+        let (shard, record) = (covered.shard, covered.record);
         if self.state.failure().is_some() {
             return Ok(None);
         }
@@ -208,18 +223,18 @@ impl<D: Disk> Committer<D> {
         }
         self.disk.finish_checkpoint(shard, record)?;
         self.state.checkpointed(record.bytes);
-        self.covered.retain(|(known, _)| *known != shard);
-        self.covered.push((shard, record.covers));
+        self.covered.retain(|known| known.shard != shard);
+        self.covered.push(covered);
         Ok(Some(record))
     }
 
     /// Removes some of what checkpoints have made superfluous.
     fn remove_some(&mut self) {
-        let Some((shard, covers)) = self.covered.last().copied() else { return };
-        if self.state.failure().is_some() {
+        let Some(covered) = self.covered.last() else { return };
+        if self.state.failure().is_some() || self.state.is_held() {
             return;
         }
-        match self.disk.remove_covered(shard, covers, REMOVALS_MAX) {
+        match self.disk.remove_covered(covered, REMOVALS_MAX) {
             Ok(removed) if removed < REMOVALS_MAX => drop(self.covered.pop()),
             Ok(_) => {}
             Err(error) => self.state.fail(&error),
@@ -246,6 +261,13 @@ impl<D: Disk> Committer<D> {
             Ok(free) => self.state.set_free_bytes(free, self.free_bytes_min),
             Err(error) => tracing::warn!(%error, "the system does not say how much space is free"),
         }
+    }
+}
+
+fn reach(reached: &mut Vec<(u16, Reach)>, shard: u16, next_block: u64, bytes: u64) {
+    match reached.iter_mut().find(|(known, _)| *known == shard) {
+        Some((_, reach)) => *reach = Reach { next_block, bytes: reach.bytes + bytes },
+        None => reached.push((shard, Reach { next_block, bytes })),
     }
 }
 

@@ -3,16 +3,20 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tidewire_core::shard::ShardSnapshot;
+use tidewire_core::shard::{LogEntry, ShardSnapshot};
 
+use super::block::{Body, Head};
 use super::checkpoint::{self, Record};
 use super::identity::Identity;
+use super::key::Key;
 use super::master_key::{KeyError, MasterKey};
 use super::storage::{JOURNAL, StorageError, beside};
 use super::store::{Disk as _, OpenError, Store};
 
 /// How long a new database may take to open.
 const OPEN_TIMEOUT_MS: u64 = 60_000;
+/// Bytes of blocks that are written together.
+const GATHERED_BYTES: usize = 4 * 1024 * 1024;
 
 /// Whether there is a journal in a directory, or something that belongs to one.
 pub(crate) fn is_in_use(directory: &Path) -> bool {
@@ -26,6 +30,33 @@ pub(crate) struct Import {
     now_ms: u64,
     key: MasterKey,
     store: Store,
+    /// Blocks that are written together.
+    gathered: Vec<(Key, Vec<u8>)>,
+    gathered_bytes: usize,
+}
+
+/// The records that a state holds, as blocks behind the last of its extents.
+fn blocks_of(snapshot: &ShardSnapshot) -> io::Result<Vec<(Key, Vec<u8>)>> {
+    let (shard, first) = (snapshot.shard(), snapshot.extents().next_block());
+    let mut blocks = Vec::new();
+    let mut open = Body::at(snapshot.now_ms());
+    let mut finish = |body: Body| {
+        let index = first + blocks.len() as u64;
+        let (commit, place, of, version, time_ms, entries) = (0, 0, 1, 0, 0, 0);
+        let head = Head { shard, index, commit, place, blocks: of, version, time_ms, entries };
+        blocks.push((Key { shard, index }, body.finish(head)));
+    };
+    for batch in snapshot.unstored() {
+        let entry = LogEntry::Batch(batch);
+        if !open.push(&entry).map_err(io::Error::other)? {
+            finish(std::mem::replace(&mut open, Body::at(snapshot.now_ms())));
+            open.push(&entry).map_err(io::Error::other)?;
+        }
+    }
+    if !open.is_empty() {
+        finish(open);
+    }
+    Ok(blocks)
 }
 
 impl Import {
@@ -52,8 +83,15 @@ impl Import {
             return Ok(Err(key_file));
         }
         let store = Store::open(&directory.join(JOURNAL), OPEN_TIMEOUT_MS)?;
-        let (directory, node) = (directory.to_owned(), node.to_owned());
-        Ok(Ok(Self { directory, node, now_ms, key, store }))
+        Ok(Ok(Self {
+            directory: directory.to_owned(),
+            node: node.to_owned(),
+            now_ms,
+            key,
+            store,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+        }))
     }
 
     /// Writes the state of a shard; returns its bytes.
@@ -63,7 +101,11 @@ impl Import {
     pub(crate) fn put(&mut self, snapshot: &ShardSnapshot) -> Result<u64, StorageError> {
         let mut put = || -> io::Result<Record> {
             let shard = snapshot.shard();
-            let record = checkpoint::write(&self.store.parts(), shard, 0, snapshot)?;
+            // What the state holds of records, the log is to hold as well: it goes on behind them.
+            let blocks = blocks_of(snapshot)?;
+            let covers = snapshot.extents().next_block() + blocks.len() as u64;
+            self.store.commit(blocks)?;
+            let record = checkpoint::write(&self.store.parts(), shard, covers, snapshot)?;
             self.store.finish_checkpoint(shard, record)?;
             Ok(record)
         };
@@ -71,12 +113,39 @@ impl Import {
         Ok(put().map_err(|source| OpenError::Io { path, source })?.bytes)
     }
 
+    /// Writes a block that the state of its shard says is there.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn put_block(
+        &mut self,
+        shard: u16,
+        index: u64,
+        block: Vec<u8>,
+    ) -> Result<(), StorageError> {
+        let path = self.directory.join(JOURNAL);
+        self.gathered_bytes += block.len();
+        self.gathered.push((Key { shard, index }, block));
+        let put = match self.gathered_bytes < GATHERED_BYTES {
+            true => Ok(()),
+            false => self.flush(),
+        };
+        Ok(put.map_err(|source| OpenError::Io { path, source })?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.gathered_bytes = 0;
+        self.store.commit(std::mem::take(&mut self.gathered))
+    }
+
     /// Makes the directory the node's own: from now on a server starts with it.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn finish(self) -> Result<(), StorageError> {
-        let Self { directory, node, now_ms, key, store } = self;
+    pub(crate) fn finish(mut self) -> Result<(), StorageError> {
+        let path = self.directory.join(JOURNAL);
+        self.flush().map_err(|source| OpenError::Io { path, source })?;
+        let Self { directory, node, now_ms, key, store, .. } = self;
         drop(store);
         Identity::create(&directory, &node, now_ms, &key.fingerprint())?;
         Ok(())

@@ -14,6 +14,7 @@ mod import;
 mod key;
 mod master_key;
 mod packing;
+mod recall;
 mod recovery;
 mod room;
 mod state;
@@ -30,15 +31,17 @@ pub use state::JournalStats;
 pub use storage::StorageError;
 pub use store::OpenError;
 
-pub(crate) use committer::Outcome;
+pub(crate) use committer::{Outcome, Reach};
 pub(crate) use import::{Import, is_in_use};
 pub(crate) use master_key::MasterKey;
+pub(crate) use recall::batches_in;
 pub(crate) use room::DiskRoom;
 pub(crate) use state::State;
 pub(crate) use storage::{Opened, Opening, Storage};
+pub(crate) use store::Reads;
 pub(crate) use verify::{Report, verify};
 
-use tidewire_core::shard::{Round, ShardSnapshot};
+use tidewire_core::shard::{Recall, Round, ShardSnapshot};
 use tidewire_protocol::Refusal;
 
 /// The room in which the rounds of one shard are committed.
@@ -95,6 +98,22 @@ impl Journal {
         match self {
             Self::Memory => {}
             Self::Disk(room) => room.checkpoint(snapshot),
+        }
+    }
+
+    /// How far the log goes with the rounds that have come back, if the shard is to be told.
+    pub(crate) fn take_reach(&mut self) -> Option<Reach> {
+        match self {
+            Self::Memory => None,
+            Self::Disk(room) => room.take_reach(),
+        }
+    }
+
+    /// Has batches read from the log, by and by. Returns them if that cannot be asked for.
+    pub(crate) fn recall(&self, recall: Recall) -> Option<Recall> {
+        match self {
+            Self::Memory => Some(recall),
+            Self::Disk(room) => room.recall(recall),
         }
     }
 

@@ -6,7 +6,7 @@ use tidewire_core::snapshot::BadSnapshot;
 use tidewire_core::{SHARDS, SHARDS_MAX};
 
 use super::block::{self, BadBlock};
-use super::checkpoint::{self, Record};
+use super::checkpoint::{self, Covered, Record};
 use super::ends::Ends;
 use super::key::Key;
 use super::store::Store;
@@ -121,7 +121,7 @@ pub(crate) fn recover(
 /// A shard as it was, and what its checkpoints go on from.
 pub(crate) struct Recovered {
     pub(crate) shard: Shard,
-    pub(crate) checkpoint: Option<Record>,
+    pub(crate) checkpoint: Option<Covered>,
     /// Bytes of the log behind the checkpoint.
     pub(crate) logged_bytes: u64,
 }
@@ -136,12 +136,14 @@ fn recover_shard(
     let (mut shard, checkpoint) = match current(store, number)? {
         Some((record, snapshot)) => {
             let bad = |error: BadSnapshot| Damage::checkpoint(number, &error.to_string());
-            (Shard::resume(snapshot, config).map_err(bad)?, Some(record))
+            let covered = Covered::of(record, &snapshot);
+            (Shard::resume(snapshot, config).map_err(bad)?, Some(covered))
         }
         None => (Shard::new(config), None),
     };
-    found.bytes += checkpoint.map_or(0, |record| record.bytes);
-    let mut next = checkpoint.map_or(0, |record| record.covers);
+    let record = checkpoint.as_ref().map(|covered: &Covered| covered.record);
+    found.bytes += record.map_or(0, |record| record.bytes);
+    let mut next = record.map_or(0, |record| record.covers);
     let mut logged_bytes = 0;
     for block in store.scan(number, next) {
         let (key, bytes) = block.map_err(|error| Damage::new(error.to_string()))?;
@@ -161,6 +163,7 @@ fn recover_shard(
                 .recover(entry, head.time_ms)
                 .map_err(|error| Damage::block(key, &error.to_string()))?;
         }
+        shard.recover_block(key.index, bytes.len() as u64);
         shard.recover_round(head.version, head.time_ms);
         found.blocks += 1;
         logged_bytes += bytes.len() as u64;

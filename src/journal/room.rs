@@ -4,11 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use tidewire_core::shard::{LogEntry, Round, ShardSnapshot};
+use tidewire_core::shard::{LogEntry, Recall, Round, ShardSnapshot};
+use tidewire_core::topic::EXTENT_BYTES;
 use tidewire_protocol::Refusal;
 use tokio::sync::mpsc;
 
-use super::committer::{Message, Notice, Outcome, Pending};
+use super::committer::{Message, Notice, Outcome, Pending, Reach};
+use super::recall;
 use super::state::State;
 
 /// Rounds of one shard under way; beyond them the shard takes no commands.
@@ -29,7 +31,14 @@ pub(crate) struct DiskRoom {
     pub(super) rounds: usize,
     pub(super) bytes: usize,
     pub(super) checkpoints: Checkpoints,
+    /// How far the log goes, beyond what the shard has been told.
+    pub(super) reach: Reach,
+    /// To the thread that reads what is recalled.
+    pub(super) recalls: SyncSender<recall::Job>,
 }
+
+/// Bytes of the log after which the shard is told how far it goes.
+const REACH_BYTES: u64 = EXTENT_BYTES / 4;
 
 /// When the next checkpoint of a shard is due.
 #[derive(Debug, Default)]
@@ -85,7 +94,10 @@ impl DiskRoom {
     pub(super) async fn next(&mut self) -> Outcome {
         loop {
             match self.notices.recv().await {
-                Some(Notice::Round(outcome, weight)) => {
+                Some(Notice::Round(outcome, weight, reach)) => {
+                    if let Some(Reach { next_block, bytes }) = reach {
+                        self.reach = Reach { next_block, bytes: self.reach.bytes + bytes };
+                    }
                     self.rounds -= 1;
                     self.bytes -= weight;
                     return outcome;
@@ -96,6 +108,22 @@ impl DiskRoom {
                 }
                 None => std::future::pending().await,
             }
+        }
+    }
+
+    /// How far the log goes with the rounds that have come back, if that is to be told.
+    pub(super) fn take_reach(&mut self) -> Option<Reach> {
+        let is_due = self.reach.bytes >= REACH_BYTES;
+        let told = Reach { bytes: 0, ..self.reach };
+        is_due.then(|| std::mem::replace(&mut self.reach, told))
+    }
+
+    /// Has batches read from the log. Returns them if that cannot be asked for now.
+    pub(super) fn recall(&self, recall: Recall) -> Option<Recall> {
+        let job = recall::Job { shard: self.shard, recall };
+        match self.recalls.try_send(job) {
+            Ok(()) => None,
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => Some(job.recall),
         }
     }
 

@@ -1,8 +1,9 @@
 //! How the journal is: what everybody may look at.
 
 use std::io;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tidewire_protocol::{ErrorCode, Refusal};
@@ -11,6 +12,8 @@ use tidewire_protocol::{ErrorCode, Refusal};
 #[derive(Debug, Default)]
 pub(crate) struct State {
     failure: OnceLock<String>,
+    /// Backups that are being written: blocks that they need are not removed.
+    backups: AtomicU64,
     is_full: AtomicBool,
     free_bytes: AtomicU64,
     commits: AtomicU64,
@@ -20,6 +23,15 @@ pub(crate) struct State {
     commit_us_max: AtomicU64,
     checkpoints: AtomicU64,
     checkpoint_bytes: AtomicU64,
+}
+
+/// Keeps superfluous blocks from being removed.
+pub(crate) struct Hold(Arc<State>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.backups.fetch_sub(1, AcqRel);
+    }
 }
 
 /// Figures of a journal since the start.
@@ -54,6 +66,17 @@ impl State {
         if self.failure.set(error.to_string()).is_ok() {
             tracing::error!(%error, "the journal has failed: nothing is acknowledged on disk any more");
         }
+    }
+
+    /// Whether nothing is to be removed at the moment.
+    pub(super) fn is_held(&self) -> bool {
+        self.backups.load(Acquire) > 0
+    }
+
+    /// Nothing is removed until the hold is dropped.
+    pub(crate) fn hold(self: &Arc<Self>) -> Hold {
+        self.backups.fetch_add(1, AcqRel);
+        Hold(Arc::clone(self))
     }
 
     /// Whether the disk's reserve is reached.

@@ -2,30 +2,33 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, mpsc as threads};
 use std::time::Instant;
 
 use aws_lc_rs::hmac;
-use tidewire_core::shard::{Shard, ShardConfig};
+use tidewire_core::shard::{Recalled, Recaller, Shard, ShardConfig};
 use tidewire_protocol::Name;
 use tokio::sync::mpsc;
 
 use super::checkpoint;
-use super::committer::{Committer, Message};
+use super::committer::{Committer, Message, Reach};
 use super::ends::{Ends, EndsFile};
 use super::identity::{Identity, IdentityError};
 use super::master_key::{KeyError, MasterKey};
+use super::recall;
 use super::recovery::{self, Damage, Recovered};
 use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX};
 use super::state::State;
-use super::store::{OpenError, Store};
+use super::store::{OpenError, Reads, Store};
 use crate::config::StorageConfig;
 
 /// The database's directory in the data directory.
 pub(super) const JOURNAL: &str = "journal";
 /// What a shard and the committer tell each other beside rounds, at the same time.
 const NOTES: usize = 2;
+/// Recalls that may wait: more than all dispatchers and shards have under way at the same time.
+const RECALLS_MAX: usize = 2048;
 
 /// Why a node's storage cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +94,9 @@ pub(crate) struct Opened {
 pub(crate) struct Storage {
     pub(crate) state: Arc<State>,
     queue: SyncSender<Message>,
+    /// What is to be recalled, until somebody does.
+    recall_jobs: Option<(Reads, Receiver<recall::Job>)>,
+    reads: Reads,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -133,6 +139,26 @@ impl Storage {
         Ok(Opened { shards, storage, voter_key, fingerprint })
     }
 
+    /// Starts the thread that reads what is recalled, and hands it over.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub(crate) fn start_recalling(
+        &mut self,
+        hand_over: impl Fn(u16, Recaller, Recalled) + Send + 'static,
+    ) -> Result<(), StorageError> {
+        if let Some((reads, jobs)) = self.recall_jobs.take() {
+            let work = move || recall::read_all(&reads, &jobs, &hand_over);
+            self.threads.push(spawn("tidewire-recall", work)?);
+        }
+        Ok(())
+    }
+
+    /// The blocks, to be read beside the commits.
+    pub(crate) fn reads(&self) -> Reads {
+        self.reads.clone()
+    }
+
     /// Waits until everything that was handed over is written. The shards have stopped.
     pub(crate) fn join(self) {
         drop(self.queue.send(Message::Stop));
@@ -154,10 +180,9 @@ fn start(
     let (rooms, notices): (Vec<_>, Vec<_>) =
         shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
     let (checkpoints, jobs) = threads::sync_channel(shards.len());
-    let covered = shards
-        .iter()
-        .filter_map(|recovered| Some((recovered.shard.number(), recovered.checkpoint?.covers)));
-    let covered = covered.collect();
+    let covered = shards.iter().filter_map(|recovered| recovered.checkpoint.clone()).collect();
+    let (recalls, recall_jobs) = threads::sync_channel(RECALLS_MAX);
+    let (reads, recall_jobs) = (store.reads(), Some((store.reads(), recall_jobs)));
     let (parts, reports) = (store.parts(), queue.clone());
     let free_bytes_min = config.free_bytes_min;
     let committer = Committer {
@@ -188,7 +213,7 @@ fn start(
     let (bytes_min, rounds) = (config.checkpoint_bytes, queue.clone());
     let room = |(recovered, notices): (Recovered, _)| {
         let Recovered { shard, checkpoint, logged_bytes } = recovered;
-        let last_bytes = checkpoint.map_or(0, |record| record.bytes);
+        let last_bytes = checkpoint.map_or(0, |covered| covered.record.bytes);
         let room = DiskRoom {
             shard: shard.number(),
             queue: rounds.clone(),
@@ -197,10 +222,13 @@ fn start(
             rounds: 0,
             bytes: 0,
             checkpoints: Checkpoints { logged_bytes, last_bytes, bytes_min, is_under_way: false },
+            reach: Reach { next_block: 0, bytes: 0 },
+            recalls: recalls.clone(),
         };
         (shard, room)
     };
-    let storage = Storage { state: Arc::clone(&state), queue, threads: vec![committer, writer] };
+    let threads = vec![committer, writer];
+    let storage = Storage { state: Arc::clone(&state), queue, recall_jobs, reads, threads };
     Ok((storage, shards.into_iter().zip(notices).map(room).collect()))
 }
 

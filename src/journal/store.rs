@@ -5,11 +5,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::checkpoint::Record;
+use super::checkpoint::{Covered, Record};
 use super::key::{Blocks, Key, part_key, value_key};
 
 /// Segments of sled's log: smaller ones write large values into files that it does not sync.
@@ -42,12 +43,12 @@ pub(crate) trait Disk: Send {
     /// When it may not be there. Nothing may be committed after that.
     fn finish_checkpoint(&mut self, shard: u16, record: Record) -> io::Result<()>;
 
-    /// Removes what a checkpoint has made superfluous: blocks of the shard before this index, and
-    /// parts of checkpoints that cover less; at most `limit` of them. Returns how many there were.
+    /// Removes what a checkpoint has made superfluous: blocks, and parts of earlier checkpoints; at
+    /// most `limit` of them. Returns how many there were.
     ///
     /// # Errors
     /// When the disk fails. Nothing may be committed after that.
-    fn remove_covered(&mut self, shard: u16, covers: u64, limit: usize) -> io::Result<usize>;
+    fn remove_covered(&mut self, covered: &Covered, limit: usize) -> io::Result<usize>;
 
     /// Bytes that are free on the disk.
     ///
@@ -83,6 +84,35 @@ impl Parts {
         number: u32,
     ) -> io::Result<Option<sled::IVec>> {
         self.0.get(part_key(shard, covers, number)).map_err(to_io)
+    }
+}
+
+/// The blocks, which are read beside the commits.
+#[derive(Clone)]
+pub(crate) struct Reads(sled::Tree);
+
+impl Reads {
+    /// The blocks of a shard with these indices, in order.
+    pub(crate) fn scan(
+        &self,
+        shard: u16,
+        indices: Range<u64>,
+    ) -> impl Iterator<Item = io::Result<(Key, Vec<u8>)>> + use<> {
+        let key = |index| Key { shard, index }.to_bytes();
+        let range = key(indices.start)..key(indices.end);
+        Blocks { values: self.0.range(range).peekable() }
+    }
+
+    /// Makes sled count a block against its cache at once. It looks at what was used in lots of 64
+    /// uses for each 256th of its pages, and a page of 16 blocks has up to a mebibyte: without more
+    /// uses than one it keeps gigabytes of what was read or written once.
+    pub(crate) fn count_use(&self, block: Key) -> io::Result<()> {
+        const USES_PER_LOT: usize = 64;
+        const BLOCKS_PER_PAGE: usize = 16;
+        for _ in 0..USES_PER_LOT / BLOCKS_PER_PAGE {
+            self.0.contains_key(block.to_bytes()).map_err(to_io)?;
+        }
+        Ok(())
     }
 }
 
@@ -212,9 +242,12 @@ impl Store {
         shard: u16,
         from: u64,
     ) -> impl Iterator<Item = io::Result<(Key, Vec<u8>)>> + use<> {
-        let first = Key { shard, index: from }.to_bytes();
-        let last = Key { shard, index: u64::MAX }.to_bytes();
-        Blocks { values: self.blocks.range(first..=last).peekable() }
+        self.reads().scan(shard, from..u64::MAX)
+    }
+
+    /// The blocks, to be read beside the commits.
+    pub(crate) fn reads(&self) -> Reads {
+        Reads(self.blocks.clone())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -234,6 +267,7 @@ impl Store {
 impl Disk for Store {
     fn commit(&mut self, blocks: Vec<(Key, Vec<u8>)>) -> io::Result<()> {
         let mut batch = sled::Batch::default();
+        let keys: Vec<Key> = blocks.iter().map(|(key, _)| *key).collect();
         for (key, block) in blocks {
             // The first value stands under the block's key, the others behind it.
             for (number, value) in (0_u32..).zip(block.chunks(VALUE_BYTES)) {
@@ -242,6 +276,8 @@ impl Disk for Store {
         }
         self.blocks.apply_batch(batch).map_err(to_io)?;
         self.sync()?;
+        let reads = self.reads();
+        keys.into_iter().try_for_each(|key| reads.count_use(key))?;
         if self.has_blobs()? {
             return Err(io::Error::other(
                 "a value was written outside the log, where it is not synced",
@@ -255,18 +291,22 @@ impl Disk for Store {
         self.sync()
     }
 
-    fn remove_covered(&mut self, shard: u16, covers: u64, limit: usize) -> io::Result<usize> {
-        let range = || {
-            let first = Key { shard, index: 0 }.to_bytes().to_vec();
-            first..Key { shard, index: covers }.to_bytes().to_vec()
-        };
+    fn remove_covered(&mut self, covered: &Covered, limit: usize) -> io::Result<usize> {
+        let Covered { shard, record, unused } = covered;
         let mut removed = 0;
-        for tree in [&self.blocks, &self.parts] {
-            for key in tree.range(range()).keys().take(limit - removed) {
+        let mut remove = |tree: &sled::Tree, indices: &Range<u64>| {
+            let key = |index| Key { shard: *shard, index }.to_bytes().to_vec();
+            let keys = tree.range(key(indices.start)..key(indices.end)).keys();
+            for key in keys.take(limit - removed) {
                 tree.remove(key.map_err(to_io)?).map_err(to_io)?;
                 removed += 1;
             }
+            Ok::<_, io::Error>(())
+        };
+        for indices in unused {
+            remove(&self.blocks, indices)?;
         }
+        remove(&self.parts, &(0..record.covers))?;
         Ok(removed)
     }
 

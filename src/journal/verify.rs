@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use tidewire_core::shard::LogEntry;
-use tidewire_core::topic::LoggedBatch;
+use tidewire_core::shard::{LogEntry, ShardSnapshot};
+use tidewire_core::topic::{Extent, LoggedBatch, StoredBatch};
 use tidewire_core::{SHARDS, SHARDS_MAX};
 
 use super::block;
 use super::checkpoint::{self, Record};
 use super::ends::EndsFile;
 use super::identity::{Identity, IdentityError};
+use super::recall;
 use super::storage::{JOURNAL, StorageError};
 use super::store::Store;
 
@@ -99,7 +100,8 @@ fn verify_shard(
     let mut topics = Topics::default();
     let mut next = match checkpoint_of(store, shard) {
         Ok(None) => 0,
-        Ok(Some((record, ends))) => {
+        Ok(Some((record, ends, snapshot))) => {
+            verify_extents(store, &snapshot, report, progress);
             report.checkpoints += 1;
             report.bytes += record.bytes;
             topics.ends = ends;
@@ -148,12 +150,42 @@ fn verify_shard(
 }
 
 /// The checkpoint of a shard, and where its topics end: name to epoch and next offset.
-fn checkpoint_of(store: &Store, shard: u16) -> io::Result<Option<(Record, Ends)>> {
+fn checkpoint_of(store: &Store, shard: u16) -> io::Result<Option<(Record, Ends, ShardSnapshot)>> {
     let Some(record) = store.current(shard)? else { return Ok(None) };
     let record = Record::from_bytes(&record).map_err(io::Error::other)?;
     let snapshot = checkpoint::read(&store.parts(), shard, record)?;
     let ends = snapshot.topic_ends().map(|(name, epoch, next)| (name.to_string(), (epoch, next)));
-    Ok(Some((record, ends.collect())))
+    Ok(Some((record, ends.collect(), snapshot)))
+}
+
+/// Reads the records that a checkpoint says lie in blocks before it.
+fn verify_extents(
+    store: &Store,
+    snapshot: &ShardSnapshot,
+    report: &mut Report,
+    progress: &dyn Fn(u64),
+) {
+    let (stored, reads) = (snapshot.stored(), store.reads());
+    for Extent { sequences, blocks, bytes } in snapshot.extents().iter() {
+        let first = stored.partition_point(|batch| batch.sequence < sequences.start);
+        let behind = stored.partition_point(|batch| batch.sequence < sequences.end);
+        let batches = stored.get(first..behind).unwrap_or_default();
+        let wanted: Vec<(u64, u32)> =
+            batches.iter().map(|batch| (batch.sequence, batch.bytes)).collect();
+        report.blocks += blocks.end - blocks.start;
+        report.bytes += bytes;
+        progress(report.bytes);
+        if let Err(what) = recall::bodies(&reads, snapshot.shard(), blocks, &wanted) {
+            report.finding(what);
+            for StoredBatch { topic, base, next, .. } in batches {
+                let holes = report.holes.entry(topic.to_string()).or_default();
+                match holes.last_mut().filter(|(_, end)| end == base) {
+                    Some((_, end)) => *end = *next,
+                    None => holes.push((*base, *next)),
+                }
+            }
+        }
+    }
 }
 
 type Ends = BTreeMap<String, (u64, u64)>;

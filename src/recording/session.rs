@@ -259,7 +259,14 @@ pub(super) fn weight(command: &Command) -> usize {
             return size_of::<Command>() + run.publishes.len() * each + bodies.sum::<usize>();
         }
         Command::DeadLetter(letter) => return size_of::<Command>() + letter.body.len(),
+        Command::Recalled(recalled) => {
+            let bodies = recalled.outcome.as_deref().unwrap_or_default();
+            let bytes = bodies.iter().map(|(_, body)| size_of_val(body) + body.len());
+            return size_of::<Command>() + bytes.sum::<usize>();
+        }
         Command::Follow(..)
+        | Command::Stored { .. }
+        | Command::Recall(..)
         | Command::Unfollow(..)
         | Command::SessionEnded(_)
         | Command::Buried(_) => {

@@ -25,6 +25,7 @@ pub struct CoreFigures {
     pub updates_restarted: AtomicU64,
     pub gaps: AtomicU64,
     pub refusals: AtomicU64,
+    pub recalls: AtomicU64,
     pub writes: AtomicU64,
     pub written_bytes: AtomicU64,
     pub requests: AtomicU64,
@@ -34,6 +35,8 @@ pub struct CoreFigures {
 struct ShardFigures {
     topics: AtomicU64,
     topic_bytes: AtomicU64,
+    warm_bytes: AtomicU64,
+    extents: AtomicU64,
     batches: AtomicU64,
     cells: AtomicU64,
     topics_expired: AtomicU64,
@@ -63,6 +66,7 @@ impl Figures {
         core.updates_restarted.store(stats.updates_restarted, Relaxed);
         core.gaps.store(stats.gaps, Relaxed);
         core.refusals.store(stats.refusals, Relaxed);
+        core.recalls.store(stats.recalls, Relaxed);
         core.subscriptions.store(dispatcher.subscriptions() as u64, Relaxed);
     }
 
@@ -70,6 +74,8 @@ impl Figures {
         let Some(shard) = self.shards.get(usize::from(shard)) else { return };
         shard.topics.store(stats.topics, Relaxed);
         shard.topic_bytes.store(stats.topic_bytes, Relaxed);
+        shard.warm_bytes.store(stats.warm_bytes, Relaxed);
+        shard.extents.store(stats.extents, Relaxed);
         shard.batches.store(stats.batches, Relaxed);
         shard.cells.store(stats.cells, Relaxed);
         shard.topics_expired.store(stats.topics_expired, Relaxed);
@@ -94,6 +100,8 @@ impl Figures {
         for shard in &self.shards {
             sum.topics += shard.topics.load(Relaxed);
             sum.topic_bytes += shard.topic_bytes.load(Relaxed);
+            sum.warm_bytes += shard.warm_bytes.load(Relaxed);
+            sum.extents += shard.extents.load(Relaxed);
             sum.batches += shard.batches.load(Relaxed);
             sum.cells += shard.cells.load(Relaxed);
             sum.topics_expired += shard.topics_expired.load(Relaxed);

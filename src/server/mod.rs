@@ -9,13 +9,14 @@ mod clock;
 mod core;
 mod dispatch;
 mod figures;
+mod recalling;
 mod shard_task;
 mod shards;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use shard_task::ShardTask;
 use shards::Shards;
 
 use crate::config::Config;
-use crate::journal::{State, Storage, StorageError};
+use crate::journal::{Reads, State, Storage, StorageError};
 use crate::recording::{Recorder, StopReason};
 use crate::transport::{Arrival, Tls, TlsError, listener};
 
@@ -96,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) recorder: Arc<Recorder>,
     /// The journal on disk, if names are kept there.
     pub(crate) journal: Option<Arc<State>>,
+    /// Its blocks, to be read beside the commits.
+    pub(crate) blocks: Mutex<Option<Reads>>,
     pub(crate) draining: AtomicBool,
     pub(crate) stop: tokio::sync::watch::Sender<Stage>,
 }
@@ -137,7 +140,7 @@ impl Server {
         let cores = config.cores();
         let clock = Clock::start();
         let policies = Arc::new(config.policies());
-        let Shards { states, storage, voter_key, fingerprint } =
+        let Shards { states, mut storage, voter_key, fingerprint } =
             shards::make(&config, &clock, &policies).await?;
         let newest_ms = states.iter().map(|(shard, _)| shard.now_ms()).max();
         let clock = clock.no_earlier_than(newest_ms.unwrap_or(0));
@@ -159,10 +162,14 @@ impl Server {
             places: Arc::new(Semaphore::new(config.limits.connections_max)),
             recorder: Arc::new(Recorder::new(policies.shards())),
             journal: storage.as_ref().map(|storage| Arc::clone(&storage.state)),
+            blocks: Mutex::new(storage.as_ref().map(Storage::reads)),
             draining: AtomicBool::new(false),
             stop: tokio::sync::watch::Sender::new(Stage::Running),
             config,
         });
+        if let Some(storage) = &mut storage {
+            storage.start_recalling(recalling::hand_over(&shared))?;
+        }
         let mut server =
             Self { shared, address, admin_address, cores: Vec::new(), tasks: Vec::new(), storage };
         let queues = shard_queues.into_iter().zip(copy_queues);
@@ -231,6 +238,7 @@ impl Server {
         }
         let cores = std::mem::take(&mut self.cores);
         let storage = self.storage.take();
+        drop(self.shared.take_blocks());
         let joined = tokio::task::spawn_blocking(move || {
             for core in cores {
                 drop(core.join());
@@ -279,6 +287,16 @@ impl Shared {
             producers: self.config.limits.producers(self.config.policies().shards()),
             ..FanoutLimits::default()
         }
+    }
+
+    /// The blocks of the journal, to be read; none when the server is stopping.
+    pub(crate) fn blocks(&self) -> Option<Reads> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nobody begins to read them any more.
+    fn take_blocks(&self) -> Option<Reads> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn hash_voter(

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use tidewire_core::shard::{Command, DispatcherId, Event, Shard, ShardSnapshot};
+use tidewire_core::shard::{Command, DispatcherId, Event, Round, Shard, ShardSnapshot};
 use tidewire_protocol::{ErrorCode, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::recalling::recall;
 use super::{Clock, Shared};
-use crate::journal::{Journal, Outcome};
+use crate::journal::{Journal, Outcome, Reach};
 use crate::recording::Tap;
 
 /// Commands of one round at most, so that no round keeps replies waiting for long.
@@ -35,11 +36,17 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
             biased;
             outcome = journal.next() => {
                 settle(&shared, &journal, outcome, &mut committed).await;
-                continue;
+                match journal.take_reach() {
+                    None => continue,
+                    Some(Reach { next_block, bytes }) => {
+                        let next_sequence = committed;
+                        commands.push(Command::Stored { next_sequence, next_block, bytes });
+                    }
+                }
             }
             Some(wanted) = copies.recv() => {
                 // Between two rounds there always is one; who does not wait any more gets none.
-                if let Some(snapshot) = shard.snapshot() {
+                if let Some(snapshot) = shard.checkpoint() {
                     drop(wanted.send(snapshot));
                 }
                 continue;
@@ -75,24 +82,33 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
                 Some(round)
             }
         };
-        let round = match round {
-            Some(mut round) if !round.early.is_empty() => {
-                tell(&shared, std::mem::take(&mut round.early)).await;
-                Some(round)
-            }
-            other => other,
-        };
-        let settled = round.and_then(|round| journal.append(round, now_ms));
-        if let Some(outcome) = settled {
-            settle(&shared, &journal, outcome, &mut committed).await;
+        if let Some(round) = round {
+            hand_over(&shared, number, &mut journal, (round, now_ms), &mut committed).await;
         }
         // Between two rounds there always is a snapshot.
         if journal.wants_checkpoint()
-            && let Some(snapshot) = shard.snapshot()
+            && let Some(snapshot) = shard.checkpoint()
         {
             journal.checkpoint(snapshot);
         }
         shared.figures.set_shard(number, shard.stats());
+    }
+}
+
+/// Hands a round over to the journal, but for what does not wait for that.
+async fn hand_over(
+    shared: &Shared,
+    shard: u16,
+    journal: &mut Journal,
+    (mut round, now_ms): (Round, u64),
+    committed: &mut u64,
+) {
+    recall(shared, journal, shard, std::mem::take(&mut round.recalls)).await;
+    if !round.early.is_empty() {
+        tell(shared, std::mem::take(&mut round.early)).await;
+    }
+    if let Some(outcome) = journal.append(round, now_ms) {
+        settle(shared, journal, outcome, committed).await;
     }
 }
 

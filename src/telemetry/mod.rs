@@ -27,6 +27,11 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
     ),
     ("tidewire_gaps_total", "GAP frames sent", |core| &core.gaps),
     ("tidewire_refusals_total", "Requests refused", |core| &core.refusals),
+    (
+        "tidewire_recalls_total",
+        "Parts of the journal read back for subscribers that are behind what is in memory",
+        |core| &core.recalls,
+    ),
     ("tidewire_socket_writes_total", "Writes to sockets", |core| &core.writes),
     ("tidewire_socket_written_bytes_total", "Bytes written to sockets", |core| &core.written_bytes),
 ];
@@ -49,6 +54,16 @@ pub(crate) fn render(figures: &Figures, recorder: &Recorder, journal: Option<&St
             ),
             ("tidewire_topics", "Topics that exist", shards.topics),
             ("tidewire_topic_bytes", "Bytes of records kept in topics", shards.topic_bytes),
+            (
+                "tidewire_topic_memory_bytes",
+                "Bytes of records of topics in memory; the others are on disk only",
+                shards.warm_bytes,
+            ),
+            (
+                "tidewire_journal_extents",
+                "Parts of the journal that hold records which are kept",
+                shards.extents,
+            ),
             ("tidewire_topic_batches", "Batches kept in topics", shards.batches),
             ("tidewire_producers", "Producers whose publishes are remembered", shards.producers),
             ("tidewire_cells", "Counters, tallies and presence sets that exist", shards.cells),

@@ -3,7 +3,7 @@
 use tidewire_core::cell::Counted;
 use tidewire_core::shard::{
     CellValue, Command, DeadLetter, Event, GroupAsk, GroupRequest, Interest, Origin, PublishRun,
-    Reply, Request, SessionId, Terms, Value,
+    Recalled, Reply, Request, SessionId, Terms, Value,
 };
 use tidewire_core::topic::Step;
 use tidewire_protocol::frame::{CounterOp, PresenceOp, SettleOp, TallyOp, TopicOp};
@@ -45,8 +45,24 @@ pub(super) fn command(command: Option<&Command>) -> String {
         Some(Command::Buried(of)) => {
             format!("dead letter arrived: offset {} of {}, group {}", of.offset, of.topic, of.group)
         }
+        Some(Command::Stored { next_sequence, next_block, bytes }) => {
+            let (batch, block) = (next_sequence, next_block);
+            format!("on disk: batches before {batch} in blocks before {block}, {bytes} bytes more")
+        }
+        Some(Command::Recall(dispatcher, sequence)) => {
+            format!("dispatcher {dispatcher} recalls batch {sequence}")
+        }
+        Some(Command::Recalled(recalled)) => recalled_in(recalled),
         Some(Command::SessionEnded(session)) => format!("{} has ended", connection(*session)),
     }
+}
+
+fn recalled_in(Recalled { sequences, outcome }: &Recalled) -> String {
+    let what = match outcome {
+        Ok(bodies) => format!("{} of them", bodies.len()),
+        Err(reason) => refused(reason),
+    };
+    format!("recalled: batches {}..{}, {what}", sequences.start, sequences.end)
 }
 
 fn connection(SessionId { dispatcher, slot, generation }: SessionId) -> String {
@@ -213,6 +229,8 @@ pub(super) fn event(event: &Event) -> String {
         Event::Trimmed { shard: _, topic_id, first, evicted } => {
             format!("topic number {topic_id}: {} batches gone, first {first}", evicted.len())
         }
+        Event::Cooled { batches } => format!("{} batches are on disk only", batches.len()),
+        Event::Recalled { shard: _, recalled } => recalled_in(recalled),
         Event::LogSnapshot { shard: _, epoch: _, base, slots } => {
             format!("all topics as they are: {} batches from {base} on", slots.len())
         }

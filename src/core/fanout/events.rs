@@ -41,6 +41,8 @@ impl Dispatcher {
             Event::Trimmed { shard, topic_id, first, evicted } => {
                 self.trimmed(shard, topic_id, first, &evicted);
             }
+            Event::Cooled { batches } => self.cooled(&batches),
+            Event::Recalled { shard, recalled } => self.recalled(shard, &recalled),
             Event::LogSnapshot { shard, epoch, base, slots } => {
                 self.log_snapshot(shard, epoch, CommitLog::of(base, slots));
                 self.start_waiting_patterns();
@@ -195,6 +197,24 @@ impl Dispatcher {
         if let Some(view) = self.shards.get_mut(usize::from(shard)).filter(|view| view.ready) {
             for sequence in evicted {
                 view.log.remove(*sequence);
+            }
+        }
+    }
+
+    /// Records have left memory: copies let go of them as well.
+    fn cooled(&mut self, batches: &[Arc<Batch>]) {
+        for batch in batches {
+            let key = (batch.shard, batch.topic_id);
+            if let Some(index) = self.topic_ids.get(&key)
+                && let Some(view) = self.topics.get_mut(*index).filter(|view| view.ready)
+                && view.epoch == batch.epoch
+            {
+                view.ring.replace(Arc::clone(batch));
+            }
+            if let Some(view) = self.shards.get_mut(usize::from(batch.shard))
+                && view.ready
+            {
+                view.log.replace(Arc::clone(batch));
             }
         }
     }

@@ -39,6 +39,11 @@ impl Dispatcher {
         let (name, epoch) = (view.name.clone(), view.epoch);
         let mut batches = core::mem::take(&mut self.looked_at);
         take_within(&mut batches, view.ring.from(next));
+        if !self.warm_all(id, &mut batches) {
+            batches.clear();
+            self.looked_at = batches;
+            return Turn::Blocked;
+        }
         let from = self.reported(id).unwrap_or(next);
         let chosen = self.newest_per_key(owner, from, &batches);
         batches.clear();
@@ -99,7 +104,19 @@ impl Dispatcher {
                 end -= 1;
                 break;
             }
+            let warm = match by_topic.is_empty() {
+                true => self.warm(id, batch),
+                false => self.warm_now(batch),
+            };
+            let Some(batch) = warm else {
+                end -= 1;
+                break;
+            };
             by_topic.entry(batch.key()).or_default().push(batch);
+        }
+        if by_topic.is_empty() && self.cursors.get(id).is_none_or(|cursor| cursor.recalls) {
+            self.set_position(id, Some(end));
+            return Turn::Blocked;
         }
         let last = by_topic.len();
         for (index, batches) in by_topic.values().enumerate() {
@@ -114,6 +131,24 @@ impl Dispatcher {
         }
         self.set_due(id, owner);
         if end < next { self.wake_later(id) } else { Turn::Done }
+    }
+
+    /// Brings the records of these batches into memory, or of as many as are there; false if the
+    /// cursor has to wait for the first one.
+    fn warm_all(&mut self, id: CursorId, batches: &mut Vec<Arc<Batch>>) -> bool {
+        let is_cold = |batch: &Arc<Batch>| batch.body.is_cold();
+        let Some(from) = batches.iter().position(is_cold) else { return true };
+        for (at, batch) in batches.split_off(from).into_iter().enumerate() {
+            let warm = match from + at {
+                0 => self.warm(id, batch),
+                _ => self.warm_now(batch),
+            };
+            match warm {
+                Some(batch) => batches.push(batch),
+                None => break,
+            }
+        }
+        !batches.is_empty()
     }
 
     /// The slot at `end`, which moves on; batches that are gone are passed over, since a newer

@@ -25,6 +25,7 @@ mod publishing;
 mod pull;
 mod queue;
 mod ready;
+mod recall;
 mod reply;
 mod request;
 mod selection;
@@ -58,6 +59,7 @@ use filters::Filters;
 use gather::Gathers;
 use large::LargeUpdates;
 use ready::Turns;
+use recall::Recalls;
 use request::Route;
 use selection::Selections;
 use session::{Owner, Session, Sub};
@@ -86,6 +88,8 @@ pub struct FanoutLimits {
     pub producers: ProducerLimits,
     /// Bytes of large updates that watchers are still taking though their cells have newer ones.
     pub retired_updates_bytes_max: usize,
+    /// Bytes of records that were read from disk for cursors, beyond the newest ones.
+    pub recalled_bytes_max: usize,
 }
 
 impl Default for FanoutLimits {
@@ -98,6 +102,7 @@ impl Default for FanoutLimits {
             heartbeat_ms: 25_000,
             producers: ProducerLimits::default(),
             retired_updates_bytes_max: 64 * 1024 * 1024,
+            recalled_bytes_max: 32 * 1024 * 1024,
         }
     }
 }
@@ -119,6 +124,8 @@ pub struct FanoutStats {
     pub gaps: u64,
     /// Requests refused.
     pub refusals: u64,
+    /// Answers to recalls of records that are on disk only.
+    pub recalls: u64,
 }
 
 /// The dispatcher of one core. See the module's documentation.
@@ -148,6 +155,7 @@ pub struct Dispatcher {
     cell_names: HashMap<(CellKind, Name), usize>,
     filters: Filters,
     large: LargeUpdates,
+    recalls: Recalls,
     selections: Selections,
     /// Scratch memory of one delivery: offsets of what a filter has chosen, batches looked at.
     offsets: Vec<u64>,
@@ -181,6 +189,8 @@ struct Cursor {
     behind: Option<CursorId>,
     /// Whether its subscription may have an opening to send.
     opens: bool,
+    /// Whether it waits for records that are on disk only.
+    recalls: bool,
     /// Not before this time (conflation).
     due_ms: u64,
     timer_ms: Option<u64>,
@@ -219,6 +229,7 @@ impl Dispatcher {
             id,
             seed,
             large: LargeUpdates::new(limits.retired_updates_bytes_max),
+            recalls: Recalls::new(limits.recalled_bytes_max),
             limits,
             policies: Arc::default(),
             routed: None,

@@ -67,7 +67,10 @@ impl Dispatcher {
                     return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };
                 }
                 match found {
-                    Slot::Live(batch) => self.deliver_by_pattern(id, owner, &batch, pull),
+                    Slot::Live(batch) => {
+                        let Some(batch) = self.warm(id, batch) else { return Turn::Blocked };
+                        self.deliver_by_pattern(id, owner, &batch, pull);
+                    }
                     Slot::Gone { topic, epoch, from, next, .. } => {
                         if self.on_gap(owner) != OnGap::Continue {
                             return self.pattern_gap(id, owner, position, position + 1, pull);
@@ -157,7 +160,8 @@ impl Dispatcher {
             return;
         }
         let filter = self.filter_of(owner);
-        let body = if from == batch.base { batch.body.clone() } else { batch.body_from(from) };
+        let Some(body) = batch.body.warm() else { return };
+        let body = batch.records_from(body, from);
         let chosen = filter.map(|(filter_id, filter)| {
             let key = SelectionKey {
                 shard: batch.shard,

@@ -189,6 +189,7 @@ impl Dispatcher {
             if pull.turn <= 0 {
                 return Turn::More;
             }
+            let Some(batch) = self.warm(id, batch) else { return Turn::Blocked };
             self.deliver_batch(id, owner, &batch, next, pull);
         }
     }
@@ -228,7 +229,8 @@ impl Dispatcher {
             body_len: 0,
         };
         let Some((filter_id, filter)) = filter else {
-            let body = if from == batch.base { batch.body.clone() } else { batch.body_from(from) };
+            let Some(body) = batch.body.warm() else { return };
+            let body = batch.records_from(body, from);
             header.body_len = body.len();
             self.deliver(owner, &header, &body, batch.next() - from, pull);
             return self.advance(id, batch.next(), true);
@@ -354,14 +356,7 @@ impl Dispatcher {
             ErrorCode::TooSlow,
             format!("subscription {sub} is ended: it fell behind what is kept ({missing})"),
         );
-        let mut frame = ServerFrame::refuse(0, refusal);
-        if let ServerFrame::Error { sub: ended, .. } = &mut frame {
-            *ended = Some(sub);
-        }
-        if let Some(session) = self.sessions.get_mut(owner.slot) {
-            session.push(0, &frame);
-        }
-        self.end_sub(owner);
+        self.end_with(owner, refusal);
     }
 
     /// Whether a kind of cell can be watched.

@@ -55,6 +55,7 @@ impl Selections {
         Self { by_key: hash_map(seed), order: VecDeque::new() }
     }
 
+    /// The batches are warm, if this is asked for the first time.
     pub(super) fn find_or_build(
         &mut self,
         key: SelectionKey,
@@ -87,7 +88,9 @@ fn build(key: &SelectionKey, batches: &[Arc<Batch>], filter: Option<&Filter>) ->
     let mut newest: hashbrown::HashMap<Option<&str>, usize, foldhash::fast::FixedState> =
         hashbrown::HashMap::default();
     for batch in batches {
-        for (offset, record) in (batch.base..).zip(Records::of(&batch.body)) {
+        for (offset, record) in
+            (batch.base..).zip(Records::of(batch.body.warm().map_or(&[], |body| body)))
+        {
             if offset < key.from || filter.is_some_and(|filter| !filter.matches(&record)) {
                 continue;
             }

@@ -186,9 +186,17 @@ impl Dispatcher {
     }
 
     pub(super) fn insert_cursor(&mut self, owner: Owner, at: usize, target: Target) -> CursorId {
-        let queued = false;
-        let (behind, opens, due_ms, timer_ms) = (None, false, 0, None);
-        let cursor = Cursor { owner, at, queued, behind, opens, due_ms, timer_ms, target };
+        let cursor = Cursor {
+            owner,
+            at,
+            queued: false,
+            behind: None,
+            opens: false,
+            recalls: false,
+            due_ms: 0,
+            timer_ms: None,
+            target,
+        };
         let id = self.cursors.insert(cursor);
         if let Some(entry) = self.subs.get_mut(owner.entry) {
             entry.cursors.push(id);
@@ -280,6 +288,7 @@ impl Dispatcher {
         session.end(sub);
         self.unqueue(slot, &entry.cursors);
         for id in &entry.cursors {
+            self.wait_no_more(*id);
             self.unfollow(*id);
             let cursor = self.cursors.remove(*id);
             if let Some(at_ms) = cursor.timer_ms {

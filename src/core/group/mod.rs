@@ -27,6 +27,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidewire_protocol::Name;
 
+use crate::topic::Ring;
 use members::Members;
 use order::Order;
 use outstanding::{Outstanding, State};
@@ -262,14 +263,21 @@ impl Group {
         failed
     }
 
-    /// Records that are to be sent to the dead letters now.
-    pub(crate) fn take_dead(&mut self, now_ms: u64) -> Vec<Dead> {
+    /// Records that are to be sent to the dead letters now, and the sequence of a cold batch that
+    /// holds others.
+    pub(crate) fn take_dead(&mut self, ring: &Ring, now_ms: u64) -> (Vec<Dead>, Option<u64>) {
         let until_ms = now_ms.saturating_add(DEAD_LETTER_TIMEOUT_MS);
-        let dead = self.outstanding.unsent(LETTERS_MAX);
+        let mut dead = self.outstanding.unsent(LETTERS_MAX);
+        let mut cold = None;
+        dead.retain(|offset| {
+            let found = ring.find(*offset).filter(|batch| batch.body.is_cold());
+            cold = cold.or(found.map(|batch| batch.sequence));
+            found.is_none()
+        });
         for offset in &dead {
             self.outstanding.set(*offset, State::Dead { until_ms });
         }
-        dead.into_iter().filter_map(|offset| self.outstanding.dead(offset)).collect()
+        (dead.into_iter().filter_map(|offset| self.outstanding.dead(offset)).collect(), cold)
     }
 
     /// A dead letter has arrived, or its record has left the topic.

@@ -8,7 +8,7 @@ use tidewire_protocol::record::{Record, Records};
 
 use super::outstanding::{Entry, State};
 use super::{Group, Leased, OUTSTANDING_MAX};
-use crate::topic::{Batch, Ring};
+use crate::topic::{Batch, Body, Ring};
 
 /// Records that a member gets in a row before the next one has its turn.
 const TURN_RECORDS: usize = 16;
@@ -21,6 +21,8 @@ struct Hands {
     open: Option<Open>,
     /// Records that the member whose turn it is has got.
     in_turn: usize,
+    /// The batch that has to be recalled before it goes on.
+    cold: Option<u64>,
 }
 
 struct Open {
@@ -33,7 +35,7 @@ struct Open {
 impl Hands {
     fn close(&mut self) {
         if let Some(Open { batch, mut lease, start, end }) = self.open.take() {
-            lease.body = batch.body.slice(start..end);
+            lease.body = batch.body.warm().map_or_else(Bytes::new, |body| body.slice(start..end));
             self.done.push(lease);
         }
     }
@@ -48,19 +50,22 @@ struct Found<'a> {
 }
 
 impl Group {
-    /// Leases records to members with room, as far as there are any.
-    pub(crate) fn offer(&mut self, ring: &Ring, now_ms: u64) -> Vec<Leased> {
+    /// Leases records to members with room, as far as there are any in memory; returns the sequence
+    /// of the cold batch that holds the next one, if one does.
+    pub(crate) fn offer(&mut self, ring: &Ring, now_ms: u64) -> (Vec<Leased>, Option<u64>) {
         let mut hands = Hands::default();
         let mut seen = None;
         while self.members.first().is_some()
             && self.offer_ready(ring, now_ms, &mut seen, &mut hands)
         {}
-        self.offer_new(ring, now_ms, &mut hands);
+        if hands.cold.is_none() {
+            self.offer_new(ring, now_ms, &mut hands);
+        }
         hands.close();
-        hands.done
+        (hands.done, hands.cold)
     }
 
-    /// Leases the first record that is ready; false if there is none.
+    /// Leases the first record that is ready; false if there is none in memory.
     fn offer_ready(
         &mut self,
         ring: &Ring,
@@ -69,6 +74,12 @@ impl Group {
         hands: &mut Hands,
     ) -> bool {
         let Some(offset) = self.outstanding.first_ready() else { return false };
+        if let Some(batch) = ring.find(offset)
+            && batch.body.is_cold()
+        {
+            hands.cold = Some(batch.sequence);
+            return false;
+        }
         match find(ring, offset, seen) {
             Some(found) => self.lease(&found, now_ms, hands),
             None => {
@@ -87,8 +98,12 @@ impl Group {
                 self.next = ring.first();
             }
             let Some(batch) = ring.find(self.next).cloned() else { return };
+            let Body::Warm(body) = &batch.body else {
+                hands.cold = Some(batch.sequence);
+                return;
+            };
             let (mut offset, mut start) = self.place_in(&batch);
-            let rest = batch.body.get(start..).unwrap_or_default();
+            let rest = body.get(start..).unwrap_or_default();
             for record in Records::of(rest) {
                 if offset >= self.next {
                     if self.members.first().is_none() || self.outstanding.len() >= OUTSTANDING_MAX {
@@ -182,7 +197,8 @@ fn find<'a>(ring: &'a Ring, offset: u64, seen: &mut Option<Seen>) -> Option<Foun
         Some((base, at, start)) if base == batch.base && at <= offset => (at, start),
         Some(_) | None => (batch.base, 0),
     };
-    for (at, record) in (first..).zip(Records::of(batch.body.get(start..).unwrap_or_default())) {
+    let body = batch.body.warm()?;
+    for (at, record) in (first..).zip(Records::of(body.get(start..).unwrap_or_default())) {
         if at == offset {
             *seen = Some((batch.base, at, start));
             return Some(Found { batch, record, offset, start });

@@ -45,7 +45,7 @@ fn append(ring: &mut Ring, keys: &[&str]) {
         count: keys.len() as u64,
         time_ms: 0,
         sequence: ring.next(),
-        body: body.finish(),
+        body: body.finish().into(),
     }));
     assert!(appended);
 }
@@ -53,7 +53,7 @@ fn append(ring: &mut Ring, keys: &[&str]) {
 /// What was leased: member's slot, offset, delivery. The bodies must be those of the offsets.
 fn offers(group: &mut Group, ring: &Ring, now_ms: u64) -> Vec<(u32, u64, u32)> {
     let mut all = Vec::new();
-    for Leased { member: (session, _), deliveries, body, .. } in group.offer(ring, now_ms) {
+    for Leased { member: (session, _), deliveries, body, .. } in group.offer(ring, now_ms).0 {
         let payloads: Vec<String> = Records::of(&body)
             .map(|record| String::from_utf8(record.payload.unwrap().to_vec()).unwrap())
             .collect();
@@ -62,6 +62,10 @@ fn offers(group: &mut Group, ring: &Ring, now_ms: u64) -> Vec<(u32, u64, u32)> {
         all.extend(deliveries.into_iter().map(|(offset, count)| (session.slot, offset, count)));
     }
     all
+}
+
+fn take_dead(group: &mut Group, now_ms: u64) -> Vec<Dead> {
+    group.take_dead(&Ring::default(), now_ms).0
 }
 
 #[test]
@@ -136,7 +140,7 @@ fn after_a_restart_what_was_given_up_is_a_dead_letter_and_what_is_gone_is_passed
     again.end_recovery();
     let dead = |offset, deliveries| Dead { offset, deliveries, reason: Reason::Forgotten };
     again.handle_timeout(1);
-    assert_eq!(again.take_dead(1), [dead(1, 0), dead(2, 2)]);
+    assert_eq!(take_dead(&mut again, 1), [dead(1, 0), dead(2, 2)]);
     again.recover_first(1);
     assert_eq!((again.floor(), again.lag(3)), (1, 2));
     again.recover_first(9);
@@ -153,16 +157,16 @@ fn too_many_deliveries_make_a_dead_letter_that_is_sent_until_it_arrives() {
     assert_eq!(group.settle(member(1), 1, 2).records, 1);
     let said = Reason::Said("broken".into());
     group.refuse(member(1), (0, 1), Some(5), &said, 0);
-    assert!(group.take_dead(0).is_empty());
+    assert!(take_dead(&mut group, 0).is_empty());
     group.handle_timeout(5);
     assert_eq!(offers(&mut group, &ring, 5), [(1, 0, 2)]);
     group.refuse(member(1), (0, 1), None, &said, 6);
     let dead = Dead { offset: 0, deliveries: 2, reason: said };
-    assert_eq!(group.take_dead(6), core::slice::from_ref(&dead));
-    assert!(group.take_dead(7).is_empty(), "it is under way");
+    assert_eq!(take_dead(&mut group, 6), core::slice::from_ref(&dead));
+    assert!(take_dead(&mut group, 7).is_empty(), "it is under way");
     assert!(offers(&mut group, &ring, 7).is_empty());
     group.handle_timeout(6 + DEAD_LETTER_TIMEOUT_MS);
-    assert_eq!(group.take_dead(6 + DEAD_LETTER_TIMEOUT_MS), [dead]);
+    assert_eq!(take_dead(&mut group, 6 + DEAD_LETTER_TIMEOUT_MS), [dead]);
     assert_eq!(group.floor(), 0);
     assert!(group.buried(0, true) && !group.buried(0, true));
     assert_eq!((group.floor(), group.counts().dead), (2, 1));

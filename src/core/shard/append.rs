@@ -207,9 +207,10 @@ impl Shard {
             count,
             time_ms: self.now_ms,
             sequence,
-            body,
+            body: body.into(),
         });
         self.topics.bytes += batch.body.len() as u64;
+        self.topics.warm_bytes += batch.body.len() as u64;
         self.topics.batches += 1;
         // Both are true by construction: offset and sequence were read from the two just above.
         let appended =

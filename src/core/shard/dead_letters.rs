@@ -57,7 +57,11 @@ impl Shard {
             let found = topic.groups.as_mut().and_then(|groups| groups.get_mut(&group));
             let Some(found) = found else { continue };
             let Some(to) = found.rules().dead_letter.clone() else { continue };
-            for dead in found.take_dead(now_ms) {
+            let (dead, cold) = found.take_dead(&topic.ring, now_ms);
+            if let Some(sequence) = cold {
+                self.recall_for_groups(id, sequence);
+            }
+            for dead in dead {
                 let (shard, offset) = (self.config.shard, dead.offset);
                 let (topic, group) = (name.clone(), group.clone());
                 self.send_dead_letter(id, &DeadOf { shard, topic, group, offset }, &to, &dead);
@@ -70,7 +74,7 @@ impl Shard {
         let batch = ring.and_then(|ring| ring.find(dead.offset));
         let record = batch.and_then(|batch| {
             let at = usize::try_from(dead.offset - batch.base).ok()?;
-            Records::of(&batch.body).nth(at)
+            Records::of(batch.body.warm()?).nth(at)
         });
         let Some(record) = record else { return self.bury(of, false) };
         let partitions = self.config.policies.partitions(to);

@@ -33,7 +33,10 @@ impl Shard {
                 conflict(next, &format!("the next offset is {next}"))
             };
         };
-        let known_from = topic.ring.first().max(next.saturating_sub(RECORDS_MAX));
+        let known_from = topic
+            .ring
+            .offset_at_sequence(self.topics.cold.before)
+            .max(next.saturating_sub(RECORDS_MAX));
         if *offset > next {
             return conflict(next, &format!("the topic ends at {next}"));
         }
@@ -64,7 +67,7 @@ impl Topic {
         newest_in(self.ring.next(), self.open.body())
             .or_else(|| {
                 let mut batches = self.ring.iter().rev().take_while(|batch| batch.next() > from);
-                batches.find_map(|batch| newest_in(batch.base, &batch.body))
+                batches.find_map(|batch| newest_in(batch.base, batch.body.warm()?))
             })
             .filter(|offset| *offset >= from)
     }

@@ -13,6 +13,7 @@ use tidewire_protocol::options::{CounterOptions, TopicInfo, TopicOptions};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyInfo, TallyReply, TallyRules};
 use tidewire_protocol::{Name, Refusal};
 
+use super::cold::{Recall, Recalled};
 use super::dead_letters::{DeadLetter, DeadOf};
 use super::groups::GroupRequest;
 use super::log::LogEntry;
@@ -89,6 +90,13 @@ pub enum Command {
     DeadLetter(Box<DeadLetter>),
     /// A dead letter has arrived.
     Buried(Box<DeadOf>),
+    /// What was logged is on disk: batches before `next_sequence`, in blocks before `next_block`,
+    /// which are `bytes` more than was said before.
+    Stored { next_sequence: u64, next_block: u64, bytes: u64 },
+    /// A dispatcher wants the records of a cold batch, and of those beside it.
+    Recall(DispatcherId, u64),
+    /// What the shard itself has recalled.
+    Recalled(Box<Recalled>),
 }
 
 /// What a publish asks for beyond its records and its acknowledgement.
@@ -199,6 +207,10 @@ pub enum Event {
     Appended { batch: Arc<Batch>, first: u64, evicted: Vec<u64> },
     /// Batches left a topic without an append.
     Trimmed { shard: u16, topic_id: TopicId, first: u64, evicted: Vec<u64> },
+    /// The records of these batches have left memory: they lie on disk only.
+    Cooled { batches: Arc<[Arc<Batch>]> },
+    /// What was recalled from the log. It comes at any time, since batches never change.
+    Recalled { shard: u16, recalled: Arc<Recalled> },
     /// The shard's kept batches when the dispatcher began to follow all of them.
     LogSnapshot { shard: u16, epoch: u64, base: u64, slots: Vec<Slot> },
     /// The newest value of a cell, or its state when the dispatcher began to follow it.
@@ -332,10 +344,22 @@ pub struct Round {
     pub events: Vec<(DispatcherId, Event)>,
     /// What is told at once, because no more was asked for than that it is in memory.
     pub early: Vec<(DispatcherId, Event)>,
+    /// What is to be read from the log, at once.
+    pub recalls: Vec<Recall>,
     /// The batches that the round appends.
     pub batches: Vec<Arc<Batch>>,
     /// What the journal is to keep; only in shards that are kept on disk.
     pub log: Vec<LogEntry>,
     /// Cells have no version above this one, once the round has ended.
     pub version: u64,
+}
+
+impl Round {
+    /// Whether nothing has happened in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { number: _, events, early, recalls, batches, log, version: _ } = self;
+        let is_silent = events.is_empty() && early.is_empty() && recalls.is_empty();
+        is_silent && batches.is_empty() && log.is_empty()
+    }
 }

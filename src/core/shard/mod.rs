@@ -6,6 +6,7 @@
 
 mod append;
 mod cells;
+mod cold;
 mod dead_letters;
 mod expected;
 mod groups;
@@ -26,6 +27,7 @@ mod state;
 mod topics;
 mod watched;
 
+pub use cold::{Recall, Recalled, Recaller};
 pub use dead_letters::{DeadLetter, DeadOf};
 pub use groups::{GroupAsk, GroupRequest, GroupStart};
 pub use interest::Dispatchers;
@@ -75,7 +77,8 @@ pub struct ShardLimits {
     pub names_max: usize,
     /// Batches kept in all topics together; the oldest leave first.
     pub batches_max: usize,
-    /// Bytes of bodies kept in all topics together; the oldest leave first.
+    /// Bytes of bodies in memory, in all topics together. The oldest leave first: for good, or in a
+    /// durable shard to be read from disk.
     pub bytes_max: u64,
     /// Bytes of a batch up to which later publishes of the same round are appended to it.
     pub batch_bytes_max: usize,
@@ -182,6 +185,11 @@ impl Shard {
             Command::SessionEnded(session) => self.session_ended(session),
             Command::DeadLetter(letter) => self.take_dead_letter(*letter),
             Command::Buried(of) => self.bury(&of, true),
+            Command::Stored { next_sequence, next_block, bytes } => {
+                self.stored(next_sequence, next_block, bytes);
+            }
+            Command::Recall(dispatcher, sequence) => self.recall(dispatcher, sequence),
+            Command::Recalled(recalled) => self.recalled(*recalled),
         }
     }
 
@@ -217,12 +225,11 @@ impl Shard {
         self.seal_batches();
         self.offer_groups();
         self.publish_changes();
-        let Round { number, events, early, batches, log, version } = &mut self.round;
-        if events.is_empty() && early.is_empty() && batches.is_empty() && log.is_empty() {
+        if self.round.is_empty() {
             return None;
         }
-        *version = self.cells.version;
-        let number = *number;
+        self.round.version = self.cells.version;
+        let number = self.round.number;
         let next = Round { number: number + 1, ..Round::default() };
         Some(core::mem::replace(&mut self.round, next))
     }
@@ -239,6 +246,8 @@ impl Shard {
         ShardStats {
             topics: self.topics.len() as u64,
             topic_bytes: self.topics.bytes(),
+            warm_bytes: self.topics.warm_bytes,
+            extents: self.topics.extents.len() as u64,
             batches: self.topics.batches() as u64,
             cells: self.cells.len() as u64,
             topics_expired: self.topics.expired,
@@ -335,8 +344,12 @@ impl Shard {
 pub struct ShardStats {
     /// Topics that exist.
     pub topics: u64,
-    /// Bytes of bodies kept.
+    /// Bytes of bodies kept, in memory and on disk.
     pub topic_bytes: u64,
+    /// Bytes of those that have not left memory.
+    pub warm_bytes: u64,
+    /// Parts of the log that hold records which are kept.
+    pub extents: u64,
     /// Batches kept.
     pub batches: u64,
     /// Counters, tallies and presence sets that exist.

@@ -210,6 +210,7 @@ impl Shard {
         });
         topic.active_ms = self.now_ms;
         self.topics.bytes += batch.body.len() as u64;
+        self.topics.warm_bytes += batch.body.len() as u64;
         self.topics.batches += 1;
         let sequence = batch.sequence;
         if !topic.ring.append(Arc::clone(&batch)) || !self.topics.log.append(batch) {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use tidewire_protocol::Refusal;
 
+use super::cold::Recalled;
 use super::message::{
     CellValue, Command, DispatcherId, Event, Origin, Reply, Request, Round, SessionId,
 };
@@ -55,7 +56,10 @@ impl Command {
             | Self::Request(..)
             | Self::Follow(..)
             | Self::Unfollow(..)
-            | Self::SessionEnded(_) => true,
+            | Self::SessionEnded(_)
+            | Self::Stored { .. }
+            | Self::Recall(..)
+            | Self::Recalled(_) => true,
         });
         told
     }
@@ -94,6 +98,12 @@ impl Round {
                     let event = Event::Cell { shard, kind, name, version, epoch, value, snapshot };
                     self.events.push((to, event));
                 }
+                Event::Recalled { shard, recalled } => {
+                    let (sequences, reason) = (recalled.sequences.clone(), refusal.message.clone());
+                    let recalled = Recalled { sequences, outcome: Err(reason) };
+                    self.events.push((to, Event::Recalled { shard, recalled: recalled.into() }));
+                }
+                cooled @ Event::Cooled { .. } => self.events.push((to, cooled)),
                 refused @ (Event::TopicRefused { .. } | Event::ConsumerEnded { .. }) => {
                     self.events.push((to, refused))
                 }

@@ -74,10 +74,15 @@ impl Shard {
         core::iter::from_fn(|| self.topics.evict(id, |ring| ring.evict(&policy, now_ms))).collect()
     }
 
-    /// Removes the oldest batches of the whole shard while it holds more than it may.
+    /// Removes the oldest batches of the whole shard while it holds more than it may. What is on disk
+    /// leaves memory only.
     pub(super) fn enforce_shard_limits(&mut self) {
         let limits = &self.config.limits;
-        let (batches_max, bytes_max) = (limits.batches_max, limits.bytes_max);
+        let (batches_max, mut bytes_max) = (limits.batches_max, limits.bytes_max);
+        if self.is_durable() {
+            self.cool();
+            bytes_max = u64::MAX;
+        }
         while self.topics.log.len() > batches_max || self.topics.bytes > bytes_max {
             let Some(id) = self.topics.log.oldest().map(|batch| batch.topic_id) else { return };
             let Some(sequence) = self.topics.evict(id, Ring::pop) else { return };

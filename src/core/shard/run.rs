@@ -108,7 +108,10 @@ impl Command {
             | Self::Unfollow(..)
             | Self::SessionEnded(_)
             | Self::DeadLetter(_)
-            | Self::Buried(_) => false,
+            | Self::Buried(_)
+            | Self::Stored { .. }
+            | Self::Recall(..)
+            | Self::Recalled(_) => false,
         }
     }
 }
@@ -225,6 +228,8 @@ mod tests {
                 | Event::TopicRefused { .. }
                 | Event::Appended { .. }
                 | Event::Trimmed { .. }
+                | Event::Cooled { .. }
+                | Event::Recalled { .. }
                 | Event::LogSnapshot { .. }
                 | Event::Cell { .. }
                 | Event::Leased { .. }

@@ -16,10 +16,10 @@ use super::topics::{SavedTopics, Topics};
 use super::{Consumptions, Dispatchers, Shard, ShardConfig, ShardLimits, Timer};
 use crate::cell::{Counter, SavedCounter, SavedTally, Tally};
 use crate::snapshot::BadSnapshot;
-use crate::topic::{Producers, SavedProducers};
+use crate::topic::{Bodies, Extents, LoggedBatch, Producers, SavedProducers, StoredBatch};
 
 /// What the fields of a snapshot mean. A snapshot with another number is not restored.
-pub const SNAPSHOT_VERSION: u32 = 3;
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 /// Everything that a shard holds between two rounds, as plain data. Bodies of records and values
 /// of maps are shared with the shard, so that making one costs by the number of things, not by
@@ -79,6 +79,24 @@ impl ShardSnapshot {
         self.topics.ends()
     }
 
+    /// The batches whose records are not in it but in its log, in commit order.
+    #[must_use]
+    pub fn stored(&self) -> Vec<StoredBatch> {
+        self.topics.stored()
+    }
+
+    /// The batches whose records are in it, in commit order.
+    #[must_use]
+    pub fn unstored(&self) -> Vec<LoggedBatch> {
+        self.topics.unstored(self.config.shard)
+    }
+
+    /// Where its batches lie in its log.
+    #[must_use]
+    pub fn extents(&self) -> &Extents {
+        self.topics.extents()
+    }
+
     /// A tally of this name, to be audited.
     #[must_use]
     pub fn tally(&self, name: &Name) -> Option<&SavedTally> {
@@ -91,6 +109,15 @@ impl Shard {
     /// [`Self::seal`]. Nothing that can be seen changes, but the shard and one restored from the
     /// copy give the same numbers to new topics from here on.
     pub fn snapshot(&mut self) -> Option<ShardSnapshot> {
+        self.save(Bodies::Warm)
+    }
+
+    /// The same without the records that are in its log for good: a checkpoint of it.
+    pub fn checkpoint(&mut self) -> Option<ShardSnapshot> {
+        self.save(Bodies::From(self.topics.extents.stored_before()))
+    }
+
+    fn save(&mut self, bodies: Bodies) -> Option<ShardSnapshot> {
         self.topics.tidy();
         let Self {
             config,
@@ -104,24 +131,20 @@ impl Shard {
             round,
             lost_maps: _,
         } = self;
-        let Round { number, events, early, batches, log, version: _ } = round;
-        let is_empty =
-            events.is_empty() && early.is_empty() && batches.is_empty() && log.is_empty();
-        let is_open = !is_empty || !cells.changed.is_empty();
-        if is_open || topics.are_open() {
+        if !round.is_empty() || !cells.changed.is_empty() || topics.are_open() {
             return None;
         }
         Some(ShardSnapshot {
             version: SNAPSHOT_VERSION,
             config: config.clone(),
             now_ms: *now_ms,
-            topics: topics.save(),
+            topics: topics.save(bodies),
             cells: cells.save(),
             producers: producers.save(),
             consuming: consuming.iter().map(|(id, groups)| (*id, groups.clone())).collect(),
             timers: timers.iter().cloned().collect(),
             log_followers: *log_followers,
-            round: *number,
+            round: round.number,
         })
     }
 
@@ -180,6 +203,7 @@ impl Shard {
         shard.cells.sessions.clear();
         shard.cells.presence.clear();
         shard.consuming.clear();
+        shard.forget_recalls();
         let voters_max = shard.config.limits.voters_max;
         shard.cells.tallies.values_mut().for_each(|tally| tally.set_voters_max(voters_max));
         shard.resume_topics();

@@ -111,7 +111,7 @@ impl Shard {
         });
         log_followers.hash_into(hasher);
         // What an open round will tell follows from the state and does not change it.
-        let Round { number, events, early: _, batches, log: _, version: _ } = round;
+        let Round { number, events, early: _, recalls: _, batches, log: _, version: _ } = round;
         hasher.number(*number);
         hasher.size(events.len());
         hasher.size(batches.len());

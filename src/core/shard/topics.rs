@@ -12,13 +12,14 @@ use alloc::vec::Vec;
 use tidewire_protocol::options::TopicInfo;
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
+use super::cold::{Cold, warm_bytes};
 use super::inventory::TopicEntry;
 use super::message::{DispatcherId, Event};
 use super::open_batch::OpenBatch;
 use super::{Dispatchers, Shard, Timer, refuse};
 use crate::cell::Keyed;
 use crate::group::Groups;
-use crate::topic::{Batch, CommitLog, Policy, Ring, Slot, TopicId};
+use crate::topic::{Batch, CommitLog, Extents, Policy, Ring, Slot, TopicId};
 use crate::{HashMap, hash_map};
 
 /// Tombstones that a map keeps, so that watchers that lag a little get changes, not a snapshot.
@@ -34,7 +35,12 @@ pub(super) struct Topics {
     pub(super) open: Vec<TopicId>,
     /// Topics whose groups may have something for somebody.
     pub(super) offering: Vec<TopicId>,
+    /// Where the batches lie in the log on disk.
+    pub(super) extents: Extents,
+    pub(super) cold: Cold,
     pub(super) bytes: u64,
+    /// Bytes of the batches that have not cooled.
+    pub(super) warm_bytes: u64,
     pub(super) batches: usize,
     /// Epoch of the topics that are made from now on: above that of every topic removed before.
     pub(super) epoch: u64,
@@ -75,7 +81,10 @@ impl Topics {
             log: CommitLog::default(),
             open: Vec::new(),
             offering: Vec::new(),
+            extents: Extents::default(),
+            cold: Cold::default(),
             bytes: 0,
+            warm_bytes: 0,
             batches: 0,
             epoch,
             raised_ms: 0,
@@ -128,6 +137,7 @@ impl Topics {
         let topic = self.by_id.get_mut(id as usize)?;
         let batch = must(&mut topic.ring)?;
         self.bytes -= batch.body.len() as u64;
+        self.warm_bytes -= warm_bytes(&batch, self.cold.before);
         self.batches -= 1;
         self.log.remove(batch.sequence);
         Some(batch.sequence)

@@ -171,7 +171,7 @@ fn batch(sequence: u64) -> Batch {
         count: RECORDS,
         time_ms: NOW_MS,
         sequence,
-        body: body.finish(),
+        body: body.finish().into(),
     }
 }
 

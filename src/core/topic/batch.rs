@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tidewire_protocol::Name;
 use tidewire_protocol::record::Records;
 
+use super::Body;
 use crate::state_hash::StateHasher;
 
 /// A topic's number within its shard.
@@ -40,8 +41,8 @@ pub struct Batch {
     pub time_ms: u64,
     /// Place in the shard's commit order.
     pub sequence: u64,
-    /// The records' encodings, one after the other.
-    pub body: Bytes,
+    /// The records.
+    pub body: Body,
 }
 
 impl Batch {
@@ -57,13 +58,32 @@ impl Batch {
         TopicKey { id: self.topic_id, epoch: self.epoch }
     }
 
-    /// The body from the record with this offset on.
+    /// The records with this offset and behind it, of a body of this batch.
     #[must_use]
-    pub fn body_from(&self, offset: u64) -> Bytes {
-        let skip = usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
-        let skipped: usize =
-            Records::of(&self.body).take(skip).map(|record| record.encoded.len()).sum();
-        self.body.slice(skipped..)
+    pub fn records_from(&self, body: &Bytes, offset: u64) -> Bytes {
+        if offset <= self.base {
+            return body.clone();
+        }
+        let skip = usize::try_from(offset - self.base).unwrap_or(usize::MAX);
+        let skipped: usize = Records::of(body).take(skip).map(|record| record.encoded.len()).sum();
+        body.slice(skipped..)
+    }
+
+    /// The same batch with its records on disk only.
+    #[must_use]
+    pub fn cooled(&self) -> Self {
+        let bytes = u32::try_from(self.body.len()).unwrap_or(u32::MAX);
+        Self { topic: self.topic.clone(), body: Body::Cold(bytes), ..*self }
+    }
+
+    /// The same batch with its records in memory; `None` if these are not its records.
+    #[must_use]
+    pub fn warmed(&self, body: Bytes) -> Option<Self> {
+        (body.len() == self.body.len()).then(|| Self {
+            topic: self.topic.clone(),
+            body: Body::Warm(body),
+            ..*self
+        })
     }
 
     pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
@@ -74,6 +94,9 @@ impl Batch {
         for number in [epoch, base, count, time_ms, sequence] {
             hasher.number(*number);
         }
-        hasher.bytes(body);
+        match body {
+            Body::Warm(bytes) => hasher.bytes(bytes),
+            Body::Cold(bytes) => hasher.number(*bytes),
+        }
     }
 }

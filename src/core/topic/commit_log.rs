@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use core::ops::Range;
 
 use tidewire_protocol::Name;
 
@@ -120,6 +121,27 @@ impl CommitLog {
     pub fn slot(&self, sequence: u64) -> Option<&Slot> {
         let index = usize::try_from(sequence.checked_sub(self.base)?).ok()?;
         self.slots.get(index)
+    }
+
+    /// Puts a batch into the place of the one with the same sequence, if that is kept.
+    pub fn replace(&mut self, batch: Arc<Batch>) {
+        let index = batch.sequence.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        if let Some(slot) = index.and_then(|index| self.slots.get_mut(index))
+            && matches!(slot, Slot::Live(_))
+        {
+            *slot = Slot::Live(batch);
+        }
+    }
+
+    /// Whether a batch of these sequences is kept.
+    #[must_use]
+    pub fn keeps_any(&self, sequences: &Range<u64>) -> bool {
+        let index = |sequence: u64| {
+            let at = sequence.saturating_sub(self.base);
+            usize::try_from(at).unwrap_or(usize::MAX).min(self.slots.len())
+        };
+        let range = index(sequences.start)..index(sequences.end);
+        self.slots.range(range).any(|slot| matches!(slot, Slot::Live(_)))
     }
 
     /// The slots in order, with their sequences.

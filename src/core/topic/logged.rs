@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::Error as _;
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidewire_protocol::Name;
 use tidewire_protocol::record::Records;
@@ -24,6 +25,8 @@ impl Serialize for LoggedBatch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Batch { topic, topic_id: _, shard: _, epoch, base, count, time_ms, sequence, body } =
             &*self.0;
+        let missing = || S::Error::custom("the records of a batch are not in memory");
+        let body = body.warm().ok_or_else(missing)?;
         let (topic, body) = (Cow::Borrowed(topic), Cow::Borrowed(body));
         Stored(topic, *epoch, *base, *count, *time_ms, *sequence, body).serialize(serializer)
     }
@@ -52,7 +55,7 @@ impl<'de> Deserialize<'de> for LoggedBatch {
             count,
             time_ms,
             sequence,
-            body,
+            body: body.into(),
         })))
     }
 }

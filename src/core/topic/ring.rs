@@ -83,6 +83,18 @@ impl Ring {
         self.batches.get(behind).filter(|batch| batch.base <= offset)
     }
 
+    /// Puts a batch into the place of the one with the same offsets. Returns whether there was one.
+    pub fn replace(&mut self, batch: Arc<Batch>) -> bool {
+        let at = self.batches.partition_point(|known| known.base < batch.base);
+        match self.batches.get_mut(at) {
+            Some(known) if (known.base, known.count) == (batch.base, batch.count) => {
+                *known = batch;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// The batches from the one that holds this offset on.
     pub fn from(&self, offset: u64) -> impl Iterator<Item = &Arc<Batch>> {
         let behind = self.batches.partition_point(|batch| batch.next() <= offset);
@@ -93,6 +105,13 @@ impl Ring {
     #[must_use]
     pub fn offset_at_time(&self, time_ms: u64) -> u64 {
         let behind = self.batches.partition_point(|batch| batch.time_ms < time_ms);
+        self.batches.get(behind).map_or(self.next, |batch| batch.base)
+    }
+
+    /// Offset of the first batch with this sequence or a later one.
+    #[must_use]
+    pub fn offset_at_sequence(&self, sequence: u64) -> u64 {
+        let behind = self.batches.partition_point(|batch| batch.sequence < sequence);
         self.batches.get(behind).map_or(self.next, |batch| batch.base)
     }
 
@@ -164,7 +183,7 @@ mod tests {
             count,
             time_ms,
             sequence: base,
-            body: Bytes::from(body),
+            body: Bytes::from(body).into(),
         })
     }
 
@@ -209,7 +228,7 @@ mod tests {
                 prop_assert_eq!(pair[0].next(), pair[1].base);
             }
             if let Some(found) = ring.find(probe) {
-                let rest = found.body_from(probe);
+                let rest = found.records_from(found.body.warm().unwrap(), probe);
                 let count = tidewire_protocol::record::Records::of(&rest).count() as u64;
                 prop_assert_eq!(count, found.next() - probe);
             }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidewire_protocol::Name;
 
-use super::{Batch, CommitLog, Ring, Slot, TopicId};
+use super::{Batch, Body, CommitLog, LoggedBatch, Ring, Slot, TopicId};
 use crate::HashMap;
 use crate::snapshot::BadSnapshot;
 
@@ -19,11 +19,35 @@ pub(crate) struct SavedRing {
     batches: Vec<SavedBatch>,
 }
 
-/// Epoch, base, count, time, sequence, body.
-type SavedBatch = (u64, u64, u64, u64, u64, Bytes);
+/// Epoch, base, count, time, sequence, bytes, body if it is not on disk only.
+type SavedBatch = (u64, u64, u64, u64, u64, u32, Option<Bytes>);
+
+/// A batch whose records lie in the shard's log only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBatch {
+    /// Its topic.
+    pub topic: Name,
+    /// Offset of its first record.
+    pub base: u64,
+    /// Offset behind its last record.
+    pub next: u64,
+    /// Its place in the commit order.
+    pub sequence: u64,
+    /// Bytes of its records.
+    pub bytes: u32,
+}
+
+/// Which bodies are saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bodies {
+    /// All that are in memory.
+    Warm,
+    /// Those of batches from this sequence on, which are in memory.
+    From(u64),
+}
 
 impl SavedRing {
-    pub(crate) fn of(ring: &Ring) -> Self {
+    pub(crate) fn of(ring: &Ring, bodies: Bodies) -> Self {
         let batches = ring.iter().map(|batch| {
             let Batch {
                 topic: _,
@@ -36,9 +60,45 @@ impl SavedRing {
                 sequence,
                 body,
             } = &**batch;
-            (*epoch, *base, *count, *time_ms, *sequence, body.clone())
+            let is_saved = match bodies {
+                Bodies::Warm => true,
+                Bodies::From(first) => *sequence >= first,
+            };
+            let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+            let body = body.warm().filter(|_| is_saved).cloned();
+            (*epoch, *base, *count, *time_ms, *sequence, bytes, body)
         });
         Self { next: ring.next(), batches: batches.collect() }
+    }
+
+    /// The batches whose records lie in the log only.
+    pub(crate) fn stored(&self, topic: &Name) -> impl Iterator<Item = StoredBatch> {
+        let stored = self.batches.iter().filter(|(.., body)| body.is_none());
+        stored.map(|(_, base, count, _, sequence, bytes, _)| StoredBatch {
+            topic: topic.clone(),
+            base: *base,
+            next: base.saturating_add(*count),
+            sequence: *sequence,
+            bytes: *bytes,
+        })
+    }
+
+    /// The batches whose records are here.
+    pub(crate) fn unstored(&self, shard: u16, topic: &Name) -> impl Iterator<Item = LoggedBatch> {
+        self.batches.iter().filter_map(move |batch| {
+            let (epoch, base, count, time_ms, sequence, _, Some(body)) = batch else { return None };
+            Some(LoggedBatch(Arc::new(Batch {
+                topic: topic.clone(),
+                topic_id: 0,
+                shard,
+                epoch: *epoch,
+                base: *base,
+                count: *count,
+                time_ms: *time_ms,
+                sequence: *sequence,
+                body: Body::Warm(body.clone()),
+            })))
+        })
     }
 
     /// Offset of the next record.
@@ -58,7 +118,8 @@ impl SavedRing {
     ) -> Result<Ring, BadSnapshot> {
         let first = self.batches.first().map_or(self.next, |(_, base, ..)| *base);
         let mut ring = Ring::starting_at(first);
-        for (epoch, base, count, time_ms, sequence, body) in self.batches {
+        for (epoch, base, count, time_ms, sequence, bytes, body) in self.batches {
+            let body = body.map_or(Body::Cold(bytes), Body::Warm);
             let batch = Batch {
                 topic: topic.clone(),
                 topic_id,

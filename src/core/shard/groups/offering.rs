@@ -3,9 +3,9 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use tidewire_protocol::Name;
+use tidewire_protocol::{Name, Refusal};
 
-use crate::group::Failed;
+use crate::group::{Failed, Group};
 use crate::partition_in;
 use crate::shard::Shard;
 use crate::shard::message::Event;
@@ -57,15 +57,44 @@ impl Shard {
         let Some(topic) = self.topics.by_id.get_mut(id as usize) else { return };
         let (name, epoch) = (&topic.name, topic.epoch);
         let partition = (policies.partitions(name) > 1).then(|| partition_in(name, shard));
+        let mut cold = None;
         for (_, group) in topic.groups.iter_mut().flat_map(|groups| groups.iter_mut()) {
             if !group.has_members() {
                 continue;
             }
-            for lease in group.offer(&topic.ring, now_ms) {
+            let (leases, sequence) = group.offer(&topic.ring, now_ms);
+            cold = cold.or(sequence);
+            for lease in leases {
                 let to = lease.member.0.dispatcher;
                 let event = Event::Leased { topic: name.clone(), epoch, partition, lease };
                 self.round.events.push((to, event));
             }
         }
+        if let Some(sequence) = cold {
+            self.recall_for_groups(id, sequence);
+        }
+    }
+
+    /// Nobody consumes a topic any more, because what comes next cannot be read.
+    pub(in crate::shard) fn end_consumers(&mut self, id: TopicId, refusal: &Refusal) {
+        let Some(topic) = self.topics.by_id.get(id as usize) else { return };
+        let name = topic.name.clone();
+        let members = |group: &Name| {
+            let groups = topic.groups.as_ref();
+            groups.and_then(|groups| groups.get(group)).map(Group::member_ids).unwrap_or_default()
+        };
+        let groups = topic.group_names().into_iter();
+        let groups: Vec<_> = groups.map(|group| (members(&group), group)).collect();
+        for (members, group) in groups {
+            for member @ (session, sub) in members {
+                let event = Event::ConsumerEnded { member, refusal: refusal.clone() };
+                self.round.events.push((session.dispatcher, event));
+                if let Some(consuming) = self.consuming.get_mut(&session) {
+                    consuming.remove(&(name.clone(), group.clone(), sub));
+                }
+                self.leave_group(&name, &group, member);
+            }
+        }
+        self.consuming.retain(|_, consuming| !consuming.is_empty());
     }
 }

@@ -12,16 +12,21 @@ use super::{Topic, Topics};
 use crate::cell::{Keyed, SavedKeyed};
 use crate::group::{Group, Groups, SavedGroup};
 use crate::hash_map;
+use crate::shard::cold::{Cold, SavedCold, warm_bytes};
 use crate::shard::open_batch::OpenBatch;
 use crate::shard::{Dispatchers, ShardConfig};
 use crate::snapshot::BadSnapshot;
-use crate::topic::{Policy, SavedLog, SavedRing, TopicId};
+use crate::topic::{
+    Batch, Bodies, Extents, LoggedBatch, Policy, SavedLog, SavedRing, Slot, StoredBatch, TopicId,
+};
 
 /// Saved [`Topics`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::shard) struct SavedTopics {
     topics: Vec<SavedTopic>,
     log: SavedLog,
+    extents: Extents,
+    cold: SavedCold,
     epoch: u64,
     raised_ms: u64,
     expired: u64,
@@ -56,10 +61,12 @@ impl Topics {
     }
 
     /// A copy to be stored, without what the open batches hold; bodies are shared with it.
-    pub(in crate::shard) fn save(&self) -> SavedTopics {
+    pub(in crate::shard) fn save(&self, bodies: Bodies) -> SavedTopics {
         let Self {
             by_id,
             log,
+            extents,
+            cold,
             epoch,
             raised_ms,
             expired,
@@ -67,10 +74,19 @@ impl Topics {
             open: _,
             offering: _,
             bytes: _,
+            warm_bytes: _,
             batches: _,
         } = self;
         SavedTopics {
-            topics: by_id.iter().map(|(id, topic)| topic.save(id)).collect(),
+            topics: by_id.iter().map(|(id, topic)| topic.save(id, bodies)).collect(),
+            extents: match bodies {
+                Bodies::Warm => extents.clone(),
+                Bodies::From(_) => self.kept_extents(),
+            },
+            cold: match bodies {
+                Bodies::Warm => cold.save(),
+                Bodies::From(first) => Cold::saved_before(first.max(cold.before)),
+            },
             log: SavedLog::of(log),
             epoch: *epoch,
             raised_ms: *raised_ms,
@@ -78,12 +94,46 @@ impl Topics {
         }
     }
 
+    /// The extents of which something is kept.
+    fn kept_extents(&self) -> Extents {
+        let mut extents = self.extents.clone();
+        extents.retain(|extent| self.log.keeps_any(&extent.sequences));
+        extents
+    }
+
+    /// Batches without records have to lie somewhere, and the commit log holds no others before the
+    /// place up to which batches have cooled.
+    fn check_cold(&mut self) -> Result<(), BadSnapshot> {
+        let is_lost = |sequence: u64, batch: &Batch| {
+            batch.body.is_cold() && self.extents.find(sequence).is_none()
+        };
+        let mut warmed = Vec::new();
+        for (sequence, slot) in self.log.iter() {
+            let Slot::Live(batch) = slot else { continue };
+            if is_lost(sequence, batch) {
+                let what = format!("the batch of sequence {sequence} lies in no extent");
+                return Err(BadSnapshot::new(what));
+            }
+            if sequence < self.cold.before && !batch.body.is_cold() {
+                warmed.push(Arc::new(batch.cooled()));
+            }
+        }
+        warmed.into_iter().for_each(|batch| self.log.replace(batch));
+        Ok(())
+    }
+
     pub(in crate::shard) fn restore(
         saved: SavedTopics,
         config: &ShardConfig,
     ) -> Result<Self, BadSnapshot> {
         let (epoch, raised_ms, expired) = (saved.epoch, saved.raised_ms, saved.expired);
-        let mut topics = Self { raised_ms, expired, ..Self::new(config.seed, epoch) };
+        let mut topics = Self {
+            raised_ms,
+            expired,
+            extents: saved.extents.check()?,
+            cold: Cold::restore(saved.cold),
+            ..Self::new(config.seed, epoch)
+        };
         let mut batches = hash_map(config.seed);
         let mut by_id = Vec::new();
         for saved in saved.topics {
@@ -91,6 +141,8 @@ impl Topics {
             let topic = saved.restore(config.shard)?;
             topics.bytes += topic.ring.bytes();
             topics.batches += topic.ring.batches();
+            let warm = |batch: &Arc<Batch>| warm_bytes(batch, topics.cold.before);
+            topics.warm_bytes += topic.ring.iter().map(warm).sum::<u64>();
             batches.extend(topic.ring.iter().map(|batch| (batch.sequence, Arc::clone(batch))));
             let is_new = topics.ids.insert(name.clone(), id).is_none();
             if !is_new || id as usize >= config.limits.names_max {
@@ -105,12 +157,13 @@ impl Topics {
             return Err(BadSnapshot::new("two topics have the same number"));
         }
         topics.log = saved.log.restore(batches)?;
+        topics.check_cold()?;
         Ok(topics)
     }
 }
 
 impl Topic {
-    fn save(&self, id: usize) -> SavedTopic {
+    fn save(&self, id: usize, bodies: Bodies) -> SavedTopic {
         let Self {
             name,
             epoch,
@@ -132,7 +185,7 @@ impl Topic {
             name: name.clone(),
             epoch: *epoch,
             policy: policy.clone(),
-            ring: SavedRing::of(ring),
+            ring: SavedRing::of(ring, bodies),
             followers: *followers,
             map: map.as_ref().map(Keyed::save),
             map_followers: *map_followers,
@@ -152,6 +205,24 @@ impl SavedTopics {
             topic.epoch = epoch;
             topic.ring.begin_anew(epoch);
         }
+    }
+
+    pub(in crate::shard) fn stored(&self) -> Vec<StoredBatch> {
+        let mut stored: Vec<StoredBatch> =
+            self.topics.iter().flat_map(|topic| topic.ring.stored(&topic.name)).collect();
+        stored.sort_unstable_by_key(|batch| batch.sequence);
+        stored
+    }
+
+    pub(in crate::shard) fn unstored(&self, shard: u16) -> Vec<LoggedBatch> {
+        let mut unstored: Vec<LoggedBatch> =
+            self.topics.iter().flat_map(|topic| topic.ring.unstored(shard, &topic.name)).collect();
+        unstored.sort_unstable_by_key(|LoggedBatch(batch)| batch.sequence);
+        unstored
+    }
+
+    pub(in crate::shard) fn extents(&self) -> &Extents {
+        &self.extents
     }
 
     /// Where they end: name, epoch, next offset.

@@ -7,8 +7,21 @@ use crate::state_hash::StateHasher;
 
 impl Topics {
     pub(in crate::shard) fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { by_id, ids, log, open, offering, bytes, batches, epoch, raised_ms, expired: _ } =
-            self;
+        let Self {
+            by_id,
+            ids,
+            log,
+            open,
+            offering,
+            extents,
+            cold,
+            bytes,
+            warm_bytes,
+            batches,
+            epoch,
+            raised_ms,
+            expired: _,
+        } = self;
         hasher.ordered(by_id, |hasher, (id, topic)| {
             hasher.size(id);
             topic.hash_into(hasher);
@@ -22,7 +35,10 @@ impl Topics {
         log.hash_into(hasher);
         hasher.ordered(open, |hasher, id| hasher.number(*id));
         hasher.ordered(offering, |hasher, id| hasher.number(*id));
+        extents.hash_into(hasher);
+        cold.hash_into(hasher);
         hasher.number(*bytes);
+        hasher.number(*warm_bytes);
         hasher.size(*batches);
         hasher.number(*epoch);
         hasher.number(*raised_ms);
@@ -42,7 +58,8 @@ impl Topics {
                 for number in [batch.base, batch.count, batch.time_ms, batch.sequence] {
                     hasher.number(number);
                 }
-                hasher.bytes(&batch.body);
+                // Not the records: whether they are in memory is another matter.
+                hasher.size(batch.body.len());
             });
             hasher.option(topic.map.as_ref(), |hasher, map| map.hash_into(hasher));
             for (name, group) in topic.groups.iter().flat_map(|groups| groups.iter()) {

@@ -16,6 +16,8 @@
 
 mod boards;
 mod chance;
+mod cold;
+mod disk;
 mod expiry;
 mod net;
 mod partitions;
@@ -41,16 +43,21 @@ struct Figures {
     missed: u64,
     renewed: u64,
     expired: u64,
+    recalled: u64,
 }
 
 fn run(seed: u64, clients: usize, steps: usize) -> Figures {
-    let mut world = World::new(seed, clients);
+    run_in(World::new(seed, clients), seed, steps)
+}
+
+fn run_in(mut world: World, seed: u64, steps: usize) -> Figures {
     for _ in 0..steps {
         world.step();
     }
     world.settle();
     assert!(world.asked.is_empty(), "seed {seed}: every request is answered");
-    let mut figures = Figures { expired: world.net.expired(), ..Figures::default() };
+    let (expired, recalled) = (world.net.expired(), world.net.recalled());
+    let mut figures = Figures { expired, recalled, ..Figures::default() };
     for client in &world.clients {
         assert!(world.is_at_end(client), "seed {seed}: every client reaches the end");
         figures.seen += client.seen;
@@ -88,8 +95,11 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn what_was_recorded_from_the_middle_on_replays_to_the_same_state() {
-    for seed in 1..=10 {
-        let mut world = World::new(seed, 60);
+    for seed in 1..=20 {
+        let mut world = match seed % 2 {
+            0 => World::new(seed, 60),
+            _ => World::on_disk(seed, 60),
+        };
         (0..100).for_each(|_| world.step());
         world.net.seal();
         world.net.shards.iter_mut().for_each(Recorded::record);

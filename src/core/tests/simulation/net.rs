@@ -4,15 +4,18 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidewire_core::SHARDS;
 use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink};
-use tidewire_core::shard::{Command, Event, SessionId, Shard, ShardConfig, ShardLimits};
+use tidewire_core::is_durable;
+use tidewire_core::shard::{
+    Command, Event, Recall, Recaller, SessionId, Shard, ShardConfig, ShardLimits,
+};
 use tidewire_core::topic::PolicyTable;
 use tidewire_protocol::frame::split_first;
 use tidewire_protocol::{ClientFrame, Name, ServerFrame, stable_hash};
 
 use crate::chance::Chance;
+use crate::disk::Disk;
 use crate::recorded::Recorded;
 
 pub(crate) const DISPATCHERS: u8 = 3;
@@ -27,6 +30,9 @@ pub(crate) struct Net {
     pub(crate) dispatchers: Vec<Dispatcher>,
     /// Events under way, per (shard, dispatcher).
     wires: HashMap<(usize, u8), VecDeque<Event>>,
+    /// What durable shards have logged, and what is being read from that.
+    disks: HashMap<usize, Disk>,
+    pub(crate) recalls: Vec<(usize, Recall)>,
     /// What connections have asked and shards have not been told yet.
     collected: Vec<(u16, Command)>,
 }
@@ -72,12 +78,14 @@ impl Net {
         Self {
             chance: Chance(seed),
             now_ms: 1,
-            shards: (0..SHARDS).map(shard).collect(),
+            shards: (0..policies.shards()).map(shard).collect(),
             dispatchers: (0..DISPATCHERS)
                 .map(|id| Dispatcher::new(id, seed, fanout.clone()))
                 .map(|dispatcher| dispatcher.with_policies(Arc::clone(&policies)))
                 .collect(),
             wires: HashMap::new(),
+            disks: HashMap::new(),
+            recalls: Vec::new(),
             collected: Vec::new(),
         }
     }
@@ -121,8 +129,37 @@ impl Net {
         self.pass_on();
         for (number, shard) in self.shards.iter_mut().enumerate() {
             shard.handle_timeout(self.now_ms);
-            for (dispatcher, event) in shard.seal().into_iter().flat_map(|round| round.events) {
+            let Some(mut round) = shard.seal() else { continue };
+            for (dispatcher, event) in round.early.drain(..).chain(round.events.drain(..)) {
                 self.wires.entry((number, dispatcher)).or_default().push_back(event);
+            }
+            self.recalls.extend(round.recalls.drain(..).map(|recall| (number, recall)));
+            if is_durable(shard.shard.number()) {
+                let disk = self.disks.entry(number).or_default();
+                disk.append(&mut round);
+                if self.chance.one_in(3) {
+                    let next_sequence = shard.shard.progress().sequence;
+                    shard.handle(disk.stored(next_sequence), self.now_ms);
+                }
+            }
+        }
+    }
+
+    /// Lets some (or all) of what is recalled be read; it does not wait for other events.
+    fn read_back(&mut self, all: bool) {
+        while !self.recalls.is_empty() && (all || self.chance.one_in(2)) {
+            let (shard, recall) = self.recalls.remove(self.chance.below(self.recalls.len()));
+            let recalled = self.disks[&shard].read(&recall);
+            match recall.to {
+                Recaller::Dispatcher(dispatcher) => {
+                    let recalled = Arc::new(recalled);
+                    let event = Event::Recalled { shard: shard as u16, recalled };
+                    self.dispatchers[usize::from(dispatcher)].apply(event, self.now_ms);
+                }
+                Recaller::Shard => {
+                    let command = Command::Recalled(Box::new(recalled));
+                    self.shards[shard].handle(command, self.now_ms);
+                }
             }
         }
     }
@@ -139,6 +176,7 @@ impl Net {
                 self.dispatchers[usize::from(wire.1)].apply(event, self.now_ms);
             }
         }
+        self.read_back(all);
         for dispatcher in &mut self.dispatchers {
             dispatcher.handle_timeout(self.now_ms);
             while let Some((shard, command)) = dispatcher.outgoing() {
@@ -173,6 +211,11 @@ impl Net {
     /// Topics that exist in all shards.
     pub(crate) fn topics(&self) -> u64 {
         self.shards.iter().map(|shard| shard.stats().topics).sum()
+    }
+
+    /// Recalls that dispatchers had answered.
+    pub(crate) fn recalled(&self) -> u64 {
+        self.dispatchers.iter().map(|dispatcher| dispatcher.stats().recalls).sum()
     }
 
     /// Topics that have been removed because they were idle.

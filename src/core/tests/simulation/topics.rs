@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use tidewire_core::fanout::FanoutLimits;
 use tidewire_core::shard::{SessionId, ShardLimits};
 use tidewire_core::topic::{Policy, PolicyTable};
 use tidewire_protocol::frame::{AckLevel, Start};
@@ -21,6 +22,7 @@ const IDLE_TIMEOUT_MS: u64 = 25;
 /// The law of delivery, held by a publisher and by each client.
 pub(crate) struct World {
     pub(crate) net: Net,
+    ack: AckLevel,
     pub(crate) publisher: SessionId,
     published: u64,
     /// Payloads of acknowledged records, by topic and epoch, in order of their offsets.
@@ -52,11 +54,22 @@ pub(crate) fn topic(index: usize) -> Name {
 
 impl World {
     pub(crate) fn new(seed: u64, clients: usize) -> Self {
-        let policy = Policy { retention_records: 40, ..Policy::default() };
+        Self::with(seed, clients, AckLevel::Memory, &FanoutLimits::default())
+    }
+
+    /// With topics on disk, which have room for a few records in memory.
+    pub(crate) fn on_disk(seed: u64, clients: usize) -> Self {
+        let fanout = FanoutLimits { recalled_bytes_max: 500, ..FanoutLimits::default() };
+        Self::with(seed, clients, AckLevel::Disk, &fanout)
+    }
+
+    fn with(seed: u64, clients: usize, ack: AckLevel, fanout: &FanoutLimits) -> Self {
+        let policy = Policy { retention_records: 40, ack_max: ack, ..Policy::default() };
         let brief = Policy { idle_timeout_ms: Some(IDLE_TIMEOUT_MS), ..policy.clone() };
         let rules = vec![(Pattern::parse("sim.brief.>").unwrap(), brief)];
-        let limits = ShardLimits { batch_bytes_max: 2000, ..ShardLimits::default() };
-        let mut net = Net::new(seed, PolicyTable::new(rules, policy), limits);
+        let bytes_max = if ack == AckLevel::Disk { 150 } else { u64::MAX };
+        let limits = ShardLimits { batch_bytes_max: 2000, bytes_max, ..ShardLimits::default() };
+        let mut net = Net::with_fanout(seed, PolicyTable::new(rules, policy), limits, fanout);
         let publisher = net.open(0);
         let clients = (0..clients)
             .map(|number| Client {
@@ -77,6 +90,7 @@ impl World {
             .collect();
         Self {
             net,
+            ack,
             publisher,
             published: 0,
             acknowledged: HashMap::new(),
@@ -113,7 +127,7 @@ impl World {
         }
         let req = self.published;
         self.asked.insert(req, (index, payloads));
-        let (topic, ack, options) = (topic(index), AckLevel::Memory, PublishOptions::default());
+        let (topic, ack, options) = (topic(index), self.ack, PublishOptions::default());
         let frame = ClientFrame::Publish { req, topic, ack, body: body.finish(), options };
         self.net.request(self.publisher, frame);
     }

@@ -6,6 +6,7 @@
     reason = "a test that meets what it does not expect is to fail"
 )]
 
+mod cold;
 mod commands;
 mod recovery;
 mod snapshot;

@@ -25,7 +25,7 @@ fn shard(seed: u64) -> Shard {
     Shard::new(shard_config(seed))
 }
 
-fn shard_config(seed: u64) -> ShardConfig {
+pub(crate) fn shard_config(seed: u64) -> ShardConfig {
     let ack_max = AckLevel::Disk;
     let map = Policy {
         map_keys_max: 7,

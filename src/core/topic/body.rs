@@ -1,0 +1,50 @@
+//! The records of a batch: in memory, or to be recalled from the shard's log.
+
+use bytes::Bytes;
+
+/// The records' encodings, one after the other, or how many bytes they take where they lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// In memory.
+    Warm(Bytes),
+    /// On disk only, so many bytes.
+    Cold(u32),
+}
+
+impl Body {
+    /// Bytes of the records, wherever they are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Warm(bytes) => bytes.len(),
+            Self::Cold(bytes) => *bytes as usize,
+        }
+    }
+
+    /// Whether there are no records.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The records, if they are in memory.
+    #[must_use]
+    pub fn warm(&self) -> Option<&Bytes> {
+        match self {
+            Self::Warm(bytes) => Some(bytes),
+            Self::Cold(_) => None,
+        }
+    }
+
+    /// Whether they are on disk only.
+    #[must_use]
+    pub fn is_cold(&self) -> bool {
+        matches!(self, Self::Cold(_))
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Warm(bytes)
+    }
+}

@@ -1,0 +1,109 @@
+//! Records that are on disk only.
+
+use std::sync::mpsc as threads;
+
+use bytes::Bytes;
+use tidewire_core::shard::{Interest, Recalled, Recaller};
+use tidewire_core::topic::Batch;
+
+use super::*;
+use crate::journal::{DiskRoom, batches_in, verify};
+
+const RECORDS: u64 = 300;
+const PAYLOAD_BYTES: usize = 9_000;
+
+/// The durable shard of the first number, with what reads for it.
+fn opened(data: &Path) -> (Shard, DiskRoom, Storage, threads::Receiver<(Recaller, Recalled)>) {
+    let Opened { shards, mut storage, .. } = open(data, "n").unwrap();
+    let (sender, receiver) = threads::channel();
+    let hand_over = move |_shard, to, recalled| sender.send((to, recalled)).unwrap();
+    storage.start_recalling(hand_over).unwrap();
+    let (shard, room) = shards.into_iter().next().unwrap();
+    (shard, room, storage, receiver)
+}
+
+/// The batches of its topic, as a dispatcher gets them that begins to follow it.
+fn batches_of(shard: &mut Shard) -> Vec<Arc<Batch>> {
+    let topic = Interest::Topic(Name::parse(&topic_in(SHARDS)).unwrap());
+    shard.handle(Command::Follow(3, topic), 2_000);
+    let events = shard.seal().unwrap().events.into_iter();
+    let mut snapshots = events.filter_map(|(_, event)| match event {
+        Event::TopicSnapshot { batches, .. } => Some(batches),
+        _ => None,
+    });
+    snapshots.next().unwrap()
+}
+
+/// What is read when this batch is recalled.
+fn recalled(
+    shard: &mut Shard,
+    room: &DiskRoom,
+    from: &threads::Receiver<(Recaller, Recalled)>,
+    sequence: u64,
+) -> Recalled {
+    shard.handle(Command::Recall(3, sequence), 2_000);
+    for recall in shard.seal().unwrap().recalls {
+        assert_eq!(room.recall(recall), None);
+    }
+    let (to, recalled) = from.recv().unwrap();
+    assert_eq!(to, Recaller::Dispatcher(3));
+    assert!(recalled.sequences.contains(&sequence));
+    recalled
+}
+
+#[tokio::test]
+async fn what_is_cold_after_a_restart_is_read_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    filled(&data, RECORDS, PAYLOAD_BYTES).await;
+    let (mut shard, room, storage, receiver) = opened(&data);
+    let batches = batches_of(&mut shard);
+    assert_eq!(batches.last().unwrap().next(), RECORDS);
+    let cold: Vec<&Arc<Batch>> = batches.iter().filter(|batch| batch.body.is_cold()).collect();
+    assert!(cold.len() > 50, "{} of {}", cold.len(), batches.len());
+    let mut bodies: Vec<(u64, Bytes)> = Vec::new();
+    for batch in cold {
+        if bodies.last().is_none_or(|(sequence, _)| *sequence < batch.sequence) {
+            let recalled = recalled(&mut shard, &room, &receiver, batch.sequence);
+            bodies.extend(recalled.outcome.unwrap());
+        }
+        let found = bodies.binary_search_by_key(&batch.sequence, |(sequence, _)| *sequence);
+        let (_, body) = &bodies[found.unwrap()];
+        assert_eq!(*body, payload_body(&payload(batch.base, PAYLOAD_BYTES)));
+    }
+    drop(room);
+    storage.join();
+}
+
+#[tokio::test]
+async fn a_block_that_is_damaged_is_an_error_and_found_by_a_look_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    filled(&data, RECORDS, PAYLOAD_BYTES).await;
+    let (mut shard, room, storage, _receiver) = opened(&data);
+    let oldest = batches_of(&mut shard).first().unwrap().sequence;
+    drop((shard, room));
+    storage.join();
+    let mut store = Store::open(&data.join("journal"), 30_000).unwrap();
+    let holds_it = |block: &[u8]| {
+        let batches = batches_in(block).unwrap();
+        batches.iter().any(|(sequence, _)| *sequence == oldest)
+    };
+    let mut blocks = store.scan(SHARDS, 0).map(Result::unwrap);
+    let (key, mut block) = blocks.find(|(_, block)| holds_it(block)).unwrap();
+    drop(blocks);
+    block[5_000] ^= 1;
+    store.commit(vec![(key, block)]).unwrap();
+    drop(store);
+
+    let (mut shard, room, storage, receiver) = opened(&data);
+    let refused = recalled(&mut shard, &room, &receiver, oldest).outcome.unwrap_err();
+    assert!(refused.contains("checksum"), "{refused}");
+    drop((shard, room));
+    storage.join();
+    let report = verify(&data, &|_bytes| ()).unwrap();
+    assert_eq!(report.damaged, 1, "{:?}", report.findings);
+    let holes = &report.holes[&topic_in(SHARDS)];
+    assert_eq!(holes.len(), 1);
+    assert_eq!(holes[0].0, 100, "the oldest record that is kept");
+}
