@@ -21,9 +21,12 @@ pub struct LimitsConfig {
     pub max_frame_bytes: usize,
     /// Topics and cells in all.
     pub names_max: usize,
-    /// Bytes of records kept in all topics together, spread evenly over the shards; of a shard that is
-    /// full the oldest leave first.
+    /// Bytes of records in memory, of all topics together, spread evenly over the shards; of a shard
+    /// that is full the oldest leave first. What is on disk can be read from there.
     pub topic_bytes_max: u64,
+    /// Batches kept in all topics together, in memory or on disk, spread evenly over the shards; of a
+    /// shard that has more the oldest go.
+    pub topic_batches_max: usize,
     /// Voters of one tally.
     pub voters_max: usize,
     /// Members of one presence set.
@@ -45,6 +48,7 @@ impl Default for LimitsConfig {
             max_frame_bytes: tidewire_protocol::FRAME_BYTES_MAX,
             names_max: 2_097_152,
             topic_bytes_max: 2_147_483_648,
+            topic_batches_max: 8_388_608,
             voters_max: 20_000_000,
             members_max: 10_000,
             producer_window: 1_024,
@@ -63,6 +67,7 @@ impl LimitsConfig {
             ("max_frame_bytes", self.max_frame_bytes as u64, 4_096, 16_777_216),
             ("names_max", self.names_max as u64, u64::from(SHARDS_MAX), 100_000_000),
             ("topic_bytes_max", self.topic_bytes_max, 1_048_576, u64::MAX),
+            ("topic_batches_max", self.topic_batches_max as u64, 1_024, 1 << 40),
             ("voters_max", self.voters_max as u64, 1, u64::from(u32::MAX)),
             ("members_max", self.members_max as u64, 1, 1_000_000),
             ("producer_window", self.producer_window, 1, 1_000_000),
@@ -98,6 +103,7 @@ impl LimitsConfig {
         ShardLimits {
             names_max: self.names_max / usize::from(shards.max(1)),
             bytes_max: self.topic_bytes_max / u64::from(shards.max(1)),
+            batches_max: self.topic_batches_max / usize::from(shards.max(1)),
             voters_max: self.voters_max,
             members_max: self.members_max,
             producers: self.producers(shards),

@@ -118,15 +118,32 @@ impl PolicyConfig {
     }
 
     /// A topic, or a partition of one, is in one of so many shards, which have equal shares.
-    pub(super) fn warning(
+    pub(super) fn warnings(
         &self,
         index: usize,
         limits: &LimitsConfig,
         shards: u16,
-    ) -> Option<String> {
-        let (kept, share) = (self.retention_bytes, limits.shard(shards).bytes_max);
+    ) -> impl Iterator<Item = String> {
+        let share = limits.shard(shards);
+        let (kept, share_batches) = (self.retention_records, share.batches_max as u64);
         let needed = kept.saturating_mul(shards.into());
-        (kept > share).then(|| {
+        let records = (kept > share_batches).then(|| {
+            format!(
+                "policy[{index}].retention_records is {kept}, but of records that are published one \
+                 by one a topic (or a partition) keeps {share_batches} at most: \
+                 limits.topic_batches_max is spread over {shards} shards. Set it to {needed}, if \
+                 there are 200 bytes of memory for each, or more partitions"
+            )
+        });
+        self.bytes_warning(index, share.bytes_max, shards).into_iter().chain(records)
+    }
+
+    fn bytes_warning(&self, index: usize, share: u64, shards: u16) -> Option<String> {
+        // On disk memory is no limit.
+        let is_in_memory = self.durability == Durability::Memory;
+        let kept = self.retention_bytes;
+        let needed = kept.saturating_mul(shards.into());
+        (is_in_memory && kept > share).then(|| {
             format!(
                 "policy[{index}].retention_bytes is {kept}, but a topic (or a partition) keeps \
                  {share} at most: limits.topic_bytes_max is spread over {shards} shards. Set it to \

@@ -28,10 +28,15 @@ use std::time::Duration;
 use daemon::{Daemon, Via};
 use ledger::Ledger;
 
-/// Everything is on disk and nothing leaves, so that everything can be asked for.
+/// Everything is on disk and nothing leaves, so that everything can be asked for. Little of it is in
+/// memory, so that most is read back.
 pub(crate) const CONFIG: &str = "
 # So that clients over QUIC soon notice that the server is gone.
 heartbeat_ms = 300
+
+[limits]
+topic_bytes_max = 1048576
+topic_batches_max = 3200000000
 
 [storage]
 free_bytes_min = 268435456

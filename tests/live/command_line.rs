@@ -210,14 +210,7 @@ fn no_server_is_an_exit_code_of_its_own() {
 #[test]
 fn health_readiness_and_metrics_are_served() {
     let daemon = Daemon::start("");
-    let get = |path: &str| {
-        use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect(&daemon.admin).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).unwrap();
-        reply
-    };
+    let get = |path: &str| daemon.get(path);
     assert!(get("/healthz").starts_with("HTTP/1.1 200"));
     assert!(get("/readyz").starts_with("HTTP/1.1 200"));
     assert!(get("/metrics").contains("tidewire_connections"));

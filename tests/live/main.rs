@@ -12,6 +12,7 @@
 mod backup;
 mod bench;
 mod boards;
+mod cold;
 mod command_line;
 mod crowd;
 #[allow(dead_code, reason = "the crash laboratory uses more of it")]

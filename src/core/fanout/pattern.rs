@@ -13,7 +13,7 @@ use super::selection::SelectionKey;
 use super::session::{Mode, OnGap, Owner};
 use super::{CursorId, Dispatcher, Target, Turn};
 use crate::HashMap;
-use crate::topic::{Batch, PatternId, Slot, TopicKey};
+use crate::topic::{Batch, Gone, PatternId, Slot, TopicKey};
 
 /// Slots that one turn looks at, so that a rare pattern cannot hold up the core.
 const SLOTS_PER_TURN: u64 = 4096;
@@ -71,7 +71,8 @@ impl Dispatcher {
                         let Some(batch) = self.warm(id, batch) else { return Turn::Blocked };
                         self.deliver_by_pattern(id, owner, &batch, pull);
                     }
-                    Slot::Gone { topic, epoch, from, next, .. } => {
+                    Slot::Gone(gone) => {
+                        let Gone { topic, epoch, from, next, .. } = *gone;
                         if self.on_gap(owner) != OnGap::Continue {
                             return self.pattern_gap(id, owner, position, position + 1, pull);
                         }

@@ -169,7 +169,7 @@ impl Dispatcher {
             .rev()
             .filter_map(|(sequence, slot)| match slot {
                 Slot::Live(batch) => Some((sequence, Arc::clone(batch))),
-                Slot::Gone { .. } => None,
+                Slot::Gone(_) => None,
             })
             .collect();
         for (sequence, batch) in slots {

@@ -182,7 +182,7 @@ impl Shard {
                 Some(Slot::Live(batch)) => {
                     Some((sequence, u32::try_from(batch.body.len()).unwrap_or(u32::MAX)))
                 }
-                Some(Slot::Gone { .. }) | None => None,
+                Some(Slot::Gone(_)) | None => None,
             });
         Some(Recall { to, wanted: wanted.collect(), extent })
     }

@@ -1,5 +1,6 @@
 //! The commit log: every kept batch of a shard in commit order, which pattern cursors walk.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -15,18 +16,22 @@ pub enum Slot {
     /// The batch is kept.
     Live(Arc<Batch>),
     /// Retention has removed the batch; what it held is still known.
-    Gone {
-        /// Its topic.
-        topic: Name,
-        /// Its topic's number.
-        topic_id: TopicId,
-        /// Epoch of the offsets.
-        epoch: u64,
-        /// Offset of its first record.
-        from: u64,
-        /// Offset behind its last record.
-        next: u64,
-    },
+    Gone(Box<Gone>),
+}
+
+/// A batch that retention has removed.
+#[derive(Clone, Debug)]
+pub struct Gone {
+    /// Its topic.
+    pub topic: Name,
+    /// Its topic's number.
+    pub topic_id: TopicId,
+    /// Epoch of the offsets.
+    pub epoch: u64,
+    /// Offset of its first record.
+    pub from: u64,
+    /// Offset behind its last record.
+    pub next: u64,
 }
 
 impl Slot {
@@ -35,9 +40,7 @@ impl Slot {
     pub fn topic(&self) -> (&Name, TopicKey) {
         match self {
             Self::Live(batch) => (&batch.topic, batch.key()),
-            Self::Gone { topic, topic_id, epoch, .. } => {
-                (topic, TopicKey { id: *topic_id, epoch: *epoch })
-            }
+            Self::Gone(gone) => (&gone.topic, TopicKey { id: gone.topic_id, epoch: gone.epoch }),
         }
     }
 
@@ -49,7 +52,8 @@ impl Slot {
                 hasher.number(batch.topic_id);
                 hasher.number(batch.base);
             }
-            Self::Gone { topic, topic_id, epoch, from, next } => {
+            Self::Gone(gone) => {
+                let Gone { topic, topic_id, epoch, from, next } = &**gone;
                 hasher.number(2_u8);
                 hasher.text(topic.as_str());
                 hasher.number(*topic_id);
@@ -156,7 +160,7 @@ impl CommitLog {
         // The front is always live: `remove` drops the slots that are not.
         match self.slots.front() {
             Some(Slot::Live(batch)) => Some(batch),
-            Some(Slot::Gone { .. }) | None => None,
+            Some(Slot::Gone(_)) | None => None,
         }
     }
 
@@ -168,15 +172,15 @@ impl CommitLog {
         };
         let Some(slot) = self.slots.get_mut(index) else { return };
         if let Slot::Live(batch) = slot {
-            *slot = Slot::Gone {
+            *slot = Slot::Gone(Box::new(Gone {
                 topic: batch.topic.clone(),
                 topic_id: batch.topic_id,
                 epoch: batch.epoch,
                 from: batch.base,
                 next: batch.next(),
-            };
+            }));
         }
-        while matches!(self.slots.front(), Some(Slot::Gone { .. })) {
+        while matches!(self.slots.front(), Some(Slot::Gone(_))) {
             self.slots.pop_front();
             self.base += 1;
         }

@@ -13,7 +13,7 @@ mod saved;
 
 pub use batch::{Batch, TopicId, TopicKey};
 pub use body::Body;
-pub use commit_log::{CommitLog, Slot};
+pub use commit_log::{CommitLog, Gone, Slot};
 pub use extents::{EXTENT_BYTES, Extent, Extents};
 pub use logged::LoggedBatch;
 pub use pattern_index::{PatternId, PatternIndex};

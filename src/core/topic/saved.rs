@@ -1,5 +1,6 @@
 //! The saved forms of rings and of the commit log.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidewire_protocol::Name;
 
-use super::{Batch, Body, CommitLog, LoggedBatch, Ring, Slot, TopicId};
+use super::{Batch, Body, CommitLog, Gone, LoggedBatch, Ring, Slot, TopicId};
 use crate::HashMap;
 use crate::snapshot::BadSnapshot;
 
@@ -159,7 +160,8 @@ impl SavedLog {
     pub(crate) fn of(log: &CommitLog) -> Self {
         let slots = log.iter().map(|(_, slot)| match slot {
             Slot::Live(_) => None,
-            Slot::Gone { topic, topic_id, epoch, from, next } => {
+            Slot::Gone(gone) => {
+                let Gone { topic, topic_id, epoch, from, next } = &**gone;
                 Some((topic.clone(), *topic_id, *epoch, *from, *next))
             }
         });
@@ -178,7 +180,7 @@ impl SavedLog {
         for (sequence, slot) in (self.base..).zip(self.slots) {
             slots.push(match slot {
                 Some((topic, topic_id, epoch, from, next)) => {
-                    Slot::Gone { topic, topic_id, epoch, from, next }
+                    Slot::Gone(Box::new(Gone { topic, topic_id, epoch, from, next }))
                 }
                 None => Slot::Live(batches.remove(&sequence).ok_or_else(|| {
                     BadSnapshot::new(format!("no topic has the batch of sequence {sequence}"))

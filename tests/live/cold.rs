@@ -1,0 +1,148 @@
+//! Topics on disk that are larger than what may be in memory.
+
+use std::process::Output;
+use std::sync::Arc;
+
+use tidewire_client::{AckLevel, BodyBuilder, Name, PublishOptions};
+
+use crate::daemon::{Daemon, Via, tidewire};
+
+const RECORDS: usize = 6_000;
+const RECORDS_PER_PUBLISH: usize = 10;
+const PAYLOAD_BYTES: usize = 2_000;
+
+/// All topics together have a mebibyte in memory: each shard has 32 KiB.
+const CONFIG: &str = "
+[limits]
+topic_bytes_max = 1048576
+
+[storage]
+checkpoint_bytes = 1048576
+
+[[policy]]
+names = \">\"
+durability = \"disk\"
+";
+
+fn payload(number: usize) -> String {
+    format!("{number}:{}", "x".repeat(PAYLOAD_BYTES))
+}
+
+async fn filled() -> Daemon {
+    let daemon = Daemon::start(CONFIG);
+    let client = daemon.connect(Via::Ws).await;
+    let topic = Name::parse("orders").unwrap();
+    let mut under_way = Vec::new();
+    for first in (0..RECORDS).step_by(RECORDS_PER_PUBLISH) {
+        let mut body = BodyBuilder::new();
+        for number in first..first + RECORDS_PER_PUBLISH {
+            body.push(Some("key"), &[], Some(payload(number).as_bytes()));
+        }
+        let (body, options) = (body.finish(), PublishOptions::default());
+        let pending = client.start_publish(&topic, body, AckLevel::Disk, options).await.unwrap();
+        under_way.push(pending);
+    }
+    for pending in under_way {
+        assert_eq!(pending.await.unwrap().level, AckLevel::Disk);
+    }
+    daemon
+}
+
+fn out(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What a metric says.
+fn metric(daemon: &Daemon, name: &str) -> u64 {
+    let metrics = daemon.get("/metrics");
+    let line = metrics.lines().find(|line| line.split(' ').next() == Some(name));
+    line.unwrap_or_else(|| panic!("no {name}")).split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// The number of a payload, which has to be whole.
+fn number(found: &str) -> usize {
+    let number = found.split_once(':').unwrap().0.parse().unwrap();
+    assert_eq!(found, payload(number));
+    number
+}
+
+fn export(daemon: &Daemon, args: &[&str]) -> Vec<usize> {
+    let exported = out(&daemon.run(&[&["topic", "export", "orders"][..], args].concat()));
+    let record = |line: &str| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        number(record["payload"].as_str().unwrap())
+    };
+    exported.lines().map(record).collect()
+}
+
+fn all() -> Vec<usize> {
+    (0..RECORDS).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_read_though_little_is_in_memory() {
+    let daemon = filled().await;
+    let kept = metric(&daemon, "tidewire_topic_bytes");
+    let in_memory = metric(&daemon, "tidewire_topic_memory_bytes");
+    assert!(kept > 12_000_000, "{kept}");
+    // What is not in a closed part of the journal yet stays in memory as well.
+    assert!(in_memory < 2_000_000, "{in_memory}");
+    assert_eq!(export(&daemon, &[]), all());
+    assert!(metric(&daemon, "tidewire_recalls_total") > 0);
+
+    let daemon = Daemon::start_in(daemon.kill(), CONFIG);
+    assert_eq!(export(&daemon, &[]), all(), "after a crash as well");
+    assert_eq!(export(&daemon, &["--from", "offset:4000"]), all()[4_000..]);
+    assert_eq!(export(&daemon, &["--from", "last:1500"]), all()[RECORDS - 1_500..]);
+    let mut daemon = daemon;
+    let by_pattern = daemon.run(&["sub", "*", "--from", "earliest", "--count", "6000"]);
+    assert_eq!(out(&by_pattern).matches(":xxxx").count(), RECORDS);
+
+    assert!(
+        daemon
+            .run(&["group", "create", "orders", "workers", "--start", "earliest"])
+            .status
+            .success()
+    );
+    let consumed = daemon.run(&["group", "consume", "orders", "workers", "--count", "2000"]);
+    let consumed = out(&consumed);
+    let numbers: Vec<usize> = consumed.lines().map(number).collect();
+    assert_eq!(numbers, all()[..2_000]);
+    assert!(daemon.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_holds_what_is_on_disk_only() {
+    let mut daemon = filled().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("backup"), folder.path().join("restored"));
+    let (path, restored) = (file.to_str().unwrap(), data.to_str().unwrap());
+    let run = |args: &[&str]| out(&tidewire().args(args).output().unwrap());
+    assert!(run(&["admin", "backup", path, "--admin", &daemon.admin]).contains("whole"));
+    assert!(run(&["admin", "verify", path]).contains("whole"));
+    let mut key = daemon.data_dir().as_os_str().to_owned();
+    key.push(".master-key");
+    let mut beside = data.as_os_str().to_owned();
+    beside.push(".master-key");
+    std::fs::copy(&key, &beside).unwrap();
+    assert!(daemon.terminate().success());
+    run(&["admin", "restore", path, "--data-dir", restored]);
+    assert!(run(&["admin", "verify", restored]).contains("whole"));
+    let files = Arc::new(tempfile::tempdir().unwrap());
+    let mut again = Daemon::start_over(Arc::clone(&files), data.clone(), CONFIG);
+    assert_eq!(export(&again, &[]), all());
+    // More, so that what was in the saved state comes into the journal's parts as well.
+    let lines: String = (RECORDS..RECORDS + 1_000).map(|number| payload(number) + "\n").collect();
+    std::fs::write(files.path().join("lines"), &lines).unwrap();
+    let stdin = std::fs::File::open(files.path().join("lines")).unwrap();
+    let url = again.url(Via::Ws);
+    let args = ["pub", "orders", "--stdin", "--url", &url];
+    assert!(tidewire().args(args).stdin(stdin).status().unwrap().success());
+    let both: Vec<usize> = (0..RECORDS + 1_000).collect();
+    assert_eq!(export(&again, &[]), both);
+    assert!(again.terminate().success());
+    let mut again = Daemon::start_over(files, data, CONFIG);
+    assert_eq!(export(&again, &[]), both);
+    assert!(again.terminate().success());
+}
