@@ -16,7 +16,7 @@ pub(crate) const HEAD_BYTES: usize = 48;
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 
 /// What stands before the entries of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
     /// The shard that it belongs to.
     pub(crate) shard: u16,
@@ -62,9 +62,9 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Without entries, of a shard whose time is this, Unix milliseconds.
-    pub(crate) fn at(time_ms: u64) -> Self {
-        Self { time_ms, ..Self::default() }
+    /// Without entries, of a shard whose cells have no version above this one, at this time.
+    pub(crate) fn at(version: u64, time_ms: u64) -> Self {
+        Self { version, time_ms, ..Self::default() }
     }
 
     /// Appends an entry if there is room for it; there always is in an empty one.

@@ -9,8 +9,10 @@ use std::sync::mpsc::{Receiver, SyncSender};
 
 use tidewire_core::shard::ShardSnapshot;
 
+use super::cleaning::Cleaning;
 use super::committer::Message;
-use super::store::Parts;
+use super::state::State;
+use super::store::{Parts, Reads};
 
 /// Bytes of one part.
 const PART_BYTES: usize = 64 * 1024;
@@ -92,20 +94,39 @@ impl Covered {
     }
 }
 
-/// A state to be written, and the blocks that it covers.
-pub(crate) struct Job {
-    pub(crate) shard: u16,
-    pub(crate) covers: u64,
-    pub(crate) snapshot: Box<ShardSnapshot>,
+/// What is done beside the commits.
+pub(crate) enum Job {
+    /// A state is to be written. The blocks before `covers` are in it.
+    Save { shard: u16, covers: u64, snapshot: Box<ShardSnapshot> },
+    /// The newest checkpoint of a shard counts: what it says is sparse is cleaned.
+    Clean { shard: u16 },
 }
 
 /// Writes checkpoints, one after the other, until nobody asks for any.
-pub(crate) fn write_all(parts: &Parts, jobs: &Receiver<Job>, committer: &SyncSender<Message>) {
-    for Job { shard, covers, snapshot } in jobs {
-        let outcome = write(parts, shard, covers, &snapshot);
-        let outcome = outcome.map(|record| Covered::of(record, &snapshot));
-        if committer.send(Message::Written { shard, outcome }).is_err() {
-            return;
+pub(crate) fn write_all(
+    (parts, reads): (&Parts, &Reads),
+    jobs: &Receiver<Job>,
+    committer: &SyncSender<Message>,
+    state: &State,
+) {
+    let mut cleaning = Cleaning::default();
+    for job in jobs {
+        match job {
+            Job::Save { shard, covers, snapshot } => {
+                let outcome = write(parts, shard, covers, &snapshot);
+                cleaning.look(&snapshot);
+                let outcome = outcome.map(|record| Covered::of(record, &snapshot));
+                if committer.send(Message::Written { shard, outcome }).is_err() {
+                    return;
+                }
+            }
+            Job::Clean { shard } => {
+                let may_go_on = || state.failure().is_none() && !state.is_held();
+                match cleaning.clean(reads, shard, may_go_on) {
+                    Ok(freed) => state.cleaned(freed),
+                    Err(error) => tracing::error!(shard, %error, "the journal cannot be cleaned"),
+                }
+            }
         }
     }
 }

@@ -185,7 +185,7 @@ impl<D: Disk> Committer<D> {
         let (shard, outcome) = match message {
             Message::Checkpoint { shard, snapshot } => {
                 let covers = self.ends.next(shard);
-                let job = Job { shard, covers, snapshot };
+                let job = Job::Save { shard, covers, snapshot };
                 if self.state.failure().is_none() && self.checkpoints.try_send(job).is_ok() {
                     return;
                 }
@@ -225,6 +225,8 @@ impl<D: Disk> Committer<D> {
         self.state.checkpointed(record.bytes);
         self.covered.retain(|known| known.shard != shard);
         self.covered.push(covered);
+        // There is a place for it, unless much else waits: then it is for the next checkpoint.
+        drop(self.checkpoints.try_send(Job::Clean { shard }));
         Ok(Some(record))
     }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tidewire_core::shard::{LogEntry, ShardSnapshot};
 
-use super::block::{Body, Head};
+use super::block::Head;
 use super::checkpoint::{self, Record};
+use super::cleaning::pack;
 use super::identity::Identity;
 use super::key::Key;
 use super::master_key::{KeyError, MasterKey};
@@ -37,26 +38,9 @@ pub(crate) struct Import {
 
 /// The records that a state holds, as blocks behind the last of its extents.
 fn blocks_of(snapshot: &ShardSnapshot) -> io::Result<Vec<(Key, Vec<u8>)>> {
-    let (shard, first) = (snapshot.shard(), snapshot.extents().next_block());
-    let mut blocks = Vec::new();
-    let mut open = Body::at(snapshot.now_ms());
-    let mut finish = |body: Body| {
-        let index = first + blocks.len() as u64;
-        let (commit, place, of, version, time_ms, entries) = (0, 0, 1, 0, 0, 0);
-        let head = Head { shard, index, commit, place, blocks: of, version, time_ms, entries };
-        blocks.push((Key { shard, index }, body.finish(head)));
-    };
-    for batch in snapshot.unstored() {
-        let entry = LogEntry::Batch(batch);
-        if !open.push(&entry).map_err(io::Error::other)? {
-            finish(std::mem::replace(&mut open, Body::at(snapshot.now_ms())));
-            open.push(&entry).map_err(io::Error::other)?;
-        }
-    }
-    if !open.is_empty() {
-        finish(open);
-    }
-    Ok(blocks)
+    let entries = snapshot.unstored().into_iter().map(LogEntry::Batch);
+    let like = Head { time_ms: snapshot.now_ms(), ..Head::default() };
+    pack(entries, snapshot.shard(), snapshot.extents().next_block(), like)
 }
 
 impl Import {

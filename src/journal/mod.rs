@@ -7,6 +7,7 @@
 
 mod block;
 mod checkpoint;
+mod cleaning;
 mod committer;
 mod ends;
 mod identity;

@@ -27,7 +27,11 @@ pub(super) fn read_all(
     for Job { shard, recall } in jobs {
         let Recall { to, extent, wanted } = recall;
         // sled may panic at what is damaged.
-        let read = || bodies(reads, shard, &extent.blocks, &wanted);
+        let read = || {
+            // While blocks are being cleaned some are seen before and others after it.
+            let once = || bodies(reads, shard, &extent.blocks, &wanted);
+            once().or_else(|_first| once()).or_else(|_second| once())
+        };
         let outcome = catch_unwind(AssertUnwindSafe(read))
             .unwrap_or_else(|_panic| Err("its database is damaged".to_owned()));
         if let Err(reason) = &outcome {

@@ -23,6 +23,7 @@ pub(crate) struct State {
     commit_us_max: AtomicU64,
     checkpoints: AtomicU64,
     checkpoint_bytes: AtomicU64,
+    cleaned_bytes: AtomicU64,
 }
 
 /// Keeps superfluous blocks from being removed.
@@ -53,6 +54,8 @@ pub struct JournalStats {
     pub checkpoints: u64,
     /// Bytes of these checkpoints.
     pub checkpoint_bytes: u64,
+    /// Bytes of blocks that were freed, because little of what they held was kept.
+    pub cleaned_bytes: u64,
 }
 
 impl State {
@@ -118,6 +121,10 @@ impl State {
         self.checkpoint_bytes.fetch_add(bytes, Relaxed);
     }
 
+    pub(super) fn cleaned(&self, bytes: u64) {
+        self.cleaned_bytes.fetch_add(bytes, Relaxed);
+    }
+
     /// Why writes are refused, if they are.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         if let Some(failure) = self.failure() {
@@ -147,6 +154,7 @@ impl State {
             free_bytes: self.free_bytes.load(Relaxed),
             checkpoints: self.checkpoints.load(Relaxed),
             checkpoint_bytes: self.checkpoint_bytes.load(Relaxed),
+            cleaned_bytes: self.cleaned_bytes.load(Relaxed),
         }
     }
 }

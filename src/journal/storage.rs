@@ -179,11 +179,11 @@ fn start(
     let (queue, receiver) = threads::sync_channel(shards.len() * (ROUNDS_MAX + NOTES) + 1);
     let (rooms, notices): (Vec<_>, Vec<_>) =
         shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
-    let (checkpoints, jobs) = threads::sync_channel(shards.len());
+    let (checkpoints, jobs) = threads::sync_channel(2 * shards.len());
     let covered = shards.iter().filter_map(|recovered| recovered.checkpoint.clone()).collect();
     let (recalls, recall_jobs) = threads::sync_channel(RECALLS_MAX);
     let (reads, recall_jobs) = (store.reads(), Some((store.reads(), recall_jobs)));
-    let (parts, reports) = (store.parts(), queue.clone());
+    let (stores, reports) = ((store.parts(), store.reads()), queue.clone());
     let free_bytes_min = config.free_bytes_min;
     let committer = Committer {
         disk: store,
@@ -205,7 +205,7 @@ fn start(
     })?;
     let failing = Arc::clone(&state);
     let writer = spawn("tidewire-save", move || {
-        let write = || checkpoint::write_all(&parts, &jobs, &reports);
+        let write = || checkpoint::write_all((&stores.0, &stores.1), &jobs, &reports, &failing);
         if catch_unwind(AssertUnwindSafe(write)).is_err() {
             failing.fail(&std::io::Error::other("saving a shard's state has panicked"));
         }

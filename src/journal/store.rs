@@ -103,6 +103,25 @@ impl Reads {
         Blocks { values: self.0.range(range).peekable() }
     }
 
+    /// Puts blocks into the place of those with these indices, all or none.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn replace(
+        &self,
+        shard: u16,
+        indices: Range<u64>,
+        blocks: Vec<(Key, Vec<u8>)>,
+    ) -> io::Result<()> {
+        let key = |index| Key { shard, index }.to_bytes();
+        let mut batch = sled::Batch::default();
+        for old in self.0.range(key(indices.start)..key(indices.end)).keys() {
+            batch.remove(old.map_err(to_io)?);
+        }
+        blocks.into_iter().for_each(|(key, block)| put(&mut batch, key, &block));
+        self.0.apply_batch(batch).map_err(to_io)
+    }
+
     /// Makes sled count a block against its cache at once. It looks at what was used in lots of 64
     /// uses for each 256th of its pages, and a page of 16 blocks has up to a mebibyte: without more
     /// uses than one it keeps gigabytes of what was read or written once.
@@ -268,12 +287,7 @@ impl Disk for Store {
     fn commit(&mut self, blocks: Vec<(Key, Vec<u8>)>) -> io::Result<()> {
         let mut batch = sled::Batch::default();
         let keys: Vec<Key> = blocks.iter().map(|(key, _)| *key).collect();
-        for (key, block) in blocks {
-            // The first value stands under the block's key, the others behind it.
-            for (number, value) in (0_u32..).zip(block.chunks(VALUE_BYTES)) {
-                batch.insert(value_key(key, number), value);
-            }
-        }
+        blocks.into_iter().for_each(|(key, block)| put(&mut batch, key, &block));
         self.blocks.apply_batch(batch).map_err(to_io)?;
         self.sync()?;
         let reads = self.reads();
@@ -313,6 +327,13 @@ impl Disk for Store {
     fn free_bytes(&self) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(&self.path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+fn put(batch: &mut sled::Batch, key: Key, block: &[u8]) {
+    // The first value stands under the block's key, the others behind it.
+    for (number, value) in (0_u32..).zip(block.chunks(VALUE_BYTES)) {
+        batch.insert(value_key(key, number), value);
     }
 }
 

@@ -108,6 +108,11 @@ fn storage(state: &State) {
             "Bytes of these states",
             stats.checkpoint_bytes,
         ),
+        (
+            "tidewire_journal_cleaned_bytes_total",
+            "Bytes freed in parts of the journal of which little was kept",
+            stats.cleaned_bytes,
+        ),
     ];
     for (name, help, value) in counters.into_iter().chain(checkpoints) {
         describe_counter!(name, help);

@@ -1,0 +1,150 @@
+//! Cleaning: what is still kept of extents that hold little else is written together, and the rest
+//! of their blocks goes. Without it a record that is kept for long would keep everything that was
+//! logged beside it.
+//!
+//! An extent stays where it is, with fewer blocks and the same records. It is cleaned only after a
+//! checkpoint counts that was made of the same state, so nothing that a start would read is touched.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+
+use tidewire_core::shard::{LogEntry, ShardSnapshot};
+use tidewire_core::topic::{Extent, LoggedBatch, StoredBatch};
+
+use super::block::{self, Body, Head};
+use super::key::Key;
+use super::store::Reads;
+
+/// An extent is cleaned when what is kept takes less than this part of it.
+const KEPT_SHARE: u64 = 4;
+/// Bytes that a batch takes beside its records, about.
+const BATCH_HEAD_BYTES: u64 = 64;
+
+/// An extent of which little is kept.
+#[derive(Debug)]
+struct Sparse {
+    blocks: Range<u64>,
+    kept: Range<u64>,
+    /// Sequences of the batches that are kept.
+    wanted: Vec<u64>,
+    bytes: u64,
+}
+
+/// What is to be cleaned, and what was.
+#[derive(Debug, Default)]
+pub(super) struct Cleaning {
+    found: HashMap<u16, Vec<Sparse>>,
+    /// Bytes that were left in an extent, by shard and first block.
+    cleaned: HashMap<(u16, u64), u64>,
+}
+
+impl Cleaning {
+    /// Looks for extents to clean, once the checkpoint of this state counts.
+    pub(super) fn look(&mut self, snapshot: &ShardSnapshot) {
+        let (shard, stored) = (snapshot.shard(), snapshot.stored());
+        let mut left = HashMap::new();
+        let mut found = Vec::new();
+        for Extent { sequences, blocks, bytes } in snapshot.extents().iter() {
+            let first = stored.partition_point(|batch| batch.sequence < sequences.start);
+            let behind = stored.partition_point(|batch| batch.sequence < sequences.end);
+            let batches = stored.get(first..behind).unwrap_or_default();
+            let kept = |batch: &StoredBatch| u64::from(batch.bytes) + BATCH_HEAD_BYTES;
+            let kept: u64 = batches.iter().map(kept).sum();
+            let known = self.cleaned.remove(&(shard, blocks.start));
+            if let Some(bytes) = known {
+                left.insert((shard, blocks.start), bytes);
+            }
+            if kept * KEPT_SHARE < known.unwrap_or(*bytes) {
+                let wanted = batches.iter().map(|batch| batch.sequence).collect();
+                let (blocks, kept) = (blocks.clone(), sequences.clone());
+                found.push(Sparse { blocks, kept, wanted, bytes: *bytes });
+            }
+        }
+        self.cleaned.retain(|(of, _), _| *of != shard);
+        self.cleaned.extend(left);
+        self.found.insert(shard, found);
+    }
+
+    /// Cleans what was found in a shard; returns the bytes that were freed.
+    ///
+    /// # Errors
+    /// When the disk fails, or what is kept cannot be read.
+    pub(super) fn clean(
+        &mut self,
+        reads: &Reads,
+        shard: u16,
+        may_go_on: impl Fn() -> bool,
+    ) -> io::Result<u64> {
+        let mut freed = 0;
+        for sparse in self.found.remove(&shard).unwrap_or_default() {
+            if !may_go_on() {
+                return Ok(freed);
+            }
+            let place = (shard, sparse.blocks.start);
+            let left = sparse.clean(reads, shard)?;
+            self.cleaned.insert(place, left);
+            freed += sparse.bytes.saturating_sub(left);
+        }
+        Ok(freed)
+    }
+}
+
+impl Sparse {
+    /// Puts what is kept into as few blocks as it takes; returns their bytes.
+    fn clean(&self, reads: &Reads, shard: u16) -> io::Result<u64> {
+        let mut kept = Vec::with_capacity(self.wanted.len());
+        let mut last = Head::default();
+        for block in reads.scan(shard, self.blocks.clone()) {
+            let (_, bytes) = block?;
+            let (head, body) = block::open(&bytes).map_err(io::Error::other)?;
+            for entry in block::entries(&head, body).map_err(io::Error::other)? {
+                let is_kept = |LoggedBatch(batch): &LoggedBatch| {
+                    self.wanted.binary_search(&batch.sequence).is_ok()
+                };
+                if matches!(&entry, LogEntry::Batch(logged) if is_kept(logged)) {
+                    kept.push(entry);
+                }
+            }
+            last = head;
+        }
+        if kept.len() != self.wanted.len() {
+            let what = format!("{} of the batches {:?} are there", kept.len(), self.kept);
+            return Err(io::Error::other(what));
+        }
+        let blocks = pack(kept, shard, self.blocks.start, last)?;
+        debug_assert!(blocks.iter().all(|(key, _)| self.blocks.contains(&key.index)));
+        let bytes = blocks.iter().map(|(_, block)| block.len() as u64).sum();
+        reads.replace(shard, self.blocks.clone(), blocks)?;
+        Ok(bytes)
+    }
+}
+
+/// Packs entries into blocks from this index on.
+///
+/// # Errors
+/// When an entry cannot be encoded.
+pub(super) fn pack(
+    entries: impl IntoIterator<Item = LogEntry>,
+    shard: u16,
+    first: u64,
+    like: Head,
+) -> io::Result<Vec<(Key, Vec<u8>)>> {
+    let mut blocks = Vec::new();
+    let mut open = Body::at(like.version, like.time_ms);
+    let mut finish = |body: Body| {
+        let index = first + blocks.len() as u64;
+        let head = Head { shard, index, commit: 0, place: 0, blocks: 1, ..like };
+        blocks.push((Key { shard, index }, body.finish(head)));
+    };
+    for entry in entries {
+        if !open.push(&entry).map_err(io::Error::other)? {
+            finish(std::mem::replace(&mut open, Body::at(like.version, like.time_ms)));
+            open.push(&entry).map_err(io::Error::other)?;
+        }
+    }
+    if !open.is_empty() {
+        finish(open);
+    }
+    Ok(blocks)
+}
