@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidewire_core::shard::ShardSnapshot;
@@ -12,6 +13,9 @@ use super::{End, Header};
 
 /// Where the bytes go, in the order in which they come. A receiver that is slow holds the writer up.
 pub(crate) type Sending = mpsc::Sender<io::Result<Bytes>>;
+
+/// How long nothing may be read of it before it is given up.
+const STALLED_MAX: Duration = Duration::from_secs(60);
 
 /// The blocks of a shard with these indices, in order: index and bytes.
 pub(crate) type Blocks<'a> = Box<dyn Iterator<Item = io::Result<(u64, Vec<u8>)>> + 'a>;
@@ -122,6 +126,13 @@ impl Write for Chunks<'_> {
     fn flush(&mut self) -> io::Result<()> {
         let chunk = Bytes::from(std::mem::take(&mut self.open));
         let gone = |_closed| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads it any more");
-        self.to.blocking_send(Ok(chunk)).map_err(gone)
+        // While it is written nothing is removed from the journal, so it has to end.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                let sent = tokio::time::timeout(STALLED_MAX, self.to.send(Ok(chunk)));
+                runtime.block_on(sent).map_err(io::Error::other)?.map_err(gone)
+            }
+            Err(_) => self.to.blocking_send(Ok(chunk)).map_err(gone),
+        }
     }
 }

@@ -219,10 +219,11 @@ async fn append(
         if let Some(outcome) = shard.seal().and_then(|round| journal.append(round, now_ms)) {
             count(outcome, &records)?;
         }
-        if journal.wants_checkpoint()
+        let stats = shard.stats();
+        if journal.wants_checkpoint(&stats)
             && let Some(snapshot) = shard.checkpoint()
         {
-            journal.checkpoint(snapshot);
+            journal.checkpoint(snapshot, &stats);
         }
         tokio::task::yield_now().await;
     }

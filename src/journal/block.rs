@@ -7,6 +7,7 @@
 use rmp_serde::Serializer;
 use serde::{Deserialize, Serialize};
 use tidewire_core::shard::LogEntry;
+use tidewire_core::topic::LoggedBatch;
 
 /// The version of the format that is written and read.
 pub(crate) const VERSION: u8 = 1;
@@ -56,6 +57,8 @@ pub(crate) enum BadBlock {
 pub(crate) struct Body {
     bytes: Vec<u8>,
     entries: u32,
+    /// Behind the last batch in it.
+    pub(crate) next_sequence: Option<u64>,
     /// Of the newest round in it.
     pub(crate) version: u64,
     pub(crate) time_ms: u64,
@@ -77,6 +80,9 @@ impl Body {
         if before > 0 && HEAD_BYTES + self.bytes.len() > BLOCK_BYTES {
             self.bytes.truncate(before);
             return Ok(false);
+        }
+        if let LogEntry::Batch(LoggedBatch(batch)) = entry {
+            self.next_sequence = Some(batch.sequence + 1);
         }
         self.entries += 1;
         Ok(true)

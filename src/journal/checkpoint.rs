@@ -92,6 +92,29 @@ impl Covered {
     pub(crate) fn of(record: Record, snapshot: &ShardSnapshot) -> Self {
         Self { shard: snapshot.shard(), record, unused: snapshot.extents().unused_blocks() }
     }
+
+    /// Takes out what an earlier one has said, in order, and is done with.
+    pub(super) fn without(&mut self, done: &[Range<u64>]) {
+        let mut unused = Vec::new();
+        let mut done = done.iter().peekable();
+        for Range { start, end } in std::mem::take(&mut self.unused) {
+            let mut from = start;
+            while let Some(gone) = done.peek().filter(|gone| gone.start < end) {
+                if from < gone.start {
+                    unused.push(from..gone.start);
+                }
+                from = from.max(gone.end);
+                if gone.end > end {
+                    break;
+                }
+                done.next();
+            }
+            if from < end {
+                unused.push(from..end);
+            }
+        }
+        self.unused = unused;
+    }
 }
 
 /// What is done beside the commits.
@@ -120,13 +143,7 @@ pub(crate) fn write_all(
                     return;
                 }
             }
-            Job::Clean { shard } => {
-                let may_go_on = || state.failure().is_none() && !state.is_held();
-                match cleaning.clean(reads, shard, may_go_on) {
-                    Ok(freed) => state.cleaned(freed),
-                    Err(error) => tracing::error!(shard, %error, "the journal cannot be cleaned"),
-                }
-            }
+            Job::Clean { shard } => cleaning.clean(reads, shard, state),
         }
     }
 }
@@ -231,6 +248,16 @@ impl Read for PartReader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_removed_is_not_looked_for_again() {
+        let record = Record { covers: 7, parts: 3, bytes: 6 };
+        let mut covered = Covered { shard: 16, record, unused: vec![0..10, 20..30, 40..50] };
+        covered.without(&[0..10, 22..24, 26..30, 45..46]);
+        assert_eq!(covered.unused, vec![20..22, 24..26, 40..45, 46..50]);
+        covered.without(&[0..48, 48..100]);
+        assert!(covered.unused.is_empty());
+    }
 
     #[test]
     fn a_record_is_read_back_and_a_flipped_bit_is_noticed() {

@@ -8,12 +8,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tidewire_core::shard::{LogEntry, ShardSnapshot};
 use tidewire_core::topic::{Extent, LoggedBatch, StoredBatch};
 
 use super::block::{self, Body, Head};
 use super::key::Key;
+use super::state::State;
 use super::store::Reads;
 
 /// An extent is cleaned when what is kept takes less than this part of it.
@@ -21,14 +23,15 @@ const KEPT_SHARE: u64 = 4;
 /// Bytes that a batch takes beside its records, about.
 const BATCH_HEAD_BYTES: u64 = 64;
 
+/// Blocks, with their keys.
+type Packed = Vec<(Key, Vec<u8>)>;
+
 /// An extent of which little is kept.
 #[derive(Debug)]
 struct Sparse {
     blocks: Range<u64>,
-    kept: Range<u64>,
     /// Sequences of the batches that are kept.
     wanted: Vec<u64>,
-    bytes: u64,
 }
 
 /// What is to be cleaned, and what was.
@@ -57,8 +60,7 @@ impl Cleaning {
             }
             if kept * KEPT_SHARE < known.unwrap_or(*bytes) {
                 let wanted = batches.iter().map(|batch| batch.sequence).collect();
-                let (blocks, kept) = (blocks.clone(), sequences.clone());
-                found.push(Sparse { blocks, kept, wanted, bytes: *bytes });
+                found.push(Sparse { blocks: blocks.clone(), wanted });
             }
         }
         self.cleaned.retain(|(of, _), _| *of != shard);
@@ -66,37 +68,51 @@ impl Cleaning {
         self.found.insert(shard, found);
     }
 
-    /// Cleans what was found in a shard; returns the bytes that were freed.
-    ///
-    /// # Errors
-    /// When the disk fails, or what is kept cannot be read.
-    pub(super) fn clean(
-        &mut self,
-        reads: &Reads,
-        shard: u16,
-        may_go_on: impl Fn() -> bool,
-    ) -> io::Result<u64> {
-        let mut freed = 0;
+    /// Cleans what was found in a shard. What is damaged is left as it is; an error of a write poisons
+    /// the journal.
+    pub(super) fn clean(&mut self, reads: &Reads, shard: u16, state: &State) {
         for sparse in self.found.remove(&shard).unwrap_or_default() {
-            if !may_go_on() {
-                return Ok(freed);
+            if state.failure().is_some() || state.is_held() || state.is_stopping() {
+                return;
             }
+            // sled may panic at what is damaged.
+            let gather = || sparse.gather(reads, shard);
+            let gathered = catch_unwind(AssertUnwindSafe(gather))
+                .unwrap_or_else(|_panic| Err(io::Error::other("the database is damaged")));
             let place = (shard, sparse.blocks.start);
-            let left = sparse.clean(reads, shard)?;
-            self.cleaned.insert(place, left);
-            freed += sparse.bytes.saturating_sub(left);
+            let (before, blocks) = match gathered {
+                Ok(gathered) => gathered,
+                Err(error) => {
+                    let blocks = &sparse.blocks;
+                    tracing::error!(shard, ?blocks, %error, "a part of the journal is not cleaned");
+                    // It is not looked at again before the next start.
+                    self.cleaned.insert(place, 0);
+                    continue;
+                }
+            };
+            let bytes = blocks.iter().map(|(_, block)| block.len() as u64).sum();
+            if bytes < before {
+                let replacing = state.replacing();
+                let replaced = reads.replace(shard, sparse.blocks, blocks);
+                drop(replacing);
+                if let Err(error) = replaced {
+                    return state.fail(&error);
+                }
+                state.cleaned(before - bytes);
+            }
+            self.cleaned.insert(place, bytes);
         }
-        Ok(freed)
     }
 }
 
 impl Sparse {
-    /// Puts what is kept into as few blocks as it takes; returns their bytes.
-    fn clean(&self, reads: &Reads, shard: u16) -> io::Result<u64> {
+    /// What is kept, in as few blocks as it takes, and the bytes of the blocks that it is in now.
+    fn gather(&self, reads: &Reads, shard: u16) -> io::Result<(u64, Packed)> {
         let mut kept = Vec::with_capacity(self.wanted.len());
-        let mut last = Head::default();
+        let (mut before, mut last) = (0, Head::default());
         for block in reads.scan(shard, self.blocks.clone()) {
             let (_, bytes) = block?;
+            before += bytes.len() as u64;
             let (head, body) = block::open(&bytes).map_err(io::Error::other)?;
             for entry in block::entries(&head, body).map_err(io::Error::other)? {
                 let is_kept = |LoggedBatch(batch): &LoggedBatch| {
@@ -109,14 +125,12 @@ impl Sparse {
             last = head;
         }
         if kept.len() != self.wanted.len() {
-            let what = format!("{} of the batches {:?} are there", kept.len(), self.kept);
-            return Err(io::Error::other(what));
+            let (found, wanted) = (kept.len(), self.wanted.len());
+            return Err(io::Error::other(format!("{found} of {wanted} batches are there")));
         }
         let blocks = pack(kept, shard, self.blocks.start, last)?;
         debug_assert!(blocks.iter().all(|(key, _)| self.blocks.contains(&key.index)));
-        let bytes = blocks.iter().map(|(_, block)| block.len() as u64).sum();
-        reads.replace(shard, self.blocks.clone(), blocks)?;
-        Ok(bytes)
+        Ok((before, blocks))
     }
 }
 

@@ -3,7 +3,9 @@
 //! It takes what has gathered while it wrote, so a commit grows with the load and a lone round waits
 //! for nothing. After an error it commits nothing any more: what the disk holds is not known then.
 
+use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
@@ -61,9 +63,9 @@ pub(crate) enum Outcome {
 /// What a shard is told.
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// A round that was handed over, with the weight that it had, and how far the shard's log goes
-    /// with it.
-    Round(Outcome, usize, Option<Reach>),
+    /// A round that was handed over, with the weight that it had, and how the shard's log goes on with
+    /// it.
+    Round(Outcome, usize, Vec<Reach>),
     /// A checkpoint is done with. It has so many bytes; none if there is none.
     Checkpoint(u64),
 }
@@ -71,8 +73,10 @@ pub(crate) enum Notice {
 /// How far the log of a shard goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reach {
-    /// Index of the block that is written next.
+    /// Index of the block behind.
     pub(crate) next_block: u64,
+    /// Sequence behind the last batch in the blocks before that, if there is one in the last of them.
+    pub(crate) next_sequence: Option<u64>,
     /// Bytes of the blocks since the reach before.
     pub(crate) bytes: u64,
 }
@@ -89,8 +93,10 @@ pub(crate) struct Committer<D> {
     pub(crate) rooms: Vec<mpsc::Sender<Notice>>,
     /// To the thread that writes checkpoints.
     pub(crate) checkpoints: SyncSender<Job>,
-    /// What checkpoints have made superfluous.
-    pub(crate) covered: Vec<Covered>,
+    /// What checkpoints have made superfluous: what is left of it, and which blocks they said.
+    pub(crate) covered: Vec<(Covered, Vec<Range<u64>>)>,
+    /// The blocks of each shard that have been removed.
+    pub(crate) removed: HashMap<u16, Vec<Range<u64>>>,
     /// Free bytes below which the disk counts as full.
     pub(crate) free_bytes_min: u64,
 }
@@ -135,10 +141,10 @@ impl<D: Disk> Committer<D> {
             notices.push(match &mut outcome {
                 Ok(reached) => {
                     let at = reached.iter().position(|(known, _)| *known == shard);
-                    let reach = at.map(|at| reached.swap_remove(at).1);
+                    let reach = at.map(|at| reached.swap_remove(at).1).unwrap_or_default();
                     (shard, Notice::Round(Outcome::Committed(round), weight, reach))
                 }
-                Err(_) => (shard, Notice::Round(Outcome::Failed(round), weight, None)),
+                Err(_) => (shard, Notice::Round(Outcome::Failed(round), weight, Vec::new())),
             });
         }
         notices.into_iter().rev().for_each(|(shard, notice)| self.tell(shard, notice));
@@ -153,7 +159,7 @@ impl<D: Disk> Committer<D> {
     }
 
     /// Writes the blocks of these rounds as one commit; returns how far the shards' logs go.
-    fn write(&mut self, rounds: &[Pending]) -> io::Result<Vec<(u16, Reach)>> {
+    fn write(&mut self, rounds: &[Pending]) -> io::Result<Vec<(u16, Vec<Reach>)>> {
         let bodies = collect(rounds)?;
         if bodies.is_empty() {
             return Ok(Vec::new());
@@ -169,9 +175,11 @@ impl<D: Disk> Committer<D> {
             let index = take_index(&mut next, shard);
             let (version, time_ms, entries) = (0, 0, 0);
             let head = Head { shard, index, commit, place, blocks, version, time_ms, entries };
+            let next_sequence = body.next_sequence;
             let block = body.finish(head);
             bytes += block.len();
-            reach(&mut reached, shard, index + 1, block.len() as u64);
+            let reach = Reach { next_block: index + 1, next_sequence, bytes: block.len() as u64 };
+            add_reach(&mut reached, shard, reach);
             written.push((Key { shard, index }, block));
         }
         self.disk.commit(written)?;
@@ -208,7 +216,7 @@ impl<D: Disk> Committer<D> {
 
     fn finish_checkpoint(
         &mut self,
-        covered: Covered,
+        mut covered: Covered,
         written: &mut (Ends, Instant),
     ) -> io::Result<Option<Record>> {
         let (shard, record) = (covered.shard, covered.record);
@@ -223,8 +231,12 @@ impl<D: Disk> Committer<D> {
         }
         self.disk.finish_checkpoint(shard, record)?;
         self.state.checkpointed(record.bytes);
-        self.covered.retain(|known| known.shard != shard);
-        self.covered.push(covered);
+        let said = covered.unused.clone();
+        if let Some(done) = self.removed.get(&shard) {
+            covered.without(done);
+        }
+        self.covered.retain(|(known, _)| known.shard != shard);
+        self.covered.push((covered, said));
         // There is a place for it, unless much else waits: then it is for the next checkpoint.
         drop(self.checkpoints.try_send(Job::Clean { shard }));
         Ok(Some(record))
@@ -232,13 +244,17 @@ impl<D: Disk> Committer<D> {
 
     /// Removes some of what checkpoints have made superfluous.
     fn remove_some(&mut self) {
-        let Some(covered) = self.covered.last() else { return };
+        let Some((covered, _)) = self.covered.last_mut() else { return };
         if self.state.failure().is_some() || self.state.is_held() {
             return;
         }
         match self.disk.remove_covered(covered, REMOVALS_MAX) {
-            Ok(removed) if removed < REMOVALS_MAX => drop(self.covered.pop()),
-            Ok(_) => {}
+            Ok(true) => {
+                if let Some((covered, said)) = self.covered.pop() {
+                    self.removed.insert(covered.shard, said);
+                }
+            }
+            Ok(false) => {}
             Err(error) => self.state.fail(&error),
         }
     }
@@ -266,10 +282,10 @@ impl<D: Disk> Committer<D> {
     }
 }
 
-fn reach(reached: &mut Vec<(u16, Reach)>, shard: u16, next_block: u64, bytes: u64) {
+fn add_reach(reached: &mut Vec<(u16, Vec<Reach>)>, shard: u16, reach: Reach) {
     match reached.iter_mut().find(|(known, _)| *known == shard) {
-        Some((_, reach)) => *reach = Reach { next_block, bytes: reach.bytes + bytes },
-        None => reached.push((shard, Reach { next_block, bytes })),
+        Some((_, reaches)) => reaches.push(reach),
+        None => reached.push((shard, vec![reach])),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::store::to_io;
+use super::store::{Reads, to_io};
 
 /// Where a block lies: the shard and its index there, so that a shard's blocks lie in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +38,7 @@ pub(super) fn value_key(block: Key, number: u32) -> Vec<u8> {
 
 /// Blocks, put together from their values.
 pub(super) struct Blocks {
+    pub(super) reads: Reads,
     pub(super) values: std::iter::Peekable<sled::Iter>,
 }
 
@@ -62,7 +63,7 @@ impl Iterator for Blocks {
         while let Some(Ok((_, more))) = self.values.next_if(belongs) {
             bytes.extend_from_slice(&more);
         }
-        Some(Ok((block, bytes)))
+        Some(self.reads.count_use(block).map(|()| (block, bytes)))
     }
 }
 

@@ -32,7 +32,7 @@ pub use state::JournalStats;
 pub use storage::StorageError;
 pub use store::OpenError;
 
-pub(crate) use committer::{Outcome, Reach};
+pub(crate) use committer::Outcome;
 pub(crate) use import::{Import, is_in_use};
 pub(crate) use master_key::MasterKey;
 pub(crate) use recall::batches_in;
@@ -42,7 +42,7 @@ pub(crate) use storage::{Opened, Opening, Storage};
 pub(crate) use store::Reads;
 pub(crate) use verify::{Report, verify};
 
-use tidewire_core::shard::{Recall, Round, ShardSnapshot};
+use tidewire_core::shard::{Command, Recall, Round, ShardSnapshot, ShardStats};
 use tidewire_protocol::Refusal;
 
 /// The room in which the rounds of one shard are committed.
@@ -86,27 +86,27 @@ impl Journal {
         }
     }
 
-    /// Whether so much has been logged that the shard's state is to be saved.
-    pub(crate) fn wants_checkpoint(&self) -> bool {
+    /// Whether so much has been logged, or has left topics, that the shard's state is to be saved.
+    pub(crate) fn wants_checkpoint(&self, stats: &ShardStats) -> bool {
         match self {
             Self::Memory => false,
-            Self::Disk(room) => room.wants_checkpoint(),
+            Self::Disk(room) => room.wants_checkpoint(stats.released_bytes),
         }
     }
 
     /// Takes over the state of the shard, to be saved.
-    pub(crate) fn checkpoint(&mut self, snapshot: ShardSnapshot) {
+    pub(crate) fn checkpoint(&mut self, snapshot: ShardSnapshot, stats: &ShardStats) {
         match self {
             Self::Memory => {}
-            Self::Disk(room) => room.checkpoint(snapshot),
+            Self::Disk(room) => room.checkpoint(snapshot, stats.released_bytes),
         }
     }
 
-    /// How far the log goes with the rounds that have come back, if the shard is to be told.
-    pub(crate) fn take_reach(&mut self) -> Option<Reach> {
+    /// What the shard is to be told of its log, as far as the rounds have come back.
+    pub(crate) fn take_stored(&mut self) -> Vec<Command> {
         match self {
-            Self::Memory => None,
-            Self::Disk(room) => room.take_reach(),
+            Self::Memory => Vec::new(),
+            Self::Disk(room) => room.take_stored(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use tidewire_core::shard::{LogEntry, Recall, Round, ShardSnapshot};
+use tidewire_core::shard::{Command, LogEntry, Recall, Round, ShardSnapshot};
 use tidewire_core::topic::EXTENT_BYTES;
 use tidewire_protocol::Refusal;
 use tokio::sync::mpsc;
@@ -21,6 +21,9 @@ const BYTES_MAX: usize = 1024 * 1024;
 /// A checkpoint is made when so many times its size has been logged, so that writing the state
 /// again and again costs half as much as writing the log.
 const CHECKPOINT_RATIO: u64 = 2;
+/// Bytes of records that have left, for which a checkpoint is made when the disk is full: their blocks
+/// can go then.
+const RELEASED_WHEN_FULL_BYTES: u64 = 256 * 1024;
 
 /// The rounds of one shard that are on their way to the disk.
 pub(crate) struct DiskRoom {
@@ -32,7 +35,7 @@ pub(crate) struct DiskRoom {
     pub(super) bytes: usize,
     pub(super) checkpoints: Checkpoints,
     /// How far the log goes, beyond what the shard has been told.
-    pub(super) reach: Reach,
+    pub(super) reached: Reached,
     /// To the thread that reads what is recalled.
     pub(super) recalls: SyncSender<recall::Job>,
 }
@@ -40,11 +43,40 @@ pub(crate) struct DiskRoom {
 /// Bytes of the log after which the shard is told how far it goes.
 const REACH_BYTES: u64 = EXTENT_BYTES / 4;
 
+/// How far the log of a shard goes: what it has not been told yet.
+#[derive(Debug)]
+pub(super) struct Reached {
+    next_sequence: u64,
+    next_block: u64,
+    bytes: u64,
+    due: Vec<Command>,
+}
+
+impl Reached {
+    /// Nothing beyond this batch is known to be on disk.
+    pub(super) fn at(next_sequence: u64) -> Self {
+        Self { next_sequence, next_block: 0, bytes: 0, due: Vec::new() }
+    }
+
+    fn add(&mut self, reach: Reach) {
+        self.next_block = reach.next_block;
+        self.next_sequence = reach.next_sequence.unwrap_or(self.next_sequence);
+        self.bytes += reach.bytes;
+        if self.bytes >= REACH_BYTES {
+            let (next_sequence, next_block) = (self.next_sequence, self.next_block);
+            let bytes = std::mem::take(&mut self.bytes);
+            self.due.push(Command::Stored { next_sequence, next_block, bytes });
+        }
+    }
+}
+
 /// When the next checkpoint of a shard is due.
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
     /// Bytes logged since the last one was begun.
     pub(super) logged_bytes: u64,
+    /// Bytes of records that had left topics by then.
+    pub(super) released_before: u64,
     /// Bytes of the last one.
     pub(super) last_bytes: u64,
     /// Bytes that are logged before one is made, however small it would be.
@@ -94,10 +126,8 @@ impl DiskRoom {
     pub(super) async fn next(&mut self) -> Outcome {
         loop {
             match self.notices.recv().await {
-                Some(Notice::Round(outcome, weight, reach)) => {
-                    if let Some(Reach { next_block, bytes }) = reach {
-                        self.reach = Reach { next_block, bytes: self.reach.bytes + bytes };
-                    }
+                Some(Notice::Round(outcome, weight, reaches)) => {
+                    reaches.into_iter().for_each(|reach| self.reached.add(reach));
                     self.rounds -= 1;
                     self.bytes -= weight;
                     return outcome;
@@ -111,11 +141,9 @@ impl DiskRoom {
         }
     }
 
-    /// How far the log goes with the rounds that have come back, if that is to be told.
-    pub(super) fn take_reach(&mut self) -> Option<Reach> {
-        let is_due = self.reach.bytes >= REACH_BYTES;
-        let told = Reach { bytes: 0, ..self.reach };
-        is_due.then(|| std::mem::replace(&mut self.reach, told))
+    /// What the shard is to be told of its log, as far as the rounds have come back.
+    pub(super) fn take_stored(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.reached.due)
     }
 
     /// Has batches read from the log. Returns them if that cannot be asked for now.
@@ -131,18 +159,25 @@ impl DiskRoom {
         self.state.refusal()
     }
 
-    /// Whether so much has been logged that the state is to be saved.
-    pub(super) fn wants_checkpoint(&self) -> bool {
-        let Checkpoints { logged_bytes, last_bytes, bytes_min, is_under_way } = self.checkpoints;
+    /// Whether so much has been logged that the state is to be saved, or so many bytes of records have
+    /// left since (`released_bytes`: since the start) that their blocks are to go.
+    pub(super) fn wants_checkpoint(&self, released_bytes: u64) -> bool {
+        let Checkpoints { logged_bytes, released_before, last_bytes, bytes_min, is_under_way } =
+            self.checkpoints;
         let due_bytes = last_bytes.saturating_mul(CHECKPOINT_RATIO).max(bytes_min);
-        !is_under_way && logged_bytes >= due_bytes && self.state.failure().is_none()
+        let released = released_bytes.saturating_sub(released_before);
+        let is_due = logged_bytes >= due_bytes
+            || released >= due_bytes
+            || (self.state.is_full() && released >= RELEASED_WHEN_FULL_BYTES);
+        is_due && !is_under_way && self.state.failure().is_none()
     }
 
     /// Hands over the state after all rounds that were handed over before.
-    pub(super) fn checkpoint(&mut self, snapshot: ShardSnapshot) {
+    pub(super) fn checkpoint(&mut self, snapshot: ShardSnapshot, released_bytes: u64) {
         let (shard, snapshot) = (self.shard, Box::new(snapshot));
         let handed = self.queue.try_send(Message::Checkpoint { shard, snapshot });
         self.checkpoints.is_under_way = handed.is_ok();
         self.checkpoints.logged_bytes = 0;
+        self.checkpoints.released_before = released_bytes;
     }
 }

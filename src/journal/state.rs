@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tidewire_protocol::{ErrorCode, Refusal};
@@ -14,6 +14,9 @@ pub(crate) struct State {
     failure: OnceLock<String>,
     /// Backups that are being written: blocks that they need are not removed.
     backups: AtomicU64,
+    /// Held while blocks are replaced.
+    replacing: Mutex<()>,
+    is_stopping: AtomicBool,
     is_full: AtomicBool,
     free_bytes: AtomicU64,
     commits: AtomicU64,
@@ -76,10 +79,25 @@ impl State {
         self.backups.load(Acquire) > 0
     }
 
-    /// Nothing is removed until the hold is dropped.
+    /// Nothing is removed until the hold is dropped. Waits for what is just being replaced.
     pub(crate) fn hold(self: &Arc<Self>) -> Hold {
         self.backups.fetch_add(1, AcqRel);
+        drop(self.replacing());
         Hold(Arc::clone(self))
+    }
+
+    /// To be held while blocks are replaced by others with the same records.
+    pub(super) fn replacing(&self) -> MutexGuard<'_, ()> {
+        self.replacing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is not needed for what was handed over is not begun any more.
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Relaxed);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Relaxed)
     }
 
     /// Whether the disk's reserve is reached.

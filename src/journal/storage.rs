@@ -1,5 +1,6 @@
 //! Storage of a node, opened: whose it is, its key, its journal, and the shards that were in it.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -12,13 +13,13 @@ use tidewire_protocol::Name;
 use tokio::sync::mpsc;
 
 use super::checkpoint;
-use super::committer::{Committer, Message, Reach};
+use super::committer::{Committer, Message};
 use super::ends::{Ends, EndsFile};
 use super::identity::{Identity, IdentityError};
 use super::master_key::{KeyError, MasterKey};
 use super::recall;
 use super::recovery::{self, Damage, Recovered};
-use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX};
+use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
 use super::state::State;
 use super::store::{OpenError, Reads, Store};
 use crate::config::StorageConfig;
@@ -148,7 +149,8 @@ impl Storage {
         hand_over: impl Fn(u16, Recaller, Recalled) + Send + 'static,
     ) -> Result<(), StorageError> {
         if let Some((reads, jobs)) = self.recall_jobs.take() {
-            let work = move || recall::read_all(&reads, &jobs, &hand_over);
+            let state = Arc::clone(&self.state);
+            let work = move || recall::read_all(&reads, &jobs, &state, &hand_over);
             self.threads.push(spawn("tidewire-recall", work)?);
         }
         Ok(())
@@ -161,6 +163,7 @@ impl Storage {
 
     /// Waits until everything that was handed over is written. The shards have stopped.
     pub(crate) fn join(self) {
+        self.state.stop();
         drop(self.queue.send(Message::Stop));
         for thread in self.threads {
             drop(thread.join());
@@ -180,7 +183,8 @@ fn start(
     let (rooms, notices): (Vec<_>, Vec<_>) =
         shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
     let (checkpoints, jobs) = threads::sync_channel(2 * shards.len());
-    let covered = shards.iter().filter_map(|recovered| recovered.checkpoint.clone()).collect();
+    let covered = shards.iter().filter_map(|recovered| recovered.checkpoint.clone());
+    let covered = covered.map(|covered| (covered.clone(), covered.unused)).collect();
     let (recalls, recall_jobs) = threads::sync_channel(RECALLS_MAX);
     let (reads, recall_jobs) = (store.reads(), Some((store.reads(), recall_jobs)));
     let (stores, reports) = ((store.parts(), store.reads()), queue.clone());
@@ -194,6 +198,7 @@ fn start(
         rooms,
         checkpoints,
         covered,
+        removed: HashMap::new(),
         free_bytes_min,
     };
     let committer = spawn("tidewire-commit", move || {
@@ -221,8 +226,8 @@ fn start(
             state: Arc::clone(&state),
             rounds: 0,
             bytes: 0,
-            checkpoints: Checkpoints { logged_bytes, last_bytes, bytes_min, is_under_way: false },
-            reach: Reach { next_block: 0, bytes: 0 },
+            checkpoints: Checkpoints { logged_bytes, last_bytes, bytes_min, ..Default::default() },
+            reached: Reached::at(shard.progress().sequence),
             recalls: recalls.clone(),
         };
         (shard, room)

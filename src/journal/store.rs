@@ -44,11 +44,12 @@ pub(crate) trait Disk: Send {
     fn finish_checkpoint(&mut self, shard: u16, record: Record) -> io::Result<()>;
 
     /// Removes what a checkpoint has made superfluous: blocks, and parts of earlier checkpoints; at
-    /// most `limit` of them. Returns how many there were.
+    /// most `limit` of them, looking at no more ranges than that. What is done with leaves `covered`;
+    /// returns whether that was all.
     ///
     /// # Errors
     /// When the disk fails. Nothing may be committed after that.
-    fn remove_covered(&mut self, covered: &Covered, limit: usize) -> io::Result<usize>;
+    fn remove_covered(&mut self, covered: &mut Covered, limit: usize) -> io::Result<bool>;
 
     /// Bytes that are free on the disk.
     ///
@@ -100,7 +101,7 @@ impl Reads {
     ) -> impl Iterator<Item = io::Result<(Key, Vec<u8>)>> + use<> {
         let key = |index| Key { shard, index }.to_bytes();
         let range = key(indices.start)..key(indices.end);
-        Blocks { values: self.0.range(range).peekable() }
+        Blocks { reads: self.clone(), values: self.0.range(range).peekable() }
     }
 
     /// Puts blocks into the place of those with these indices, all or none.
@@ -125,7 +126,7 @@ impl Reads {
     /// Makes sled count a block against its cache at once. It looks at what was used in lots of 64
     /// uses for each 256th of its pages, and a page of 16 blocks has up to a mebibyte: without more
     /// uses than one it keeps gigabytes of what was read or written once.
-    pub(crate) fn count_use(&self, block: Key) -> io::Result<()> {
+    pub(super) fn count_use(&self, block: Key) -> io::Result<()> {
         const USES_PER_LOT: usize = 64;
         const BLOCKS_PER_PAGE: usize = 16;
         for _ in 0..USES_PER_LOT / BLOCKS_PER_PAGE {
@@ -305,23 +306,28 @@ impl Disk for Store {
         self.sync()
     }
 
-    fn remove_covered(&mut self, covered: &Covered, limit: usize) -> io::Result<usize> {
+    fn remove_covered(&mut self, covered: &mut Covered, limit: usize) -> io::Result<bool> {
         let Covered { shard, record, unused } = covered;
-        let mut removed = 0;
+        let mut left = limit;
         let mut remove = |tree: &sled::Tree, indices: &Range<u64>| {
             let key = |index| Key { shard: *shard, index }.to_bytes().to_vec();
-            let keys = tree.range(key(indices.start)..key(indices.end)).keys();
-            for key in keys.take(limit - removed) {
+            for key in tree.range(key(indices.start)..key(indices.end)).keys() {
+                if left == 0 {
+                    return Ok(false);
+                }
                 tree.remove(key.map_err(to_io)?).map_err(to_io)?;
-                removed += 1;
+                left -= 1;
             }
-            Ok::<_, io::Error>(())
+            left = left.saturating_sub(1);
+            Ok::<_, io::Error>(left > 0)
         };
-        for indices in unused {
-            remove(&self.blocks, indices)?;
+        while let Some(indices) = unused.last() {
+            if !remove(&self.blocks, indices)? {
+                return Ok(false);
+            }
+            unused.pop();
         }
-        remove(&self.parts, &(0..record.covers))?;
-        Ok(removed)
+        remove(&self.parts, &(0..record.covers))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

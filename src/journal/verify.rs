@@ -6,14 +6,14 @@ use std::io;
 use std::path::Path;
 
 use tidewire_core::shard::{LogEntry, ShardSnapshot};
-use tidewire_core::topic::{Extent, LoggedBatch, StoredBatch};
+use tidewire_core::topic::{Body, Extent, LoggedBatch, StoredBatch};
 use tidewire_core::{SHARDS, SHARDS_MAX};
 
 use super::block;
 use super::checkpoint::{self, Record};
 use super::ends::EndsFile;
 use super::identity::{Identity, IdentityError};
-use super::recall;
+use super::recall::{self, Found};
 use super::storage::{JOURNAL, StorageError};
 use super::store::Store;
 
@@ -102,6 +102,7 @@ fn verify_shard(
         Ok(None) => 0,
         Ok(Some((record, ends, snapshot))) => {
             verify_extents(store, &snapshot, report, progress);
+            verify_tail(store, &snapshot, record.covers, report);
             report.checkpoints += 1;
             report.bytes += record.bytes;
             topics.ends = ends;
@@ -158,6 +159,21 @@ fn checkpoint_of(store: &Store, shard: u16) -> io::Result<Option<(Record, Ends, 
     Ok(Some((record, ends.collect(), snapshot)))
 }
 
+/// Reads the blocks behind the last extent of a checkpoint: their records are in the checkpoint too,
+/// but not in the next one.
+fn verify_tail(store: &Store, snapshot: &ShardSnapshot, covers: u64, report: &mut Report) {
+    let bytes = |body: &Body| u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let unstored = snapshot.unstored();
+    let wanted: Vec<(u64, u32)> =
+        unstored.iter().map(|LoggedBatch(batch)| (batch.sequence, bytes(&batch.body))).collect();
+    let blocks = snapshot.extents().next_block()..covers;
+    let Found { blocks, bytes, reason, .. } =
+        recall::bodies(&store.reads(), snapshot.shard(), &blocks, &wanted);
+    report.blocks += blocks;
+    report.bytes += bytes;
+    reason.into_iter().for_each(|reason| report.finding(reason));
+}
+
 /// Reads the records that a checkpoint says lie in blocks before it.
 fn verify_extents(
     store: &Store,
@@ -166,18 +182,23 @@ fn verify_extents(
     progress: &dyn Fn(u64),
 ) {
     let (stored, reads) = (snapshot.stored(), store.reads());
-    for Extent { sequences, blocks, bytes } in snapshot.extents().iter() {
+    for Extent { sequences, blocks, .. } in snapshot.extents().iter() {
         let first = stored.partition_point(|batch| batch.sequence < sequences.start);
         let behind = stored.partition_point(|batch| batch.sequence < sequences.end);
         let batches = stored.get(first..behind).unwrap_or_default();
         let wanted: Vec<(u64, u32)> =
             batches.iter().map(|batch| (batch.sequence, batch.bytes)).collect();
-        report.blocks += blocks.end - blocks.start;
+        let Found { bodies, blocks, bytes, reason } =
+            recall::bodies(&reads, snapshot.shard(), blocks, &wanted);
+        report.blocks += blocks;
         report.bytes += bytes;
         progress(report.bytes);
-        if let Err(what) = recall::bodies(&reads, snapshot.shard(), blocks, &wanted) {
-            report.finding(what);
-            for StoredBatch { topic, base, next, .. } in batches {
+        if let Some(reason) = reason {
+            report.finding(reason);
+            let is_missing = |batch: &&StoredBatch| {
+                bodies.binary_search_by_key(&batch.sequence, |(sequence, _)| *sequence).is_err()
+            };
+            for StoredBatch { topic, base, next, .. } in batches.iter().filter(is_missing) {
                 let holes = report.holes.entry(topic.to_string()).or_default();
                 match holes.last_mut().filter(|(_, end)| end == base) {
                     Some((_, end)) => *end = *next,

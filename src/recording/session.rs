@@ -260,8 +260,7 @@ pub(super) fn weight(command: &Command) -> usize {
         }
         Command::DeadLetter(letter) => return size_of::<Command>() + letter.body.len(),
         Command::Recalled(recalled) => {
-            let bodies = recalled.outcome.as_deref().unwrap_or_default();
-            let bytes = bodies.iter().map(|(_, body)| size_of_val(body) + body.len());
+            let bytes = recalled.bodies.iter().map(|(_, body)| size_of_val(body) + body.len());
             return size_of::<Command>() + bytes.sum::<usize>();
         }
         Command::Follow(..)

@@ -33,8 +33,8 @@ pub(super) fn hand_over(shared: &Shared) -> impl Fn(u16, Recaller, Recalled) + S
 pub(super) async fn recall(shared: &Shared, journal: &Journal, shard: u16, recalls: Vec<Recall>) {
     for Recall { to, extent, .. } in recalls.into_iter().filter_map(|recall| journal.recall(recall))
     {
-        let outcome = Err("the journal is not read any more".to_owned());
-        let recalled = Recalled { sequences: extent.sequences, outcome };
+        let reason = Some("it is not read any more".to_owned());
+        let recalled = Recalled { sequences: extent.sequences, reason, bodies: Vec::new() };
         match to {
             Recaller::Dispatcher(dispatcher) => {
                 if let Some(queue) = shared.dispatchers.get(usize::from(dispatcher)) {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::recalling::recall;
 use super::{Clock, Shared};
-use crate::journal::{Journal, Outcome, Reach};
+use crate::journal::{Journal, Outcome};
 use crate::recording::Tap;
 
 /// Commands of one round at most, so that no round keeps replies waiting for long.
@@ -36,12 +36,9 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
             biased;
             outcome = journal.next() => {
                 settle(&shared, &journal, outcome, &mut committed).await;
-                match journal.take_reach() {
-                    None => continue,
-                    Some(Reach { next_block, bytes }) => {
-                        let next_sequence = committed;
-                        commands.push(Command::Stored { next_sequence, next_block, bytes });
-                    }
+                commands = journal.take_stored();
+                if commands.is_empty() {
+                    continue;
                 }
             }
             Some(wanted) = copies.recv() => {
@@ -86,12 +83,13 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
             hand_over(&shared, number, &mut journal, (round, now_ms), &mut committed).await;
         }
         // Between two rounds there always is a snapshot.
-        if journal.wants_checkpoint()
+        let stats = shard.stats();
+        if journal.wants_checkpoint(&stats)
             && let Some(snapshot) = shard.checkpoint()
         {
-            journal.checkpoint(snapshot);
+            journal.checkpoint(snapshot, &stats);
         }
-        shared.figures.set_shard(number, shard.stats());
+        shared.figures.set_shard(number, stats);
     }
 }
 

@@ -57,12 +57,10 @@ pub(super) fn command(command: Option<&Command>) -> String {
     }
 }
 
-fn recalled_in(Recalled { sequences, outcome }: &Recalled) -> String {
-    let what = match outcome {
-        Ok(bodies) => format!("{} of them", bodies.len()),
-        Err(reason) => refused(reason),
-    };
-    format!("recalled: batches {}..{}, {what}", sequences.start, sequences.end)
+fn recalled_in(Recalled { sequences, bodies, reason }: &Recalled) -> String {
+    let (from, next, found) = (sequences.start, sequences.end, bodies.len());
+    let why = reason.as_ref().map(|reason| format!("; others: {reason}")).unwrap_or_default();
+    format!("recalled: {found} of the batches {from}..{next}{why}")
 }
 
 fn connection(SessionId { dispatcher, slot, generation }: SessionId) -> String {

@@ -5,7 +5,9 @@
 //! for while it is being sent. A cursor asks only when its connection takes more, so what slow
 //! connections have still to get stays on disk.
 
+use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -13,7 +15,7 @@ use bytes::Bytes;
 use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
 
 use super::session::Owner;
-use super::{CursorId, Dispatcher};
+use super::{CursorId, Dispatcher, Target};
 use crate::shard::{Command, Recalled};
 use crate::topic::Batch;
 
@@ -48,6 +50,8 @@ struct Waiting {
     shard: u16,
     sequence: u64,
     cursor: CursorId,
+    /// It could not be read, and was asked for again: retention may have removed it meanwhile.
+    is_again: bool,
 }
 
 impl Recalls {
@@ -77,11 +81,9 @@ impl Recalls {
             self.held.push_back(used);
         }
         let held = self.held.back_mut()?;
-        let bodies = held.recalled.outcome.as_ref().ok()?;
-        let found = bodies.binary_search_by_key(&sequence, |(sequence, _)| *sequence).ok()?;
-        let (_, body) = bodies.get(found)?;
+        let body = held.recalled.body(sequence)?.clone();
         let is_first = !core::mem::replace(&mut held.is_used, true);
-        Some((body.clone(), is_first))
+        Some((body, is_first))
     }
 
     /// Where to ask for what follows an extent, if that is not held or under way.
@@ -100,20 +102,36 @@ impl Recalls {
         self.under_way.len() < UNDER_WAY_MAX && !self.under_way.contains(&(shard, sequence))
     }
 
-    fn hold(&mut self, shard: u16, recalled: &Arc<Recalled>) {
-        let Ok(bodies) = &recalled.outcome else { return };
-        if bodies.is_empty() || self.holds(shard, recalled.sequences.start).is_some() {
+    /// Keeps what was read. What nobody waits for does not drive out what is in use.
+    fn hold(&mut self, shard: u16, recalled: &Arc<Recalled>, is_awaited: bool) {
+        let Recalled { sequences, bodies, .. } = &**recalled;
+        if bodies.is_empty() || self.holds(shard, sequences.start).is_some() {
             return;
         }
         let bytes = bodies.iter().map(|(_, body)| body.len()).sum();
-        self.bytes += bytes;
         let (recalled, is_used) = (Arc::clone(recalled), false);
-        self.held.push_back(Held { shard, recalled, bytes, is_used });
-        while self.bytes > self.bytes_max
-            && self.held.len() > 1
-            && let Some(oldest) = self.held.pop_front()
+        if is_awaited {
+            self.bytes += bytes;
+            self.held.push_back(Held { shard, recalled, bytes, is_used });
+            while self.bytes > self.bytes_max && self.held.len() > 1 {
+                self.let_go(0);
+            }
+            return;
+        }
+        while self.bytes + bytes > self.bytes_max
+            && let Some(unused) = self.held.iter().position(|held| !held.is_used)
         {
-            self.bytes -= oldest.bytes;
+            self.let_go(unused);
+        }
+        if self.bytes + bytes <= self.bytes_max {
+            self.bytes += bytes;
+            self.held.push_back(Held { shard, recalled, bytes, is_used });
+        }
+    }
+
+    fn let_go(&mut self, at: usize) {
+        if let Some(gone) = self.held.remove(at) {
+            self.bytes -= gone.bytes;
         }
     }
 }
@@ -155,9 +173,12 @@ impl Dispatcher {
         if core::mem::replace(&mut cursor.recalls, true) {
             return;
         }
-        self.recalls.waiting.push_back(Waiting { shard, sequence, cursor: id });
+        self.recalls.waiting.push_back(Waiting { shard, sequence, cursor: id, is_again: false });
         if self.recalls.may_ask(shard, sequence) {
             self.ask(shard, sequence);
+        }
+        if self.recalls.waiting.len() > 2 * self.cursors.len() + UNDER_WAY_MAX {
+            self.forget_gone();
         }
     }
 
@@ -166,43 +187,84 @@ impl Dispatcher {
         self.outgoing.push_back((shard, Command::Recall(self.id, sequence)));
     }
 
-    /// A cursor that waits is no more.
-    pub(super) fn wait_no_more(&mut self, id: CursorId) {
-        if self.cursors.get(id).is_some_and(|cursor| cursor.recalls) {
-            self.recalls.waiting.retain(|waiting| waiting.cursor != id);
-        }
+    /// Cursors that have ended do not wait any more. They are not looked for when they end, since very
+    /// many may end at once.
+    fn forget_gone(&mut self) {
+        let cursors = &self.cursors;
+        let waits = |waiting: &Waiting| cursors.get(waiting.cursor).is_some_and(|c| c.recalls);
+        self.recalls.waiting.retain(waits);
     }
 
     /// What was recalled has come, or cannot be read.
     pub(super) fn recalled(&mut self, shard: u16, recalled: &Arc<Recalled>) {
         let is_of = |of: u16, sequence: u64| of == shard && recalled.sequences.contains(&sequence);
         self.recalls.under_way.retain(|(of, sequence)| !is_of(*of, *sequence));
-        self.recalls.hold(shard, recalled);
         self.stats.recalls += 1;
         let waiting = core::mem::take(&mut self.recalls.waiting);
         let (served, left) = waiting
             .into_iter()
             .partition::<VecDeque<Waiting>, _>(|waiting| is_of(waiting.shard, waiting.sequence));
         self.recalls.waiting = left;
-        for Waiting { cursor: id, .. } in served {
-            let Some(cursor) = self.cursors.get_mut(id) else { continue };
-            cursor.recalls = false;
-            match &recalled.outcome {
-                Ok(_) => self.wake(id),
-                Err(reason) => self.end_unreadable(id, reason),
+        self.recalls.hold(shard, recalled, !served.is_empty());
+        for waiting in served {
+            self.serve(waiting, recalled);
+        }
+        self.ask_more();
+    }
+
+    fn serve(&mut self, waiting: Waiting, recalled: &Recalled) {
+        let Waiting { sequence, cursor: id, is_again, .. } = waiting;
+        let Some(cursor) = self.cursors.get_mut(id).filter(|cursor| cursor.recalls) else { return };
+        let reason = recalled.reason.as_ref().filter(|_| recalled.body(sequence).is_none());
+        match reason {
+            None => {
+                cursor.recalls = false;
+                self.wake(id);
+            }
+            // The shard says whether it is still there.
+            Some(_) if !is_again => {
+                self.recalls.waiting.push_back(Waiting { is_again: true, ..waiting });
+            }
+            Some(reason) => {
+                cursor.recalls = false;
+                self.end_unreadable(id, reason);
             }
         }
-        let next = self.recalls.waiting.iter().find(|w| self.recalls.may_ask(w.shard, w.sequence));
-        if let Some(Waiting { shard, sequence, .. }) = next.copied() {
-            self.ask(shard, sequence);
+    }
+
+    /// Asks for what is waited for, as far as that may be under way.
+    fn ask_more(&mut self) {
+        let gone = |waiting: &Waiting| self.cursors.get(waiting.cursor).is_none_or(|c| !c.recalls);
+        while self.recalls.waiting.front().is_some_and(gone) {
+            self.recalls.waiting.pop_front();
+        }
+        let first: Vec<Waiting> =
+            self.recalls.waiting.iter().take(UNDER_WAY_MAX).copied().collect();
+        for Waiting { shard, sequence, .. } in first {
+            if self.recalls.may_ask(shard, sequence) {
+                self.ask(shard, sequence);
+            }
         }
     }
 
     fn end_unreadable(&mut self, id: CursorId, reason: &str) {
-        let Some(owner) = self.cursors.get(id).map(|cursor| cursor.owner) else { return };
-        let message = alloc::format!(
-            "subscription {} is ended: what comes next cannot be read from the journal ({reason}); \
-             'tidewire admin verify' says what is damaged",
+        let Some(cursor) = self.cursors.get(id) else { return };
+        let owner = cursor.owner;
+        let place = match &cursor.target {
+            Target::Topic(target) => self.topics.get(target.view).and_then(|view| {
+                let batch = view.ring.find(target.next)?;
+                let (name, from, next) = (&view.name, target.next, batch.next());
+                Some(format!("records {from} to {} of topic '{name}'", next - 1))
+            }),
+            Target::Pattern(target) => target
+                .position
+                .map(|position| format!("position {position} of shard {}", target.shard)),
+            Target::Watch(_) => None,
+        };
+        let place = place.unwrap_or_else(|| "what comes next".to_owned());
+        let message = format!(
+            "subscription {} is ended: {place} cannot be read from the journal ({reason}); start \
+             behind it to go on without it",
             owner.sub
         );
         self.end_with(owner, Refusal::new(ErrorCode::StorageFailed, message));

@@ -288,7 +288,6 @@ impl Dispatcher {
         session.end(sub);
         self.unqueue(slot, &entry.cursors);
         for id in &entry.cursors {
-            self.wait_no_more(*id);
             self.unfollow(*id);
             let cursor = self.cursors.remove(*id);
             if let Some(at_ms) = cursor.timer_ms {

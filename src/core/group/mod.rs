@@ -280,6 +280,20 @@ impl Group {
         (dead.into_iter().filter_map(|offset| self.outstanding.dead(offset)).collect(), cold)
     }
 
+    /// Dead letters of these offsets cannot be sent now.
+    pub(crate) fn put_letters_off(&mut self, (from, next): (u64, u64), now_ms: u64) {
+        let until_ms = now_ms.saturating_add(DEAD_LETTER_TIMEOUT_MS);
+        for offset in self.outstanding.unsent_in(from, next) {
+            self.outstanding.set(offset, State::Dead { until_ms });
+        }
+    }
+
+    /// Whether what it delivers next is among these offsets.
+    pub(crate) fn has_come_to(&self, from: u64, next: u64) -> bool {
+        let ready = self.outstanding.first_ready().unwrap_or(self.next);
+        (from..next).contains(&ready)
+    }
+
     /// A dead letter has arrived, or its record has left the topic.
     pub(crate) fn buried(&mut self, offset: u64, arrived: bool) -> bool {
         let is_dead = self.outstanding.is_dead(offset);

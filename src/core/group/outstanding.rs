@@ -214,6 +214,11 @@ impl Outstanding {
         self.unsent.iter().copied().take(most.saturating_sub(self.under_way)).collect()
     }
 
+    /// Dead letters of these offsets that are to be sent.
+    pub(super) fn unsent_in(&self, from: u64, next: u64) -> Vec<u64> {
+        self.unsent.range(from..next).copied().collect()
+    }
+
     pub(super) fn dead(&self, offset: u64) -> Option<Dead> {
         let entry = self.by_offset.get(&offset)?;
         let reason = entry.reason.clone().unwrap_or(Reason::Forgotten);

@@ -6,7 +6,8 @@
 //! retention does with them, who has seen them. Dispatchers recall what their cursors come to; the
 //! shard itself recalls what its consumer groups come to, and keeps that warm for a while.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,16 +15,18 @@ use core::ops::Range;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tidewire_protocol::ErrorCode;
+use tidewire_protocol::{ErrorCode, Name};
 
 use super::message::{DispatcherId, Event};
 use super::{Shard, refuse, tell};
 use crate::state_hash::StateHasher;
 use crate::topic::{Batch, Body, Extent, Slot, TopicId};
 
-/// Batches that cool at the end of one round, so that no round takes long.
+/// Batches that cool at the end of one round at least, so that no round takes long; more if more were
+/// appended in it.
 const COOLED_PER_ROUND: usize = 1024;
-/// Bytes of recalled batches that are kept for groups, beside those of the newest recall.
+/// Bytes of recalled batches that are kept for groups, beside those of the newest recall; and no more
+/// than an eighth of what may be in memory.
 const WARMED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Batches that are to be read from the log.
@@ -47,12 +50,32 @@ pub enum Recaller {
 }
 
 /// What was read from the log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recalled {
     /// The batches with these sequences were to be read; who asked for one of them is answered.
     pub sequences: Range<u64>,
-    /// The bodies by sequence, in order; or why they cannot be read.
-    pub outcome: Result<Vec<(u64, Bytes)>, String>,
+    /// The bodies that were found, by sequence, in order.
+    pub bodies: Vec<(u64, Bytes)>,
+    /// Why others that were wanted are not among them.
+    pub reason: Option<String>,
+}
+
+impl Recalled {
+    /// The records of a batch, if they were found.
+    #[must_use]
+    pub fn body(&self, sequence: u64) -> Option<&Bytes> {
+        let at = self.bodies.binary_search_by_key(&sequence, |(sequence, _)| *sequence).ok()?;
+        self.bodies.get(at).map(|(_, body)| body)
+    }
+}
+
+/// A group that has come to a cold batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Waiting {
+    topic: TopicId,
+    group: Name,
+    /// The batch.
+    sequence: u64,
 }
 
 /// The state of what is cold.
@@ -62,8 +85,8 @@ pub(super) struct Cold {
     pub(super) before: u64,
     /// What was warmed for groups, oldest recall first: sequences, bytes.
     warmed: VecDeque<(Range<u64>, u64)>,
-    /// Topics whose groups wait for a recall.
-    waiting: BTreeSet<TopicId>,
+    /// Groups that wait for a recall, in the order in which they came.
+    waiting: Vec<Waiting>,
     /// Whether a recall is under way.
     is_recalling: bool,
 }
@@ -73,7 +96,7 @@ pub(super) struct Cold {
 pub(super) struct SavedCold {
     before: u64,
     warmed: Vec<(Range<u64>, u64)>,
-    waiting: Vec<TopicId>,
+    waiting: Vec<Waiting>,
     is_recalling: bool,
 }
 
@@ -83,7 +106,7 @@ impl Cold {
         SavedCold {
             before: *before,
             warmed: warmed.iter().cloned().collect(),
-            waiting: waiting.iter().copied().collect(),
+            waiting: waiting.clone(),
             is_recalling: *is_recalling,
         }
     }
@@ -95,8 +118,7 @@ impl Cold {
 
     pub(super) fn restore(saved: SavedCold) -> Self {
         let SavedCold { before, warmed, waiting, is_recalling } = saved;
-        let (warmed, waiting) = (warmed.into(), waiting.into_iter().collect());
-        Self { before, warmed, waiting, is_recalling }
+        Self { before, warmed: warmed.into(), waiting, is_recalling }
     }
 
     pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
@@ -107,7 +129,11 @@ impl Cold {
                 hasher.number(number);
             }
         });
-        hasher.ordered(waiting, |hasher, id| hasher.number(*id));
+        hasher.ordered(waiting, |hasher, Waiting { topic, group, sequence }| {
+            hasher.number(*topic);
+            hasher.text(group.as_str());
+            hasher.number(*sequence);
+        });
         hasher.flag(*is_recalling);
     }
 }
@@ -139,7 +165,7 @@ impl Shard {
         let (mut cooled, mut followers) = (Vec::new(), self.log_followers);
         while self.topics.warm_bytes > goal
             && sequence < self.topics.extents.stored_before()
-            && cooled.len() < COOLED_PER_ROUND
+            && cooled.len() < COOLED_PER_ROUND.max(2 * self.round.batches.len())
         {
             if let Some(Slot::Live(batch)) = self.topics.log.slot(sequence) {
                 let cold = Arc::new(batch.cooled());
@@ -166,8 +192,8 @@ impl Shard {
             Some(recall) => self.round.recalls.push(recall),
             None => {
                 // It is gone, which the dispatcher has been told, or warm.
-                let (sequences, outcome) = (sequence..sequence + 1, Ok(Vec::new()));
-                let recalled = Arc::new(Recalled { sequences, outcome });
+                let sequences = sequence..sequence + 1;
+                let recalled = Arc::new(Recalled { sequences, ..Recalled::default() });
                 let shard = self.config.shard;
                 self.round.events.push((dispatcher, Event::Recalled { shard, recalled }));
             }
@@ -187,29 +213,71 @@ impl Shard {
         Some(Recall { to, wanted: wanted.collect(), extent })
     }
 
-    /// The groups of a topic have come to a cold batch.
-    pub(super) fn recall_for_groups(&mut self, id: TopicId, sequence: u64) {
-        self.topics.cold.waiting.insert(id);
-        if !self.topics.cold.is_recalling
-            && let Some(recall) = self.recall_of(Recaller::Shard, sequence)
+    /// A group has come to a cold batch, whose records it needs before it goes on.
+    pub(super) fn recall_for_group(&mut self, topic: TopicId, group: Name, sequence: u64) {
+        let waiting = Waiting { topic, group, sequence };
+        if !self.topics.cold.waiting.contains(&waiting) {
+            self.topics.cold.waiting.push(waiting);
+        }
+        self.recall_next();
+    }
+
+    /// Recalls what the first of the waiting groups needs, if nothing is under way.
+    fn recall_next(&mut self) {
+        while !self.topics.cold.is_recalling
+            && let Some(Waiting { topic, sequence, .. }) = self.topics.cold.waiting.first()
         {
-            self.topics.cold.is_recalling = true;
-            self.round.recalls.push(recall);
+            let (topic, sequence) = (*topic, *sequence);
+            match self.recall_of(Recaller::Shard, sequence) {
+                Some(recall) => {
+                    self.topics.cold.is_recalling = true;
+                    self.round.recalls.push(recall);
+                }
+                None => {
+                    // It has left the topic, or is warm.
+                    self.topics.cold.waiting.remove(0);
+                    self.offer_later(topic);
+                }
+            }
         }
     }
 
     /// What groups have waited for.
     pub(super) fn recalled(&mut self, recalled: Recalled) {
         self.topics.cold.is_recalling = false;
-        let waiting = core::mem::take(&mut self.topics.cold.waiting);
-        match recalled.outcome {
-            Ok(bodies) => self.warm(recalled.sequences, bodies),
-            Err(reason) => {
-                let refusal = refuse(ErrorCode::StorageFailed, reason);
-                waiting.iter().for_each(|id| self.end_consumers(*id, &refusal));
+        let Recalled { sequences, bodies, reason } = recalled;
+        let is_kept = |slot: Option<&Slot>| matches!(slot, Some(Slot::Live(_)));
+        let (served, left): (Vec<Waiting>, Vec<Waiting>) =
+            core::mem::take(&mut self.topics.cold.waiting)
+                .into_iter()
+                .partition(|waiting| sequences.contains(&waiting.sequence));
+        self.topics.cold.waiting = left;
+        let found: Vec<u64> = bodies.iter().map(|(sequence, _)| *sequence).collect();
+        self.warm(sequences, bodies);
+        for Waiting { topic, group, sequence } in served {
+            let is_there = found.binary_search(&sequence).is_ok();
+            if let Some(reason) = reason.as_ref().filter(|_| !is_there)
+                && is_kept(self.topics.log.slot(sequence))
+            {
+                self.cannot_read(topic, &group, sequence, reason);
+            } else {
+                self.offer_later(topic);
             }
         }
-        waiting.into_iter().for_each(|id| self.offer_later(id));
+        self.recall_next();
+    }
+
+    /// A group cannot go on: its consumers are told, and its dead letters wait.
+    fn cannot_read(&mut self, id: TopicId, group: &Name, sequence: u64, reason: &str) {
+        let Some(Slot::Live(batch)) = self.topics.log.slot(sequence) else { return };
+        let (from, next) = (batch.base, batch.next());
+        let message = format!(
+            "records {from} to {} of topic '{}' cannot be read from the journal ({reason}); reset \
+             the group to offset {next} to go on without them",
+            next - 1,
+            batch.topic
+        );
+        self.end_consumers(id, group, (from, next), &refuse(ErrorCode::StorageFailed, message));
     }
 
     fn warm(&mut self, sequences: Range<u64>, bodies: Vec<(u64, Bytes)>) {
@@ -226,7 +294,8 @@ impl Shard {
         warmed.retain(|(known, _)| *known != sequences);
         warmed.push_back((sequences, bytes));
         let mut bytes: u64 = warmed.iter().map(|(_, bytes)| bytes).sum();
-        while bytes > WARMED_BYTES_MAX
+        let bytes_max = WARMED_BYTES_MAX.min(self.config.limits.bytes_max / 8);
+        while bytes > bytes_max
             && self.topics.cold.warmed.len() > 1
             && let Some((sequences, freed)) = self.topics.cold.warmed.pop_front()
         {

@@ -59,7 +59,7 @@ impl Shard {
             let Some(to) = found.rules().dead_letter.clone() else { continue };
             let (dead, cold) = found.take_dead(&topic.ring, now_ms);
             if let Some(sequence) = cold {
-                self.recall_for_groups(id, sequence);
+                self.recall_for_group(id, group.clone(), sequence);
             }
             for dead in dead {
                 let (shard, offset) = (self.config.shard, dead.offset);

@@ -251,6 +251,7 @@ impl Shard {
             batches: self.topics.batches() as u64,
             cells: self.cells.len() as u64,
             topics_expired: self.topics.expired,
+            released_bytes: self.topics.released_bytes,
             producers: self.producers.len() as u64,
         }
     }
@@ -356,6 +357,8 @@ pub struct ShardStats {
     pub cells: u64,
     /// Topics removed since the start because they were idle.
     pub topics_expired: u64,
+    /// Bytes of bodies that have left topics since the start, for good.
+    pub released_bytes: u64,
     /// Producers whose publishes are remembered.
     pub producers: u64,
 }

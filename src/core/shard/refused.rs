@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use tidewire_protocol::Refusal;
+use tidewire_protocol::{ErrorCode, Refusal};
 
 use super::cold::Recalled;
 use super::message::{
@@ -39,6 +39,10 @@ impl Command {
             told.push((session.dispatcher, Event::Reply { session, stream, req, reply }));
         };
         commands.retain(|command| match command {
+            // It makes room.
+            Self::Request(_, Request::Topic { .. }) if refusal.code == ErrorCode::StorageFull => {
+                true
+            }
             Self::Request(Origin { session, stream, req }, request) if request.is_change() => {
                 tell(*session, *stream, *req);
                 false
@@ -99,8 +103,9 @@ impl Round {
                     self.events.push((to, event));
                 }
                 Event::Recalled { shard, recalled } => {
-                    let (sequences, reason) = (recalled.sequences.clone(), refusal.message.clone());
-                    let recalled = Recalled { sequences, outcome: Err(reason) };
+                    let sequences = recalled.sequences.clone();
+                    let reason = Some(refusal.message.clone());
+                    let recalled = Recalled { sequences, reason, bodies: Vec::new() };
                     self.events.push((to, Event::Recalled { shard, recalled: recalled.into() }));
                 }
                 cooled @ Event::Cooled { .. } => self.events.push((to, cooled)),

@@ -109,16 +109,17 @@ impl Shard {
     /// [`Self::seal`]. Nothing that can be seen changes, but the shard and one restored from the
     /// copy give the same numbers to new topics from here on.
     pub fn snapshot(&mut self) -> Option<ShardSnapshot> {
+        self.topics.tidy();
         self.save(Bodies::Warm)
     }
 
-    /// The same without the records that are in its log for good: a checkpoint of it.
-    pub fn checkpoint(&mut self) -> Option<ShardSnapshot> {
+    /// The same without the records that are in its log for good: a checkpoint of it. The shard stays
+    /// as it is in every way; new topics may get other numbers in one made from the copy.
+    pub fn checkpoint(&self) -> Option<ShardSnapshot> {
         self.save(Bodies::From(self.topics.extents.stored_before()))
     }
 
-    fn save(&mut self, bodies: Bodies) -> Option<ShardSnapshot> {
-        self.topics.tidy();
+    fn save(&self, bodies: Bodies) -> Option<ShardSnapshot> {
         let Self {
             config,
             now_ms,

@@ -48,6 +48,8 @@ pub(super) struct Topics {
     pub(super) raised_ms: u64,
     /// Topics that have been removed because they were idle.
     pub(super) expired: u64,
+    /// Bytes of the batches that have left, for good.
+    pub(super) released_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,7 @@ impl Topics {
             epoch,
             raised_ms: 0,
             expired: 0,
+            released_bytes: 0,
         }
     }
 
@@ -137,6 +140,7 @@ impl Topics {
         let topic = self.by_id.get_mut(id as usize)?;
         let batch = must(&mut topic.ring)?;
         self.bytes -= batch.body.len() as u64;
+        self.released_bytes += batch.body.len() as u64;
         self.warm_bytes -= warm_bytes(&batch, self.cold.before);
         self.batches -= 1;
         self.log.remove(batch.sequence);
@@ -217,13 +221,19 @@ impl Shard {
             return self.topic_refused(name, refusal);
         };
         topic.followers.insert(dispatcher);
+        // What is warm for groups only is not told, since nobody would be told when it cools.
+        let (log, cold_before) = (&self.topics.log, self.topics.cold.before);
+        let as_told = |batch: &Arc<Batch>| match log.slot(batch.sequence) {
+            Some(Slot::Live(cold)) if batch.sequence < cold_before => Arc::clone(cold),
+            Some(_) | None => Arc::clone(batch),
+        };
         Event::TopicSnapshot {
             shard: self.config.shard,
             name: name.clone(),
             topic_id: id,
             epoch: topic.epoch,
             next: topic.ring.next(),
-            batches: topic.ring.iter().cloned().collect(),
+            batches: topic.ring.iter().map(as_told).collect(),
         }
     }
 

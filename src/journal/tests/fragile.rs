@@ -1,6 +1,6 @@
 //! The journal over disks that fail, or are full.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, mpsc as threads};
@@ -15,9 +15,9 @@ use crate::journal::checkpoint::{Covered, Record};
 use crate::journal::committer::{Committer, Message};
 use crate::journal::ends::{Ends, EndsFile};
 use crate::journal::key::Key;
-use crate::journal::room::{Checkpoints, DiskRoom, ROUNDS_MAX};
+use crate::journal::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
 use crate::journal::store::Disk;
-use crate::journal::{Journal, Outcome, Reach, State};
+use crate::journal::{Journal, Outcome, State};
 
 /// A disk in memory that fails, or is full, when it is told to.
 #[derive(Clone, Default)]
@@ -40,8 +40,8 @@ impl Disk for Fragile {
         Ok(())
     }
 
-    fn remove_covered(&mut self, _covered: &Covered, _limit: usize) -> io::Result<usize> {
-        Ok(0)
+    fn remove_covered(&mut self, _covered: &mut Covered, _limit: usize) -> io::Result<bool> {
+        Ok(true)
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -74,6 +74,7 @@ fn bench() -> Bench {
         rooms,
         checkpoints: threads::sync_channel(1).0,
         covered: Vec::new(),
+        removed: HashMap::new(),
         free_bytes_min: 100,
     };
     std::thread::spawn(move || committer.run(&receiver));
@@ -85,7 +86,7 @@ fn bench() -> Bench {
         rounds: 0,
         bytes: 0,
         checkpoints: Checkpoints { bytes_min: u64::MAX, ..Checkpoints::default() },
-        reach: Reach { next_block: 0, bytes: 0 },
+        reached: Reached::at(0),
         recalls: threads::sync_channel(1).0,
     };
     let (shard, journal) = (Shard::new(shard_config(SHARDS, 7)), Journal::Disk(room));

@@ -22,7 +22,7 @@ use tidewire_protocol::record::payload_body;
 use super::checkpoint::{self, Covered, Record};
 use super::storage::Opening;
 use super::store::{Disk as _, Store};
-use super::{Journal, Opened, Outcome, Reach, Storage, StorageError};
+use super::{Journal, Opened, Outcome, Storage, StorageError};
 use crate::config::StorageConfig;
 
 const SESSION: SessionId = SessionId { dispatcher: 0, slot: 1, generation: 1 };
@@ -65,13 +65,19 @@ async fn turn(shard: &mut Shard, journal: &mut Journal, command: Command) -> Out
         Some(outcome) => outcome,
         None => journal.next().await,
     };
-    let next_sequence = shard.progress().sequence;
-    if let Some(Reach { next_block, bytes }) = journal.take_reach() {
-        shard.handle(Command::Stored { next_sequence, next_block, bytes }, 2_000);
+    for stored in journal.take_stored() {
+        shard.handle(stored, 2_000);
         // Nobody follows anything, so nobody has to be told.
         drop(shard.seal());
     }
     outcome
+}
+
+fn save_if_due(shard: &Shard, journal: &mut Journal) {
+    let stats = shard.stats();
+    if journal.wants_checkpoint(&stats) {
+        journal.checkpoint(shard.checkpoint().unwrap(), &stats);
+    }
 }
 
 /// The offset that a publish was acknowledged with.
@@ -115,9 +121,7 @@ async fn filled(directory: &Path, records: u64, payload_bytes: usize) -> Vec<Str
             let payload = payload(record, payload_bytes);
             let command = publish(&topic_in(shard.number()), record + 1, &payload);
             assert_eq!(offset(turn(&mut shard, &mut journal, command).await), before + record);
-            if journal.wants_checkpoint() {
-                journal.checkpoint(shard.checkpoint().unwrap());
-            }
+            save_if_due(&shard, &mut journal);
         }
         hashes.push(format!("{:?}", shard.durable_hash()));
     }
@@ -198,7 +202,9 @@ async fn blocks_of_which_nothing_is_kept_go() {
         assert!(record.bytes < 700_000, "shard {shard}: {record:?}");
         let snapshot = checkpoint::read(&store.parts(), shard, record).unwrap();
         // What the threads have not come to yet.
-        store.remove_covered(&Covered::of(record, &snapshot), usize::MAX).unwrap();
+        let mut covered = Covered::of(record, &snapshot);
+        assert!(store.remove_covered(&mut covered, usize::MAX).unwrap());
+        assert!(covered.unused.is_empty());
         let first = store.scan(shard, 0).next().unwrap().unwrap().0.index;
         let oldest = snapshot.extents().iter().next().unwrap();
         assert_eq!(first, oldest.blocks.start, "shard {shard}");
@@ -217,9 +223,7 @@ async fn large_records_stay_in_the_log_that_is_synced() {
     for record in 0..60 {
         let command = publish(&topic, record + 1, &vec![7; 900_000]);
         assert_eq!(offset(turn(&mut shard, &mut journal, command).await), record);
-        if journal.wants_checkpoint() {
-            journal.checkpoint(shard.checkpoint().unwrap());
-        }
+        save_if_due(&shard, &mut journal);
     }
     let before = shard.durable_hash();
     drop(journal);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use tidewire_protocol::{Name, Refusal};
 
-use crate::group::{Failed, Group};
+use crate::group::Failed;
 use crate::partition_in;
 use crate::shard::Shard;
 use crate::shard::message::Event;
@@ -57,44 +57,49 @@ impl Shard {
         let Some(topic) = self.topics.by_id.get_mut(id as usize) else { return };
         let (name, epoch) = (&topic.name, topic.epoch);
         let partition = (policies.partitions(name) > 1).then(|| partition_in(name, shard));
-        let mut cold = None;
-        for (_, group) in topic.groups.iter_mut().flat_map(|groups| groups.iter_mut()) {
+        let mut cold = Vec::new();
+        for (group_name, group) in topic.groups.iter_mut().flat_map(|groups| groups.iter_mut()) {
             if !group.has_members() {
                 continue;
             }
             let (leases, sequence) = group.offer(&topic.ring, now_ms);
-            cold = cold.or(sequence);
+            cold.extend(sequence.map(|sequence| (group_name.clone(), sequence)));
             for lease in leases {
                 let to = lease.member.0.dispatcher;
                 let event = Event::Leased { topic: name.clone(), epoch, partition, lease };
                 self.round.events.push((to, event));
             }
         }
-        if let Some(sequence) = cold {
-            self.recall_for_groups(id, sequence);
+        for (group, sequence) in cold {
+            self.recall_for_group(id, group, sequence);
         }
     }
 
-    /// Nobody consumes a topic any more, because what comes next cannot be read.
-    pub(in crate::shard) fn end_consumers(&mut self, id: TopicId, refusal: &Refusal) {
-        let Some(topic) = self.topics.by_id.get(id as usize) else { return };
+    /// Nobody consumes a group any more if it has come to these records, because they cannot be read;
+    /// if they are dead letters, they are sent later.
+    pub(in crate::shard) fn end_consumers(
+        &mut self,
+        id: TopicId,
+        group: &Name,
+        (from, next): (u64, u64),
+        refusal: &Refusal,
+    ) {
+        let now_ms = self.now_ms;
+        let Some(topic) = self.topics.by_id.get_mut(id as usize) else { return };
         let name = topic.name.clone();
-        let members = |group: &Name| {
-            let groups = topic.groups.as_ref();
-            groups.and_then(|groups| groups.get(group)).map(Group::member_ids).unwrap_or_default()
-        };
-        let groups = topic.group_names().into_iter();
-        let groups: Vec<_> = groups.map(|group| (members(&group), group)).collect();
-        for (members, group) in groups {
-            for member @ (session, sub) in members {
-                let event = Event::ConsumerEnded { member, refusal: refusal.clone() };
-                self.round.events.push((session.dispatcher, event));
-                if let Some(consuming) = self.consuming.get_mut(&session) {
-                    consuming.remove(&(name.clone(), group.clone(), sub));
-                }
-                self.leave_group(&name, &group, member);
+        let found = topic.groups.as_mut().and_then(|groups| groups.get_mut(group));
+        let Some(found) = found else { return };
+        found.put_letters_off((from, next), now_ms);
+        let members = if found.has_come_to(from, next) { found.member_ids() } else { Vec::new() };
+        for member @ (session, sub) in members {
+            let event = Event::ConsumerEnded { member, refusal: refusal.clone() };
+            self.round.events.push((session.dispatcher, event));
+            if let Some(consuming) = self.consuming.get_mut(&session) {
+                consuming.remove(&(name.clone(), group.clone(), sub));
             }
+            self.leave_group(&name, group, member);
         }
         self.consuming.retain(|_, consuming| !consuming.is_empty());
+        self.offer_later(id);
     }
 }

@@ -70,6 +70,7 @@ impl Topics {
             epoch,
             raised_ms,
             expired,
+            released_bytes: _,
             ids: _,
             open: _,
             offering: _,

@@ -21,6 +21,7 @@ impl Topics {
             epoch,
             raised_ms,
             expired: _,
+            released_bytes: _,
         } = self;
         hasher.ordered(by_id, |hasher, (id, topic)| {
             hasher.size(id);

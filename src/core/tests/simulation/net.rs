@@ -31,7 +31,8 @@ pub(crate) struct Net {
     /// Events under way, per (shard, dispatcher).
     wires: HashMap<(usize, u8), VecDeque<Event>>,
     /// What durable shards have logged, and what is being read from that.
-    disks: HashMap<usize, Disk>,
+    pub(crate) disks: HashMap<usize, Disk>,
+    pub(crate) reads: u64,
     pub(crate) recalls: Vec<(usize, Recall)>,
     /// What connections have asked and shards have not been told yet.
     collected: Vec<(u16, Command)>,
@@ -85,6 +86,7 @@ impl Net {
                 .collect(),
             wires: HashMap::new(),
             disks: HashMap::new(),
+            reads: 0,
             recalls: Vec::new(),
             collected: Vec::new(),
         }
@@ -149,7 +151,8 @@ impl Net {
     fn read_back(&mut self, all: bool) {
         while !self.recalls.is_empty() && (all || self.chance.one_in(2)) {
             let (shard, recall) = self.recalls.remove(self.chance.below(self.recalls.len()));
-            let recalled = self.disks[&shard].read(&recall);
+            self.reads += 1;
+            let recalled = self.disks.get_mut(&shard).unwrap().read(&recall);
             match recall.to {
                 Recaller::Dispatcher(dispatcher) => {
                     let recalled = Arc::new(recalled);
