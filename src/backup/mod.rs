@@ -5,6 +5,7 @@
 //! It holds no key: without the master key it shows nobody's vote. `docs/storage.md` draws the format.
 
 mod frames;
+mod pieces;
 mod read;
 mod restore;
 #[cfg(test)]

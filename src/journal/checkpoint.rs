@@ -11,8 +11,9 @@ use tidewire_core::shard::ShardSnapshot;
 
 use super::cleaning::Cleaning;
 use super::committer::Message;
+use super::reads::Reads;
 use super::state::State;
-use super::store::{Parts, Reads};
+use super::store::Parts;
 
 /// Bytes of one part.
 const PART_BYTES: usize = 64 * 1024;

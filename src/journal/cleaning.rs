@@ -15,8 +15,8 @@ use tidewire_core::topic::{Extent, LoggedBatch, StoredBatch};
 
 use super::block::{self, Body, Head};
 use super::key::Key;
+use super::reads::Reads;
 use super::state::State;
-use super::store::Reads;
 
 /// An extent is cleaned when what is kept takes less than this part of it.
 const KEPT_SHARE: u64 = 4;

@@ -1,8 +1,4 @@
-//! Keys of the database, and blocks put together from the values below them.
-
-use std::io;
-
-use super::store::{Reads, to_io};
+//! Keys of the database.
 
 /// Where a block lies: the shard and its index there, so that a shard's blocks lie in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,37 +29,6 @@ pub(super) fn value_key(block: Key, number: u32) -> Vec<u8> {
     match number {
         0 => block.to_bytes().to_vec(),
         number => part_key(block.shard, block.index, number),
-    }
-}
-
-/// Blocks, put together from their values.
-pub(super) struct Blocks {
-    pub(super) reads: Reads,
-    pub(super) values: std::iter::Peekable<sled::Iter>,
-}
-
-impl Iterator for Blocks {
-    type Item = io::Result<(Key, Vec<u8>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (key, value) = match self.values.next()? {
-            Ok(found) => found,
-            Err(error) => return Some(Err(to_io(error))),
-        };
-        let Some(block) = Key::from_bytes(&key) else {
-            return Some(Err(io::Error::other("a key of the journal is not one of a block")));
-        };
-        let mut bytes = value.to_vec();
-        // One that is missing shows in the checksum.
-        let belongs = |found: &sled::Result<(sled::IVec, sled::IVec)>| {
-            found
-                .as_ref()
-                .is_ok_and(|(other, _)| other.len() > key.len() && other.starts_with(&key))
-        };
-        while let Some(Ok((_, more))) = self.values.next_if(belongs) {
-            bytes.extend_from_slice(&more);
-        }
-        Some(self.reads.count_use(block).map(|()| (block, bytes)))
     }
 }
 

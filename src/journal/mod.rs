@@ -15,6 +15,7 @@ mod import;
 mod key;
 mod master_key;
 mod packing;
+mod reads;
 mod recall;
 mod recovery;
 mod room;
@@ -35,11 +36,12 @@ pub use store::OpenError;
 pub(crate) use committer::Outcome;
 pub(crate) use import::{Import, is_in_use};
 pub(crate) use master_key::MasterKey;
+pub(crate) use reads::Reads;
 pub(crate) use recall::batches_in;
 pub(crate) use room::DiskRoom;
 pub(crate) use state::State;
 pub(crate) use storage::{Opened, Opening, Storage};
-pub(crate) use store::Reads;
+
 pub(crate) use verify::{Report, verify};
 
 use tidewire_core::shard::{Command, Recall, Round, ShardSnapshot, ShardStats};

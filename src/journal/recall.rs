@@ -9,8 +9,8 @@ use tidewire_core::shard::{LogEntry, Recall, Recalled, Recaller};
 use tidewire_core::topic::{Batch, Body, LoggedBatch};
 
 use super::block;
+use super::reads::Reads;
 use super::state::State;
-use super::store::Reads;
 
 /// Reads again when something is missing: while blocks are being cleaned some are seen before and
 /// others after it.

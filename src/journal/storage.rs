@@ -17,11 +17,12 @@ use super::committer::{Committer, Message};
 use super::ends::{Ends, EndsFile};
 use super::identity::{Identity, IdentityError};
 use super::master_key::{KeyError, MasterKey};
+use super::reads::Reads;
 use super::recall;
 use super::recovery::{self, Damage, Recovered};
 use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
 use super::state::State;
-use super::store::{OpenError, Reads, Store};
+use super::store::{OpenError, Store};
 use crate::config::StorageConfig;
 
 /// The database's directory in the data directory.

@@ -11,7 +11,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::checkpoint::{Covered, Record};
-use super::key::{Blocks, Key, part_key, value_key};
+use super::key::{Key, part_key};
+use super::reads::{Reads, put};
 
 /// Segments of sled's log: smaller ones write large values into files that it does not sync.
 const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
@@ -19,9 +20,6 @@ const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// sled gives space back only while it flushes by itself.
 const FLUSH_EVERY_MS: u64 = 500;
-/// Bytes of one value. sled writes up to 17 values together, and what is larger than a quarter of a segment
-/// into a file of its own, which it does not sync.
-const VALUE_BYTES: usize = 128 * 1024;
 /// The tree that holds the blocks.
 const BLOCKS: &str = "blocks";
 /// The tree that holds the parts of checkpoints: shard, first block that is not covered, part.
@@ -85,54 +83,6 @@ impl Parts {
         number: u32,
     ) -> io::Result<Option<sled::IVec>> {
         self.0.get(part_key(shard, covers, number)).map_err(to_io)
-    }
-}
-
-/// The blocks, which are read beside the commits.
-#[derive(Clone)]
-pub(crate) struct Reads(sled::Tree);
-
-impl Reads {
-    /// The blocks of a shard with these indices, in order.
-    pub(crate) fn scan(
-        &self,
-        shard: u16,
-        indices: Range<u64>,
-    ) -> impl Iterator<Item = io::Result<(Key, Vec<u8>)>> + use<> {
-        let key = |index| Key { shard, index }.to_bytes();
-        let range = key(indices.start)..key(indices.end);
-        Blocks { reads: self.clone(), values: self.0.range(range).peekable() }
-    }
-
-    /// Puts blocks into the place of those with these indices, all or none.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub(crate) fn replace(
-        &self,
-        shard: u16,
-        indices: Range<u64>,
-        blocks: Vec<(Key, Vec<u8>)>,
-    ) -> io::Result<()> {
-        let key = |index| Key { shard, index }.to_bytes();
-        let mut batch = sled::Batch::default();
-        for old in self.0.range(key(indices.start)..key(indices.end)).keys() {
-            batch.remove(old.map_err(to_io)?);
-        }
-        blocks.into_iter().for_each(|(key, block)| put(&mut batch, key, &block));
-        self.0.apply_batch(batch).map_err(to_io)
-    }
-
-    /// Makes sled count a block against its cache at once. It looks at what was used in lots of 64
-    /// uses for each 256th of its pages, and a page of 16 blocks has up to a mebibyte: without more
-    /// uses than one it keeps gigabytes of what was read or written once.
-    pub(super) fn count_use(&self, block: Key) -> io::Result<()> {
-        const USES_PER_LOT: usize = 64;
-        const BLOCKS_PER_PAGE: usize = 16;
-        for _ in 0..USES_PER_LOT / BLOCKS_PER_PAGE {
-            self.0.contains_key(block.to_bytes()).map_err(to_io)?;
-        }
-        Ok(())
     }
 }
 
@@ -267,7 +217,7 @@ impl Store {
 
     /// The blocks, to be read beside the commits.
     pub(crate) fn reads(&self) -> Reads {
-        Reads(self.blocks.clone())
+        Reads::of(self.blocks.clone())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -333,13 +283,6 @@ impl Disk for Store {
     fn free_bytes(&self) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(&self.path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-    }
-}
-
-fn put(batch: &mut sled::Batch, key: Key, block: &[u8]) {
-    // The first value stands under the block's key, the others behind it.
-    for (number, value) in (0_u32..).zip(block.chunks(VALUE_BYTES)) {
-        batch.insert(value_key(key, number), value);
     }
 }
 
