@@ -291,7 +291,9 @@ pub(super) fn to_io(error: sled::Error) -> io::Error {
         sled::Error::Io(error) => error,
         other @ (sled::Error::CollectionNotFound(_)
         | sled::Error::Unsupported(_)
-        | sled::Error::ReportableBug(_)
-        | sled::Error::Corruption { .. }) => io::Error::other(other.to_string()),
+        | sled::Error::ReportableBug(_)) => io::Error::other(other.to_string()),
+        sled::Error::Corruption { at, .. } => {
+            io::Error::other(format!("its database file is damaged ({at:?})"))
+        }
     }
 }

@@ -17,6 +17,7 @@ mod command_line;
 mod crowd;
 #[allow(dead_code, reason = "the crash laboratory uses more of it")]
 mod daemon;
+mod formats;
 mod readme;
 mod recording;
 mod silent;

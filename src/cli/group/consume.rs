@@ -71,8 +71,13 @@ async fn work(client: &Client, args: &ConsumeArgs, globals: &Globals) -> Result<
         followed = follow(&mut consumer, args, globals, beat, &mut done) => followed,
         () = interrupted() => stopped(done, args.count),
     };
+    // An acknowledgement that came too late says less than why the consumer has ended.
+    let ended = consumer.end();
     drop(consumer);
-    followed
+    match (followed, ended) {
+        (Err(_), Some(error)) => Err(error.into()),
+        (followed, _) => followed,
+    }
 }
 
 async fn follow(

@@ -138,10 +138,13 @@ impl Recalls {
 
 impl Dispatcher {
     /// A batch with its records in memory, if they are there; otherwise the cursor waits for them.
+    #[inline]
     pub(super) fn warm(&mut self, id: CursorId, batch: Arc<Batch>) -> Option<Arc<Batch>> {
-        if !batch.body.is_cold() {
-            return Some(batch);
-        }
+        if batch.body.is_cold() { self.warm_cold(id, &batch) } else { Some(batch) }
+    }
+
+    #[cold]
+    fn warm_cold(&mut self, id: CursorId, batch: &Arc<Batch>) -> Option<Arc<Batch>> {
         let (shard, sequence) = (batch.shard, batch.sequence);
         let Some((body, is_first)) = self.recalls.take(shard, sequence) else {
             self.wait_for(id, shard, sequence);
@@ -263,8 +266,8 @@ impl Dispatcher {
         };
         let place = place.unwrap_or_else(|| "what comes next".to_owned());
         let message = format!(
-            "subscription {} is ended: {place} cannot be read from the journal ({reason}); start \
-             behind it to go on without it",
+            "subscription {} is ended: {place} cannot be read from the journal ({reason}); begin \
+             another one behind that to go on without it",
             owner.sub
         );
         self.end_with(owner, Refusal::new(ErrorCode::StorageFailed, message));

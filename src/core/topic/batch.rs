@@ -60,6 +60,7 @@ impl Batch {
 
     /// The records with this offset and behind it, of a body of this batch.
     #[must_use]
+    #[inline]
     pub fn records_from(&self, body: &Bytes, offset: u64) -> Bytes {
         if offset <= self.base {
             return body.clone();

@@ -14,6 +14,7 @@ pub enum Body {
 impl Body {
     /// Bytes of the records, wherever they are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         match self {
             Self::Warm(bytes) => bytes.len(),
@@ -29,6 +30,7 @@ impl Body {
 
     /// The records, if they are in memory.
     #[must_use]
+    #[inline]
     pub fn warm(&self) -> Option<&Bytes> {
         match self {
             Self::Warm(bytes) => Some(bytes),
@@ -38,6 +40,7 @@ impl Body {
 
     /// Whether they are on disk only.
     #[must_use]
+    #[inline]
     pub fn is_cold(&self) -> bool {
         matches!(self, Self::Cold(_))
     }

@@ -83,11 +83,15 @@ impl Shard {
     }
 
     /// Lets the oldest warm batches cool while they take more memory than they may.
+    #[inline]
     pub(in crate::shard) fn cool(&mut self) {
-        let bytes_max = self.config.limits.bytes_max;
-        if self.topics.warm_bytes <= bytes_max {
-            return;
+        if self.topics.warm_bytes > self.config.limits.bytes_max {
+            self.cool_some();
         }
+    }
+
+    fn cool_some(&mut self) {
+        let bytes_max = self.config.limits.bytes_max;
         // Some more at once, so that it does not have to be done in each round.
         let goal = bytes_max - bytes_max / 16;
         let mut sequence = self.topics.cold.before.max(self.topics.log.first());

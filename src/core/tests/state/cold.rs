@@ -85,13 +85,11 @@ impl Life {
             for stored in snapshot.stored() {
                 let extent = snapshot.extents().find(stored.sequence).unwrap();
                 let blocks = extent.blocks.start as usize..extent.blocks.end as usize;
-                let is_it = |entry: &LogEntry| match entry {
-                    LogEntry::Batch(LoggedBatch(batch)) => {
-                        let this = (batch.sequence, batch.base, batch.next(), &batch.topic);
-                        this == (stored.sequence, stored.base, stored.next, &stored.topic)
-                            && batch.body.len() == stored.bytes as usize
-                    }
-                    _ => false,
+                let is_it = |entry: &LogEntry| {
+                    let LogEntry::Batch(LoggedBatch(batch)) = entry else { return false };
+                    let this = (batch.sequence, batch.base, batch.next(), &batch.topic);
+                    this == (stored.sequence, stored.base, stored.next, &stored.topic)
+                        && batch.body.len() == stored.bytes as usize
                 };
                 assert!(self.blocks[blocks].iter().flat_map(|block| &block.entries).any(is_it));
                 let is_unused =
