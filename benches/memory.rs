@@ -4,12 +4,17 @@
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 #![allow(clippy::expect_used, reason = "what cannot be prepared is to stop the program at once")]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tidewire_benches::one_core::OneCore;
 use tidewire_benches::records::{body, encoded, name, publish};
 use tidewire_benches::sink::ByteCount;
-use tidewire_core::shard::{SessionId, ShardLimits};
-use tidewire_core::topic::Policy;
+use tidewire_core::SHARDS;
+use tidewire_core::shard::{
+    Command, Origin, Request, SessionId, Shard, ShardConfig, ShardLimits, Terms,
+};
+use tidewire_core::topic::{EXTENT_BYTES, Policy, PolicyTable};
 use tidewire_protocol::frame::{AckLevel, CounterOp, Start, TallyOp};
 use tidewire_protocol::options::{CounterOptions, PublishOptions, SubscribeOptions};
 use tidewire_protocol::record::{BodyBuilder, payload_body};
@@ -18,6 +23,8 @@ use tidewire_protocol::{ClientFrame, Pattern};
 
 /// Records of a batch that a publisher sends together.
 const RECORDS_PER_BATCH: u64 = 64;
+/// Records of 128 bytes in a part of the journal.
+const RECORDS_PER_EXTENT: u64 = 2_048;
 /// Options of the tallies, and choices of a ranked ballot.
 const OPTIONS: u64 = 35;
 const RANKS: u64 = 3;
@@ -41,6 +48,7 @@ const ROWS: &[Row] = &[
         share: 1000,
         take: |n| records(n, RECORDS_PER_BATCH),
     },
+    Row { what: "the same on disk only, published alone", share: 1000, take: cold_records },
     Row { what: "counter", share: 1000, take: counters },
     Row { what: "key of a map, 32 bytes of value", share: 1000, take: map_keys },
     Row { what: "voter of a single-choice tally", share: 1000, take: |n| voters(n, 1) },
@@ -101,6 +109,39 @@ fn publish_to_each(core: &mut OneCore, client: SessionId, topics: u64) {
             &publish(&name(&format!("site.{topic}.news")), payload_body(b"payload")),
         );
     }
+}
+
+/// What is left in memory of records that are read from the journal when somebody comes to them.
+fn cold_records(count: u64) -> i64 {
+    let policy = Policy {
+        retention_records: u64::MAX,
+        retention_bytes: u64::MAX,
+        ack_max: AckLevel::Disk,
+        ..Policy::default()
+    };
+    let policies = Arc::new(PolicyTable::new(Vec::new(), policy));
+    let limits = ShardLimits { batches_max: usize::MAX, bytes_max: 0, ..ShardLimits::default() };
+    let mut shard = Shard::new(ShardConfig { shard: SHARDS, epoch: 1, seed: 1, policies, limits });
+    let session = SessionId { dispatcher: 0, slot: 0, generation: 0 };
+    let publish = Request::Publish {
+        topic: name("news"),
+        ack: AckLevel::Disk,
+        body: payload_body(&[b'x'; 128]),
+        count: 1,
+        terms: Terms::default(),
+    };
+    left_by(|| {
+        for number in 1..=count {
+            let origin = Origin { session, stream: 0, req: 1 };
+            shard.handle(Command::Request(origin, publish.clone()), 1);
+            drop(shard.seal());
+            if number % RECORDS_PER_EXTENT == 0 {
+                let (next_block, bytes) = (number / RECORDS_PER_EXTENT, EXTENT_BYTES);
+                shard.handle(Command::Stored { next_sequence: number, next_block, bytes }, 1);
+                drop(shard.seal());
+            }
+        }
+    })
 }
 
 fn topics(count: u64) -> i64 {

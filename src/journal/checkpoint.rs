@@ -3,9 +3,11 @@
 //! One is written beside the commits, by a thread of its own, in parts. It counts once its record
 //! is on the disk; until then the one before it does. `docs/storage.md` draws the format.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 
 use tidewire_core::shard::ShardSnapshot;
 
@@ -20,26 +22,34 @@ const PART_BYTES: usize = 64 * 1024;
 /// Bytes of a checksum.
 const CHECKSUM_BYTES: usize = 4;
 /// The version of the format of records.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of a record.
-const RECORD_BYTES: usize = CHECKSUM_BYTES + 1 + 8 + 4 + 8;
+const RECORD_BYTES: usize = CHECKSUM_BYTES + 1 + 8 + 4 + 4 + 8;
 
 /// Which checkpoint of a shard counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     /// Blocks of the shard before this index are in it.
     pub(crate) covers: u64,
-    /// Number of its parts.
+    /// Number of its first part: another one than that of an earlier checkpoint that covers as much.
+    pub(crate) first: u32,
+    /// How many parts it has.
     pub(crate) parts: u32,
     /// Bytes of its parts, without their checksums.
     pub(crate) bytes: u64,
 }
 
 impl Record {
+    /// Number behind its last part.
+    fn next_part(&self) -> u32 {
+        self.first.saturating_add(self.parts)
+    }
+
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = vec![0; CHECKSUM_BYTES];
         bytes.push(VERSION);
         bytes.extend_from_slice(&self.covers.to_be_bytes());
+        bytes.extend_from_slice(&self.first.to_be_bytes());
         bytes.extend_from_slice(&self.parts.to_be_bytes());
         bytes.extend_from_slice(&self.bytes.to_be_bytes());
         sealed(bytes)
@@ -55,10 +65,12 @@ impl Record {
         }
         let short = || "it is too short".to_owned();
         let (covers, rest) = rest.split_first_chunk().ok_or_else(short)?;
+        let (first, rest) = rest.split_first_chunk().ok_or_else(short)?;
         let (parts, rest) = rest.split_first_chunk().ok_or_else(short)?;
         let (length, _) = rest.split_first_chunk().ok_or_else(short)?;
         Ok(Self {
             covers: u64::from_be_bytes(*covers),
+            first: u32::from_be_bytes(*first),
             parts: u32::from_be_bytes(*parts),
             bytes: u64::from_be_bytes(*length),
         })
@@ -126,40 +138,76 @@ pub(crate) enum Job {
     Clean { shard: u16 },
 }
 
-/// Writes checkpoints, one after the other, until nobody asks for any.
-pub(crate) fn write_all(
-    (parts, reads): (&Parts, &Reads),
-    jobs: &Receiver<Job>,
-    committer: &SyncSender<Message>,
-    state: &State,
-) {
-    let mut cleaning = Cleaning::default();
-    for job in jobs {
-        match job {
-            Job::Save { shard, covers, snapshot } => {
-                let outcome = write(parts, shard, covers, &snapshot);
-                cleaning.look(&snapshot);
-                let outcome = outcome.map(|record| Covered::of(record, &snapshot));
-                if committer.send(Message::Written { shard, outcome }).is_err() {
-                    return;
+/// Extents that are cleaned before the next look at what else is to be done.
+const CLEANED_AT_ONCE: usize = 16;
+
+/// What is done beside the commits, and with what.
+pub(crate) struct Writer {
+    pub(crate) parts: Parts,
+    pub(crate) reads: Reads,
+    pub(crate) state: Arc<State>,
+    pub(crate) committer: SyncSender<Message>,
+    /// What was written last of each shard, whether it counts or not.
+    pub(crate) written: HashMap<u16, Record>,
+}
+
+impl Writer {
+    /// Writes checkpoints and cleans, until nobody asks for any more.
+    pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
+        let (mut cleaning, mut to_clean) = (Cleaning::default(), Vec::new());
+        loop {
+            // Checkpoints go first: cleaning may take long.
+            let job = match to_clean.last().copied() {
+                None => jobs.recv().ok(),
+                Some(shard) => match jobs.try_recv() {
+                    Ok(job) => Some(job),
+                    Err(TryRecvError::Disconnected) => None,
+                    Err(TryRecvError::Empty) => {
+                        let state = &self.state;
+                        if cleaning.clean(&self.reads, shard, state, CLEANED_AT_ONCE) {
+                            to_clean.pop();
+                        }
+                        continue;
+                    }
+                },
+            };
+            match job {
+                None => return,
+                Some(Job::Save { shard, covers, snapshot }) => {
+                    // What is found now is cleaned when this one counts.
+                    to_clean.retain(|known| *known != shard);
+                    cleaning.look(&snapshot);
+                    let outcome = self.save(covers, &snapshot);
+                    if self.committer.send(Message::Written { shard, outcome }).is_err() {
+                        return;
+                    }
                 }
+                Some(Job::Clean { shard }) => to_clean.push(shard),
             }
-            Job::Clean { shard } => cleaning.clean(reads, shard, state),
         }
+    }
+
+    pub(super) fn save(&mut self, covers: u64, snapshot: &ShardSnapshot) -> io::Result<Covered> {
+        let shard = snapshot.shard();
+        // Nothing may have been logged since the one before: its parts are not written over.
+        let before = self.written.get(&shard).filter(|record| record.covers == covers);
+        let first = before.map_or(0, Record::next_part);
+        let record = write(&self.parts, (covers, first), snapshot)?;
+        self.written.insert(shard, record);
+        Ok(Covered::of(record, snapshot))
     }
 }
 
 pub(super) fn write(
     parts: &Parts,
-    shard: u16,
-    covers: u64,
+    (covers, first): (u64, u32),
     snapshot: &ShardSnapshot,
 ) -> io::Result<Record> {
-    let open = vec![0; CHECKSUM_BYTES];
-    let mut writer = PartWriter { parts, shard, covers, open, number: 0, bytes: 0 };
+    let (shard, open) = (snapshot.shard(), vec![0; CHECKSUM_BYTES]);
+    let mut writer = PartWriter { parts, shard, covers, open, number: first, bytes: 0 };
     rmp_serde::encode::write_named(&mut writer, snapshot).map_err(io::Error::other)?;
     writer.flush()?;
-    Ok(Record { covers, parts: writer.number, bytes: writer.bytes })
+    Ok(Record { covers, first, parts: writer.number - first, bytes: writer.bytes })
 }
 
 struct PartWriter<'a> {
@@ -200,11 +248,18 @@ impl Write for PartWriter<'_> {
 /// # Errors
 /// When a part is missing or damaged, or what they hold is no state of a shard.
 pub(crate) fn read(parts: &Parts, shard: u16, record: Record) -> io::Result<ShardSnapshot> {
-    let mut reader =
-        PartReader { parts, shard, record, part: Vec::new(), at: 0, number: 0, bytes: 0 };
+    let mut reader = PartReader {
+        parts,
+        shard,
+        record,
+        part: Vec::new(),
+        at: 0,
+        number: record.first,
+        bytes: 0,
+    };
     let snapshot: ShardSnapshot =
         rmp_serde::from_read(&mut reader).map_err(|error| io::Error::other(error.to_string()))?;
-    if reader.number != record.parts || reader.bytes != record.bytes {
+    if reader.number != record.next_part() || reader.bytes != record.bytes {
         return Err(io::Error::other("it does not end where it ends"));
     }
     Ok(snapshot)
@@ -223,7 +278,7 @@ struct PartReader<'a> {
 impl Read for PartReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.part.len() {
-            if self.number == self.record.parts {
+            if self.number == self.record.next_part() {
                 return Ok(0);
             }
             let number = self.number;
@@ -252,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_was_removed_is_not_looked_for_again() {
-        let record = Record { covers: 7, parts: 3, bytes: 6 };
+        let record = Record { covers: 7, first: 0, parts: 3, bytes: 6 };
         let mut covered = Covered { shard: 16, record, unused: vec![0..10, 20..30, 40..50] };
         covered.without(&[0..10, 22..24, 26..30, 45..46]);
         assert_eq!(covered.unused, vec![20..22, 24..26, 40..45, 46..50]);
@@ -262,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_record_is_read_back_and_a_flipped_bit_is_noticed() {
-        let record = Record { covers: 7, parts: 3, bytes: 600_000 };
+        let record = Record { covers: 7, first: 2, parts: 3, bytes: 600_000 };
         let bytes = record.to_bytes();
         assert_eq!(bytes.len(), RECORD_BYTES);
         assert_eq!(Record::from_bytes(&bytes), Ok(record));

@@ -29,6 +29,7 @@ type Packed = Vec<(Key, Vec<u8>)>;
 /// An extent of which little is kept.
 #[derive(Debug)]
 struct Sparse {
+    shard: u16,
     blocks: Range<u64>,
     /// Sequences of the batches that are kept.
     wanted: Vec<u64>,
@@ -60,7 +61,7 @@ impl Cleaning {
             }
             if kept * KEPT_SHARE < known.unwrap_or(*bytes) {
                 let wanted = batches.iter().map(|batch| batch.sequence).collect();
-                found.push(Sparse { blocks: blocks.clone(), wanted });
+                found.push(Sparse { shard, blocks: blocks.clone(), wanted });
             }
         }
         self.cleaned.retain(|(of, _), _| *of != shard);
@@ -68,40 +69,32 @@ impl Cleaning {
         self.found.insert(shard, found);
     }
 
-    /// Cleans what was found in a shard. What is damaged is left as it is; an error of a write poisons
-    /// the journal.
-    pub(super) fn clean(&mut self, reads: &Reads, shard: u16, state: &State) {
-        for sparse in self.found.remove(&shard).unwrap_or_default() {
+    /// Cleans at most so many extents of those that were found in a shard; returns whether that was all.
+    /// What is damaged is left as it is; an error of a write poisons the journal.
+    pub(super) fn clean(&mut self, reads: &Reads, shard: u16, state: &State, most: usize) -> bool {
+        for _ in 0..most {
+            let found = self.found.get_mut(&shard).and_then(Vec::pop);
+            let Some(sparse) = found else { return true };
             if state.failure().is_some() || state.is_held() || state.is_stopping() {
-                return;
+                return true;
             }
             // sled may panic at what is damaged.
             let gather = || sparse.gather(reads, shard);
             let gathered = catch_unwind(AssertUnwindSafe(gather))
                 .unwrap_or_else(|_panic| Err(io::Error::other("the database is damaged")));
             let place = (shard, sparse.blocks.start);
-            let (before, blocks) = match gathered {
-                Ok(gathered) => gathered,
+            match gathered.map(|gathered| sparse.replace(reads, state, gathered)) {
+                Ok(Some(bytes)) => drop(self.cleaned.insert(place, bytes)),
+                Ok(None) => return true,
                 Err(error) => {
                     let blocks = &sparse.blocks;
                     tracing::error!(shard, ?blocks, %error, "a part of the journal is not cleaned");
                     // It is not looked at again before the next start.
                     self.cleaned.insert(place, 0);
-                    continue;
                 }
-            };
-            let bytes = blocks.iter().map(|(_, block)| block.len() as u64).sum();
-            if bytes < before {
-                let replacing = state.replacing();
-                let replaced = reads.replace(shard, sparse.blocks, blocks);
-                drop(replacing);
-                if let Err(error) = replaced {
-                    return state.fail(&error);
-                }
-                state.cleaned(before - bytes);
             }
-            self.cleaned.insert(place, bytes);
         }
+        false
     }
 }
 
@@ -131,6 +124,32 @@ impl Sparse {
         let blocks = pack(kept, shard, self.blocks.start, last)?;
         debug_assert!(blocks.iter().all(|(key, _)| self.blocks.contains(&key.index)));
         Ok((before, blocks))
+    }
+}
+
+impl Sparse {
+    /// Puts blocks into the place of those that are there, if that frees something; returns the bytes
+    /// that there are then. `None`: it is not to be done now, or has failed.
+    fn replace(
+        &self,
+        reads: &Reads,
+        state: &State,
+        (before, blocks): (u64, Packed),
+    ) -> Option<u64> {
+        let bytes = blocks.iter().map(|(_, block)| block.len() as u64).sum();
+        if bytes >= before {
+            return Some(bytes);
+        }
+        let replacing = state.replacing();
+        // Somebody may have begun to read all of them meanwhile.
+        if state.is_held() {
+            return None;
+        }
+        let replaced = reads.replace(self.shard, self.blocks.clone(), blocks);
+        drop(replacing);
+        replaced.inspect_err(|error| state.fail(error)).ok()?;
+        state.cleaned(before - bytes);
+        Some(bytes)
     }
 }
 

@@ -89,7 +89,7 @@ impl Import {
             let blocks = blocks_of(snapshot)?;
             let covers = snapshot.extents().next_block() + blocks.len() as u64;
             self.store.commit(blocks)?;
-            let record = checkpoint::write(&self.store.parts(), shard, covers, snapshot)?;
+            let record = checkpoint::write(&self.store.parts(), (covers, 0), snapshot)?;
             self.store.finish_checkpoint(shard, record)?;
             Ok(record)
         };

@@ -21,8 +21,8 @@ const BYTES_MAX: usize = 1024 * 1024;
 /// A checkpoint is made when so many times its size has been logged, so that writing the state
 /// again and again costs half as much as writing the log.
 const CHECKPOINT_RATIO: u64 = 2;
-/// Bytes of records that have left, for which a checkpoint is made when the disk is full: their blocks
-/// can go then.
+/// Bytes of records that have left, for which a checkpoint is made when the disk is full, if it has no
+/// more itself: their blocks can go then.
 const RELEASED_WHEN_FULL_BYTES: u64 = 256 * 1024;
 
 /// The rounds of one shard that are on their way to the disk.
@@ -168,7 +168,7 @@ impl DiskRoom {
         let released = released_bytes.saturating_sub(released_before);
         let is_due = logged_bytes >= due_bytes
             || released >= due_bytes
-            || (self.state.is_full() && released >= RELEASED_WHEN_FULL_BYTES);
+            || (self.state.is_full() && released >= last_bytes.max(RELEASED_WHEN_FULL_BYTES));
         is_due && !is_under_way && self.state.failure().is_none()
     }
 

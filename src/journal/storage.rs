@@ -188,7 +188,15 @@ fn start(
     let covered = covered.map(|covered| (covered.clone(), covered.unused)).collect();
     let (recalls, recall_jobs) = threads::sync_channel(RECALLS_MAX);
     let (reads, recall_jobs) = (store.reads(), Some((store.reads(), recall_jobs)));
-    let (stores, reports) = ((store.parts(), store.reads()), queue.clone());
+    let records = shards.iter().filter_map(|recovered| recovered.checkpoint.as_ref());
+    let written = records.map(|covered| (covered.shard, covered.record)).collect();
+    let writer = checkpoint::Writer {
+        parts: store.parts(),
+        reads: store.reads(),
+        state: Arc::clone(&state),
+        committer: queue.clone(),
+        written,
+    };
     let free_bytes_min = config.free_bytes_min;
     let committer = Committer {
         disk: store,
@@ -210,8 +218,8 @@ fn start(
         }
     })?;
     let failing = Arc::clone(&state);
-    let writer = spawn("tidewire-save", move || {
-        let write = || checkpoint::write_all((&stores.0, &stores.1), &jobs, &reports, &failing);
+    let saving = spawn("tidewire-save", move || {
+        let write = || writer.run(&jobs);
         if catch_unwind(AssertUnwindSafe(write)).is_err() {
             failing.fail(&std::io::Error::other("saving a shard's state has panicked"));
         }
@@ -233,7 +241,7 @@ fn start(
         };
         (shard, room)
     };
-    let threads = vec![committer, writer];
+    let threads = vec![committer, saving];
     let storage = Storage { state: Arc::clone(&state), queue, recall_jobs, reads, threads };
     Ok((storage, shards.into_iter().zip(notices).map(room).collect()))
 }

@@ -259,9 +259,8 @@ impl Disk for Store {
     fn remove_covered(&mut self, covered: &mut Covered, limit: usize) -> io::Result<bool> {
         let Covered { shard, record, unused } = covered;
         let mut left = limit;
-        let mut remove = |tree: &sled::Tree, indices: &Range<u64>| {
-            let key = |index| Key { shard: *shard, index }.to_bytes().to_vec();
-            for key in tree.range(key(indices.start)..key(indices.end)).keys() {
+        let mut remove = |tree: &sled::Tree, keys: Range<Vec<u8>>| {
+            for key in tree.range(keys).keys() {
                 if left == 0 {
                     return Ok(false);
                 }
@@ -272,12 +271,16 @@ impl Disk for Store {
             Ok::<_, io::Error>(left > 0)
         };
         while let Some(indices) = unused.last() {
-            if !remove(&self.blocks, indices)? {
+            let key = |index| Key { shard: *shard, index }.to_bytes().to_vec();
+            if !remove(&self.blocks, key(indices.start)..key(indices.end))? {
                 return Ok(false);
             }
             unused.pop();
         }
-        remove(&self.parts, &(0..record.covers))
+        // Of the same block as well, if there are some with other numbers.
+        let first = Key { shard: *shard, index: 0 }.to_bytes().to_vec();
+        let behind = part_key(*shard, record.covers, record.first);
+        remove(&self.parts, first..behind)
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

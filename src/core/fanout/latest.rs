@@ -114,7 +114,7 @@ impl Dispatcher {
             };
             by_topic.entry(batch.key()).or_default().push(batch);
         }
-        if by_topic.is_empty() && self.cursors.get(id).is_none_or(|cursor| cursor.recalls) {
+        if by_topic.is_empty() && self.cursors.get(id).is_none_or(|cursor| cursor.recalls != 0) {
             self.set_position(id, Some(end));
             return Turn::Blocked;
         }

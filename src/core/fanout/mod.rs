@@ -189,8 +189,8 @@ struct Cursor {
     behind: Option<CursorId>,
     /// Whether its subscription may have an opening to send.
     opens: bool,
-    /// Whether it waits for records that are on disk only.
-    recalls: bool,
+    /// Number of its wait for records that are on disk only; 0: it does not wait.
+    recalls: u32,
     /// Not before this time (conflation).
     due_ms: u64,
     timer_ms: Option<u64>,

@@ -15,12 +15,15 @@ use bytes::Bytes;
 use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
 
 use super::session::Owner;
-use super::{CursorId, Dispatcher, Target};
+use super::{Cursor, CursorId, Dispatcher, Target};
 use crate::shard::{Command, Recalled};
 use crate::topic::Batch;
 
 /// Recalls of one dispatcher that are under way at the same time, of all shards.
 const UNDER_WAY_MAX: usize = 8;
+/// Reads of the same batch that may fail before its subscription ends. Several may have been under way
+/// when retention removed it.
+const FAILURES_MAX: u8 = 3;
 /// Extents that are asked for before a cursor comes to them.
 const AHEAD: usize = 2;
 
@@ -34,6 +37,7 @@ pub(super) struct Recalls {
     /// Shard and sequence that were asked for.
     under_way: Vec<(u16, u64)>,
     waiting: VecDeque<Waiting>,
+    last_ticket: u32,
 }
 
 #[derive(Debug)]
@@ -43,6 +47,8 @@ struct Held {
     bytes: usize,
     /// Whether a cursor has come to it.
     is_used: bool,
+    /// Whether a cursor has gone on behind it.
+    is_left: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +56,11 @@ struct Waiting {
     shard: u16,
     sequence: u64,
     cursor: CursorId,
-    /// It could not be read, and was asked for again: retention may have removed it meanwhile.
-    is_again: bool,
+    /// Number of this wait: what the cursor waits for now may be something else.
+    ticket: u32,
+    /// How often it could not be read. It is asked for again, since retention may have removed it
+    /// meanwhile: then the shard says so.
+    failures: u8,
 }
 
 impl Recalls {
@@ -62,6 +71,7 @@ impl Recalls {
             held: VecDeque::new(),
             under_way: Vec::new(),
             waiting: VecDeque::new(),
+            last_ticket: 0,
         }
     }
 
@@ -83,6 +93,14 @@ impl Recalls {
         let held = self.held.back_mut()?;
         let body = held.recalled.body(sequence)?.clone();
         let is_first = !core::mem::replace(&mut held.is_used, true);
+        let start = held.recalled.sequences.start;
+        if is_first {
+            let is_before =
+                |held: &&mut Held| held.shard == shard && held.recalled.sequences.end == start;
+            if let Some(before) = self.held.iter_mut().find(is_before) {
+                before.is_left = true;
+            }
+        }
         Some((body, is_first))
     }
 
@@ -105,27 +123,29 @@ impl Recalls {
     /// Keeps what was read. What nobody waits for does not drive out what is in use.
     fn hold(&mut self, shard: u16, recalled: &Arc<Recalled>, is_awaited: bool) {
         let Recalled { sequences, bodies, .. } = &**recalled;
-        if bodies.is_empty() || self.holds(shard, sequences.start).is_some() {
-            return;
-        }
-        let bytes = bodies.iter().map(|(_, body)| body.len()).sum();
-        let (recalled, is_used) = (Arc::clone(recalled), false);
-        if is_awaited {
-            self.bytes += bytes;
-            self.held.push_back(Held { shard, recalled, bytes, is_used });
-            while self.bytes > self.bytes_max && self.held.len() > 1 {
-                self.let_go(0);
+        if let Some(at) = self.holds(shard, sequences.start) {
+            let is_more = |held: &Held| held.recalled.bodies.len() < bodies.len();
+            if !self.held.get(at).is_some_and(is_more) {
+                return;
             }
+            self.let_go(at);
+        }
+        if bodies.is_empty() {
             return;
         }
-        while self.bytes + bytes > self.bytes_max
-            && let Some(unused) = self.held.iter().position(|held| !held.is_used)
-        {
-            self.let_go(unused);
+        let bytes: usize = bodies.iter().map(|(_, body)| body.len()).sum();
+        while self.bytes + bytes > self.bytes_max {
+            let spare = |held: &Held| held.is_left || !held.is_used;
+            match self.held.iter().position(spare) {
+                Some(spare) => self.let_go(spare),
+                None if is_awaited && !self.held.is_empty() => self.let_go(0),
+                None => break,
+            }
         }
-        if self.bytes + bytes <= self.bytes_max {
+        if is_awaited || self.bytes + bytes <= self.bytes_max {
             self.bytes += bytes;
-            self.held.push_back(Held { shard, recalled, bytes, is_used });
+            let recalled = Arc::clone(recalled);
+            self.held.push_back(Held { shard, recalled, bytes, is_used: false, is_left: false });
         }
     }
 
@@ -133,6 +153,13 @@ impl Recalls {
         if let Some(gone) = self.held.remove(at) {
             self.bytes -= gone.bytes;
         }
+    }
+}
+
+impl Waiting {
+    /// Whether the cursor with its number still waits for it.
+    fn is_of(&self, cursor: Option<&Cursor>) -> bool {
+        cursor.is_some_and(|cursor| cursor.recalls == self.ticket)
     }
 }
 
@@ -173,10 +200,19 @@ impl Dispatcher {
 
     fn wait_for(&mut self, id: CursorId, shard: u16, sequence: u64) {
         let Some(cursor) = self.cursors.get_mut(id) else { return };
-        if core::mem::replace(&mut cursor.recalls, true) {
+        if cursor.recalls != 0 {
             return;
         }
-        self.recalls.waiting.push_back(Waiting { shard, sequence, cursor: id, is_again: false });
+        self.recalls.last_ticket = self.recalls.last_ticket.checked_add(1).unwrap_or(1);
+        let ticket = self.recalls.last_ticket;
+        cursor.recalls = ticket;
+        self.recalls.waiting.push_back(Waiting {
+            shard,
+            sequence,
+            cursor: id,
+            ticket,
+            failures: 0,
+        });
         if self.recalls.may_ask(shard, sequence) {
             self.ask(shard, sequence);
         }
@@ -194,8 +230,7 @@ impl Dispatcher {
     /// many may end at once.
     fn forget_gone(&mut self) {
         let cursors = &self.cursors;
-        let waits = |waiting: &Waiting| cursors.get(waiting.cursor).is_some_and(|c| c.recalls);
-        self.recalls.waiting.retain(waits);
+        self.recalls.waiting.retain(|waiting| waiting.is_of(cursors.get(waiting.cursor)));
     }
 
     /// What was recalled has come, or cannot be read.
@@ -216,20 +251,23 @@ impl Dispatcher {
     }
 
     fn serve(&mut self, waiting: Waiting, recalled: &Recalled) {
-        let Waiting { sequence, cursor: id, is_again, .. } = waiting;
-        let Some(cursor) = self.cursors.get_mut(id).filter(|cursor| cursor.recalls) else { return };
+        let Waiting { sequence, cursor: id, failures, .. } = waiting;
+        if !waiting.is_of(self.cursors.get(id)) {
+            return;
+        }
+        let Some(cursor) = self.cursors.get_mut(id) else { return };
         let reason = recalled.reason.as_ref().filter(|_| recalled.body(sequence).is_none());
         match reason {
             None => {
-                cursor.recalls = false;
+                cursor.recalls = 0;
                 self.wake(id);
             }
-            // The shard says whether it is still there.
-            Some(_) if !is_again => {
-                self.recalls.waiting.push_back(Waiting { is_again: true, ..waiting });
+            Some(_) if failures < FAILURES_MAX => {
+                let failures = failures + 1;
+                self.recalls.waiting.push_back(Waiting { failures, ..waiting });
             }
             Some(reason) => {
-                cursor.recalls = false;
+                cursor.recalls = 0;
                 self.end_unreadable(id, reason);
             }
         }
@@ -237,8 +275,9 @@ impl Dispatcher {
 
     /// Asks for what is waited for, as far as that may be under way.
     fn ask_more(&mut self) {
-        let gone = |waiting: &Waiting| self.cursors.get(waiting.cursor).is_none_or(|c| !c.recalls);
-        while self.recalls.waiting.front().is_some_and(gone) {
+        let cursors = &self.cursors;
+        let is_gone = |waiting: &Waiting| !waiting.is_of(cursors.get(waiting.cursor));
+        while self.recalls.waiting.front().is_some_and(is_gone) {
             self.recalls.waiting.pop_front();
         }
         let first: Vec<Waiting> =

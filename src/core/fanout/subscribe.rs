@@ -192,7 +192,7 @@ impl Dispatcher {
             queued: false,
             behind: None,
             opens: false,
-            recalls: false,
+            recalls: 0,
             due_ms: 0,
             timer_ms: None,
             target,

@@ -256,7 +256,9 @@ impl Group {
                 }
                 State::Paused { .. } => self.outstanding.set(offset, State::Ready),
                 // Sent again: nobody has said that it arrived.
-                State::Dead { .. } => self.outstanding.set(offset, State::Dead { until_ms: 0 }),
+                State::Dead { .. } | State::Unreadable { .. } => {
+                    self.outstanding.set(offset, State::Dead { until_ms: 0 });
+                }
                 State::Ready | State::Behind => {}
             }
         }
@@ -284,7 +286,7 @@ impl Group {
     pub(crate) fn put_letters_off(&mut self, (from, next): (u64, u64), now_ms: u64) {
         let until_ms = now_ms.saturating_add(DEAD_LETTER_TIMEOUT_MS);
         for offset in self.outstanding.unsent_in(from, next) {
-            self.outstanding.set(offset, State::Dead { until_ms });
+            self.outstanding.set(offset, State::Unreadable { until_ms });
         }
     }
 

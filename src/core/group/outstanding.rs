@@ -48,6 +48,8 @@ pub(super) enum State {
     Behind,
     /// To become a dead letter; `until_ms` 0: it is to be sent.
     Dead { until_ms: u64 },
+    /// To become a dead letter, but its record cannot be read at the moment.
+    Unreadable { until_ms: u64 },
 }
 
 /// An outstanding record.
@@ -115,7 +117,9 @@ impl Outstanding {
                 self.under_way += 1;
                 self.due.insert((until_ms, offset));
             }
-            State::Leased { until_ms, .. } | State::Paused { until_ms } => {
+            State::Leased { until_ms, .. }
+            | State::Paused { until_ms }
+            | State::Unreadable { until_ms } => {
                 self.due.insert((until_ms, offset));
             }
             State::Behind => {}
@@ -130,7 +134,9 @@ impl Outstanding {
                 self.under_way -= 1;
                 self.due.remove(&(until_ms, offset));
             }
-            State::Leased { until_ms, .. } | State::Paused { until_ms } => {
+            State::Leased { until_ms, .. }
+            | State::Paused { until_ms }
+            | State::Unreadable { until_ms } => {
                 self.due.remove(&(until_ms, offset));
             }
             State::Behind => {}
@@ -168,7 +174,7 @@ impl Outstanding {
         self.in_range(from, next, |entry| match entry.state {
             State::Leased { member: of, .. } => of == member,
             State::Ready | State::Paused { .. } => entry.last == Some(member),
-            State::Behind | State::Dead { .. } => false,
+            State::Behind | State::Dead { .. } | State::Unreadable { .. } => false,
         })
     }
 
@@ -185,7 +191,11 @@ impl Outstanding {
         let entry = self.by_offset.get(&offset)?;
         let member = match entry.state {
             State::Leased { member, .. } => Some(member),
-            State::Ready | State::Paused { .. } | State::Behind | State::Dead { .. } => None,
+            State::Ready
+            | State::Paused { .. }
+            | State::Behind
+            | State::Dead { .. }
+            | State::Unreadable { .. } => None,
         };
         Some((member, entry.deliveries))
     }
@@ -206,7 +216,9 @@ impl Outstanding {
 
     pub(super) fn is_dead(&self, offset: u64) -> bool {
         let entry = self.by_offset.get(&offset);
-        entry.is_some_and(|entry| matches!(entry.state, State::Dead { .. }))
+        entry.is_some_and(|entry| {
+            matches!(entry.state, State::Dead { .. } | State::Unreadable { .. })
+        })
     }
 
     /// Dead letters to be sent, while no more than so many are under way.

@@ -61,7 +61,7 @@ impl Group {
         self.order = Order::default();
         let before = core::mem::take(&mut self.outstanding);
         for (offset, entry) in before.by_offset {
-            let is_dead = matches!(entry.state, State::Dead { .. });
+            let is_dead = matches!(entry.state, State::Dead { .. } | State::Unreadable { .. });
             let state = if is_dead { DEAD_AGAIN } else { State::Ready };
             self.outstanding.insert(offset, Entry { state, key: None, last: None, ..entry });
         }
@@ -187,6 +187,7 @@ impl Entry {
             State::Paused { until_ms } => (3, *until_ms),
             State::Behind => (4, 0),
             State::Dead { until_ms } => (5, *until_ms),
+            State::Unreadable { until_ms } => (6, *until_ms),
         };
         hasher.number(kind);
         hasher.number(until_ms);

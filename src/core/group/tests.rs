@@ -313,3 +313,26 @@ proptest! {
         prop_assert_eq!(group.floor(), ring.next());
     }
 }
+
+#[test]
+fn dead_letters_that_cannot_be_read_do_not_hold_up_others() {
+    let (mut group, mut ring) = (group(rules()), Ring::default());
+    append(&mut ring, &["a"; 300]);
+    append(&mut ring, &["b"; 2]);
+    let takes = Member { records_max: 400, bytes_max: 1 << 20 };
+    group.join(member(1), takes);
+    assert_eq!(offers(&mut group, &ring, 0).len(), 302);
+    assert_eq!(group.reject(member(1), (0, 302), &Reason::TimedOut).0, 302);
+    let cold = ring.find(0).unwrap().cooled();
+    assert!(ring.replace(Arc::new(cold)));
+    let (dead, wanted) = group.take_dead(&ring, 5);
+    assert_eq!((dead.len(), wanted), (0, Some(0)), "the first ones are asked for");
+    group.put_letters_off((0, 300), 5);
+    let (dead, wanted) = group.take_dead(&ring, 5);
+    let offsets: Vec<u64> = dead.iter().map(|dead| dead.offset).collect();
+    assert_eq!((offsets, wanted), (Vec::from([300, 301]), None));
+    assert!(group.buried(300, true) && group.buried(301, true));
+    group.handle_timeout(5 + DEAD_LETTER_TIMEOUT_MS);
+    assert_eq!(group.take_dead(&ring, 5 + DEAD_LETTER_TIMEOUT_MS).1, Some(0), "tried again");
+    assert!(group.buried(7, false), "one that has left the topic is no dead letter any more");
+}

@@ -19,7 +19,7 @@ use tidewire_protocol::Name;
 use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::record::payload_body;
 
-use super::checkpoint::{self, Covered, Record};
+use super::checkpoint::{self, Covered, Record, Writer};
 use super::storage::Opening;
 use super::store::{Disk as _, Store};
 use super::{Journal, Opened, Outcome, Storage, StorageError};
@@ -211,6 +211,34 @@ async fn blocks_of_which_nothing_is_kept_go() {
         assert!(first > 90, "shard {shard}: {first}");
         assert!(store.parts().get(shard, record.covers, 0).unwrap().is_some());
     }
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_not_finished_leaves_the_one_that_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let before = filled(&data, 400, 700).await;
+    let store = Store::open(&data.join("journal"), 30_000).unwrap();
+    let record = Record::from_bytes(&store.current(SHARDS).unwrap().unwrap()).unwrap();
+    let snapshot = checkpoint::read(&store.parts(), SHARDS, record).unwrap();
+    let mut writer = Writer {
+        parts: store.parts(),
+        reads: store.reads(),
+        state: Arc::default(),
+        committer: std::sync::mpsc::sync_channel(1).0,
+        written: [(SHARDS, record)].into(),
+    };
+    // Nothing was logged meanwhile, so both cover the same blocks.
+    let empty = Shard::new(shard_config(SHARDS, 7)).checkpoint().unwrap();
+    for state in [&snapshot, &empty] {
+        let covered = writer.save(record.covers, state).unwrap();
+        assert!(covered.record.first >= record.parts, "{:?}", covered.record);
+    }
+    drop((writer, store));
+    let opened = open(&data, "n").unwrap();
+    assert_eq!(hashes(&opened), before);
+    drop(opened.shards);
+    opened.storage.join();
 }
 
 #[tokio::test]

@@ -103,7 +103,9 @@ impl Shard {
         }
         let warmed = &mut self.topics.cold.warmed;
         warmed.retain(|(known, _)| *known != sequences);
-        warmed.push_back((sequences, bytes));
+        if bytes > 0 {
+            warmed.push_back((sequences, bytes));
+        }
         let mut bytes: u64 = warmed.iter().map(|(_, bytes)| bytes).sum();
         let bytes_max = WARMED_BYTES_MAX.min(self.config.limits.bytes_max / 8);
         while bytes > bytes_max
