@@ -132,7 +132,7 @@ impl PolicyConfig {
                 "policy[{index}].retention_records is {kept}, but of records that are published one \
                  by one a topic (or a partition) keeps {share_batches} at most: \
                  limits.topic_batches_max is spread over {shards} shards. Set it to {needed}, if \
-                 there are 200 bytes of memory for each, or more partitions"
+                 there are 150 bytes of memory for each, or more partitions"
             )
         });
         self.bytes_warning(index, share.bytes_max, shards).into_iter().chain(records)
