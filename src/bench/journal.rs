@@ -220,7 +220,7 @@ async fn append(
             count(outcome, &records)?;
         }
         let stats = shard.stats();
-        if journal.wants_checkpoint(&stats)
+        if journal.wants_checkpoint(&stats, now_ms)
             && let Some(snapshot) = shard.checkpoint()
         {
             journal.checkpoint(snapshot, &stats);

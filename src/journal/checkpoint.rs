@@ -99,11 +99,15 @@ pub(crate) struct Covered {
     pub(crate) record: Record,
     /// Blocks that hold no record that is kept, and nothing else that is not in the checkpoint.
     pub(crate) unused: Vec<Range<u64>>,
+    /// Bytes of the checkpoint, and of the blocks of the extents that are kept.
+    pub(crate) kept_bytes: u64,
 }
 
 impl Covered {
     pub(crate) fn of(record: Record, snapshot: &ShardSnapshot) -> Self {
-        Self { shard: snapshot.shard(), record, unused: snapshot.extents().unused_blocks() }
+        let extents = snapshot.extents();
+        let kept_bytes = record.bytes + extents.iter().map(|extent| extent.bytes).sum::<u64>();
+        Self { shard: snapshot.shard(), record, unused: extents.unused_blocks(), kept_bytes }
     }
 
     /// Takes out what an earlier one has said, in order, and is done with.
@@ -308,7 +312,8 @@ mod tests {
     #[test]
     fn what_was_removed_is_not_looked_for_again() {
         let record = Record { covers: 7, first: 0, parts: 3, bytes: 6 };
-        let mut covered = Covered { shard: 16, record, unused: vec![0..10, 20..30, 40..50] };
+        let unused = vec![0..10, 20..30, 40..50];
+        let mut covered = Covered { shard: 16, record, unused, kept_bytes: 0 };
         covered.without(&[0..10, 22..24, 26..30, 45..46]);
         assert_eq!(covered.unused, vec![20..22, 24..26, 40..45, 46..50]);
         covered.without(&[0..48, 48..100]);

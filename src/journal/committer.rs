@@ -19,6 +19,7 @@ use super::checkpoint::{Covered, Job, Record};
 use super::ends::{Ends, EndsFile};
 use super::key::Key;
 use super::packing::{collect, gather};
+use super::space::Space;
 use super::state::State;
 use super::store::Disk;
 
@@ -97,6 +98,8 @@ pub(crate) struct Committer<D> {
     pub(crate) covered: Vec<(Covered, Vec<Range<u64>>)>,
     /// The blocks of each shard that have been removed.
     pub(crate) removed: HashMap<u16, Vec<Range<u64>>>,
+    /// What is kept in the file.
+    pub(crate) space: Space,
     /// Free bytes below which the disk counts as full.
     pub(crate) free_bytes_min: u64,
 }
@@ -178,6 +181,7 @@ impl<D: Disk> Committer<D> {
             let next_sequence = body.next_sequence;
             let block = body.finish(head);
             bytes += block.len();
+            self.space.logged(shard, block.len() as u64);
             let reach = Reach { next_block: index + 1, next_sequence, bytes: block.len() as u64 };
             add_reach(&mut reached, shard, reach);
             written.push((Key { shard, index }, block));
@@ -231,6 +235,7 @@ impl<D: Disk> Committer<D> {
         }
         self.disk.finish_checkpoint(shard, record)?;
         self.state.checkpointed(record.bytes);
+        self.space.saved(shard);
         let said = covered.unused.clone();
         if let Some(done) = self.removed.get(&shard) {
             covered.without(done);
@@ -251,6 +256,7 @@ impl<D: Disk> Committer<D> {
         match self.disk.remove_covered(covered, REMOVALS_MAX) {
             Ok(true) => {
                 if let Some((covered, said)) = self.covered.pop() {
+                    self.space.removed(covered.shard, covered.kept_bytes);
                     self.removed.insert(covered.shard, said);
                 }
             }
@@ -275,8 +281,12 @@ impl<D: Disk> Committer<D> {
 
     /// Before each commit: it costs a microsecond, and the reserve is for what is under way.
     fn look_at_space(&self) {
-        match self.disk.free_bytes() {
-            Ok(free) => self.state.set_free_bytes(free, self.free_bytes_min),
+        let looked = self.disk.free_bytes().and_then(|free| Ok((free, self.disk.file_bytes()?)));
+        match looked {
+            Ok((free, file)) => {
+                let reusable = self.space.reusable(file);
+                self.state.set_free_bytes(free, reusable, self.free_bytes_min);
+            }
             Err(error) => tracing::warn!(%error, "the system does not say how much space is free"),
         }
     }

@@ -19,6 +19,7 @@ mod reads;
 mod recall;
 mod recovery;
 mod room;
+mod space;
 mod state;
 mod storage;
 mod store;
@@ -89,10 +90,18 @@ impl Journal {
     }
 
     /// Whether so much has been logged, or has left topics, that the shard's state is to be saved.
-    pub(crate) fn wants_checkpoint(&self, stats: &ShardStats) -> bool {
+    pub(crate) fn wants_checkpoint(&mut self, stats: &ShardStats, now_ms: u64) -> bool {
         match self {
             Self::Memory => false,
-            Self::Disk(room) => room.wants_checkpoint(stats.released_bytes),
+            Self::Disk(room) => room.wants_checkpoint(stats.released_bytes, now_ms),
+        }
+    }
+
+    /// When the shard is to look again whether its state is to be saved, though nothing happens.
+    pub(crate) fn next_look_ms(&self, stats: &ShardStats) -> Option<u64> {
+        match self {
+            Self::Memory => None,
+            Self::Disk(room) => room.next_look_ms(stats.released_bytes),
         }
     }
 

@@ -21,6 +21,8 @@ const BYTES_MAX: usize = 1024 * 1024;
 /// A checkpoint is made when so many times its size has been logged, so that writing the state
 /// again and again costs half as much as writing the log.
 const CHECKPOINT_RATIO: u64 = 2;
+/// The pause between two checkpoints that are to free a part of a full disk.
+const PAUSE_WHEN_FULL_MS: u64 = 2_000;
 /// Bytes of records that have left, for which a checkpoint is made when the disk is full, if it has no
 /// more itself: their blocks can go then.
 const RELEASED_WHEN_FULL_BYTES: u64 = 256 * 1024;
@@ -77,6 +79,8 @@ pub(super) struct Checkpoints {
     pub(super) logged_bytes: u64,
     /// Bytes of records that had left topics by then.
     pub(super) released_before: u64,
+    /// When it was last looked whether one would free something, on a full disk.
+    pub(super) looked_ms: u64,
     /// Bytes of the last one.
     pub(super) last_bytes: u64,
     /// Bytes that are logged before one is made, however small it would be.
@@ -161,15 +165,34 @@ impl DiskRoom {
 
     /// Whether so much has been logged that the state is to be saved, or so many bytes of records have
     /// left since (`released_bytes`: since the start) that their blocks are to go.
-    pub(super) fn wants_checkpoint(&self, released_bytes: u64) -> bool {
-        let Checkpoints { logged_bytes, released_before, last_bytes, bytes_min, is_under_way } =
-            self.checkpoints;
+    pub(super) fn wants_checkpoint(&mut self, released_bytes: u64, now_ms: u64) -> bool {
+        let may_free = self.may_free(released_bytes);
+        let looked_ms = self.checkpoints.looked_ms;
+        if may_free && now_ms >= looked_ms.saturating_add(PAUSE_WHEN_FULL_MS) {
+            self.checkpoints.looked_ms = now_ms;
+        }
+        let Checkpoints {
+            logged_bytes, released_before, last_bytes, bytes_min, is_under_way, ..
+        } = self.checkpoints;
         let due_bytes = last_bytes.saturating_mul(CHECKPOINT_RATIO).max(bytes_min);
         let released = released_bytes.saturating_sub(released_before);
         let is_due = logged_bytes >= due_bytes
             || released >= due_bytes
-            || (self.state.is_full() && released >= last_bytes.max(RELEASED_WHEN_FULL_BYTES));
+            || (may_free && self.checkpoints.looked_ms == now_ms);
         is_due && !is_under_way && self.state.failure().is_none()
+    }
+
+    /// Whether a checkpoint would free a part of a full disk.
+    fn may_free(&self, released_bytes: u64) -> bool {
+        let Checkpoints { released_before, last_bytes, .. } = self.checkpoints;
+        let released = released_bytes.saturating_sub(released_before);
+        self.state.is_full() && released >= last_bytes.max(RELEASED_WHEN_FULL_BYTES)
+    }
+
+    /// When the shard is to look again whether a checkpoint is wanted, though nothing happens.
+    pub(super) fn next_look_ms(&self, released_bytes: u64) -> Option<u64> {
+        let looked_ms = self.checkpoints.looked_ms;
+        self.may_free(released_bytes).then(|| looked_ms.saturating_add(PAUSE_WHEN_FULL_MS))
     }
 
     /// Hands over the state after all rounds that were handed over before.

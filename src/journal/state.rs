@@ -105,14 +105,16 @@ impl State {
         self.is_full.load(Relaxed)
     }
 
-    /// Notes the free space. What was full is so until an eighth of the reserve is free beyond it.
-    pub(super) fn set_free_bytes(&self, free_bytes: u64, free_bytes_min: u64) {
+    /// Notes the free space, of the disk and within the database's file. What was full is so until an
+    /// eighth of the reserve is free beyond it. Half of the reserve has to be free on the disk.
+    pub(super) fn set_free_bytes(&self, free_bytes: u64, reusable_bytes: u64, free_bytes_min: u64) {
         self.free_bytes.store(free_bytes, Relaxed);
         let was_full = self.is_full();
-        let is_full = match was_full {
-            false => free_bytes < free_bytes_min,
-            true => free_bytes < free_bytes_min.saturating_add(free_bytes_min / 8),
+        let needed = match was_full {
+            false => free_bytes_min,
+            true => free_bytes_min.saturating_add(free_bytes_min / 8),
         };
+        let is_full = free_bytes.saturating_add(reusable_bytes) < needed || free_bytes < needed / 2;
         self.is_full.store(is_full, Relaxed);
         match (was_full, is_full) {
             (false, true) => tracing::warn!(

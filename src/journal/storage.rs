@@ -21,6 +21,7 @@ use super::reads::Reads;
 use super::recall;
 use super::recovery::{self, Damage, Recovered};
 use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
+use super::space::Space;
 use super::state::State;
 use super::store::{OpenError, Store};
 use crate::config::StorageConfig;
@@ -184,6 +185,11 @@ fn start(
     let (rooms, notices): (Vec<_>, Vec<_>) =
         shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
     let (checkpoints, jobs) = threads::sync_channel(2 * shards.len());
+    let mut space = Space::default();
+    for Recovered { shard, checkpoint, logged_bytes } in &shards {
+        let kept = checkpoint.as_ref().map_or(0, |covered| covered.kept_bytes);
+        space.begin(shard.number(), kept, *logged_bytes);
+    }
     let covered = shards.iter().filter_map(|recovered| recovered.checkpoint.clone());
     let covered = covered.map(|covered| (covered.clone(), covered.unused)).collect();
     let (recalls, recall_jobs) = threads::sync_channel(RECALLS_MAX);
@@ -208,6 +214,7 @@ fn start(
         checkpoints,
         covered,
         removed: HashMap::new(),
+        space,
         free_bytes_min,
     };
     let committer = spawn("tidewire-commit", move || {

@@ -49,6 +49,12 @@ pub(crate) trait Disk: Send {
     /// When the disk fails. Nothing may be committed after that.
     fn remove_covered(&mut self, covered: &mut Covered, limit: usize) -> io::Result<bool>;
 
+    /// Bytes of the database's file: what is not kept of it is used again.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    fn file_bytes(&self) -> io::Result<u64>;
+
     /// Bytes that are free on the disk.
     ///
     /// # Errors
@@ -257,7 +263,7 @@ impl Disk for Store {
     }
 
     fn remove_covered(&mut self, covered: &mut Covered, limit: usize) -> io::Result<bool> {
-        let Covered { shard, record, unused } = covered;
+        let Covered { shard, record, unused, .. } = covered;
         let mut left = limit;
         let mut remove = |tree: &sled::Tree, keys: Range<Vec<u8>>| {
             for key in tree.range(keys).keys() {
@@ -281,6 +287,10 @@ impl Disk for Store {
         let first = Key { shard: *shard, index: 0 }.to_bytes().to_vec();
         let behind = part_key(*shard, record.covers, record.first);
         remove(&self.parts, first..behind)
+    }
+
+    fn file_bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

@@ -29,7 +29,10 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
     let mut commands = Vec::new();
     let mut tap = Tap::new(number);
     let mut committed = shard.progress().sequence;
+    let mut stats = shard.stats();
     loop {
+        let looks_ms = journal.next_look_ms(&stats);
+        let due_ms = shard.next_timeout_ms().into_iter().chain(looks_ms).min();
         tokio::select! {
             // What is committed goes first: it makes room. A shard with commands looks at nothing
             // else; timers have their turn with them.
@@ -53,7 +56,7 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
                     return finish(&shared, &mut journal, &mut committed).await;
                 }
             }
-            () = due(&shared.clock, shard.next_timeout_ms()), if journal.has_room() => {}
+            () = due(&shared.clock, due_ms), if journal.has_room() => {}
             () = shared.recorder.rung(number) => {
                 tap.follow(&shared.recorder, &mut shard);
                 continue;
@@ -83,8 +86,8 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
             hand_over(&shared, number, &mut journal, (round, now_ms), &mut committed).await;
         }
         // Between two rounds there always is a snapshot.
-        let stats = shard.stats();
-        if journal.wants_checkpoint(&stats)
+        stats = shard.stats();
+        if journal.wants_checkpoint(&stats, now_ms)
             && let Some(snapshot) = shard.checkpoint()
         {
             journal.checkpoint(snapshot, &stats);

@@ -44,6 +44,10 @@ impl Disk for Fragile {
         Ok(true)
     }
 
+    fn file_bytes(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(self.free_bytes.load(Relaxed))
     }
@@ -75,6 +79,7 @@ fn bench() -> Bench {
         checkpoints: threads::sync_channel(1).0,
         covered: Vec::new(),
         removed: HashMap::new(),
+        space: Default::default(),
         free_bytes_min: 100,
     };
     std::thread::spawn(move || committer.run(&receiver));

@@ -75,7 +75,7 @@ async fn turn(shard: &mut Shard, journal: &mut Journal, command: Command) -> Out
 
 fn save_if_due(shard: &Shard, journal: &mut Journal) {
     let stats = shard.stats();
-    if journal.wants_checkpoint(&stats) {
+    if journal.wants_checkpoint(&stats, 2_000) {
         journal.checkpoint(shard.checkpoint().unwrap(), &stats);
     }
 }
