@@ -15,10 +15,11 @@ use tidewire_core::shard::{Round, ShardSnapshot};
 use tokio::sync::mpsc;
 
 use super::block::Head;
-use super::checkpoint::{Covered, Job, Record};
+use super::checkpoint::Record;
 use super::ends::{Ends, EndsFile};
 use super::key::Key;
 use super::packing::{collect, gather};
+use super::saving::{Covered, Job};
 use super::space::Space;
 use super::state::State;
 use super::store::Disk;

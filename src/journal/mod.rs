@@ -19,6 +19,7 @@ mod reads;
 mod recall;
 mod recovery;
 mod room;
+mod saving;
 mod space;
 mod state;
 mod storage;

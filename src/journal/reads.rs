@@ -5,7 +5,6 @@ use std::io;
 use std::ops::Range;
 
 use super::key::{Key, value_key};
-use super::store::to_io;
 
 /// Bytes of one value. sled writes up to 17 values together, and what is larger than a quarter of a segment
 /// into a file of its own, which it does not sync.
@@ -97,5 +96,17 @@ pub(super) fn put(batch: &mut sled::Batch, key: Key, block: &[u8]) {
     // The first value stands under the block's key, the others behind it.
     for (number, value) in (0_u32..).zip(block.chunks(VALUE_BYTES)) {
         batch.insert(value_key(key, number), value);
+    }
+}
+
+pub(super) fn to_io(error: sled::Error) -> io::Error {
+    match error {
+        sled::Error::Io(error) => error,
+        other @ (sled::Error::CollectionNotFound(_)
+        | sled::Error::Unsupported(_)
+        | sled::Error::ReportableBug(_)) => io::Error::other(other.to_string()),
+        sled::Error::Corruption { at, .. } => {
+            io::Error::other(format!("its database file is damaged ({at:?})"))
+        }
     }
 }

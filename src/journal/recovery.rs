@@ -6,9 +6,10 @@ use tidewire_core::snapshot::BadSnapshot;
 use tidewire_core::{SHARDS, SHARDS_MAX};
 
 use super::block::{self, BadBlock};
-use super::checkpoint::{self, Covered, Record};
+use super::checkpoint::{self, Record};
 use super::ends::Ends;
 use super::key::Key;
+use super::saving::Covered;
 use super::store::Store;
 
 /// Why what was found on the disk is not served.

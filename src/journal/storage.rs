@@ -12,7 +12,6 @@ use tidewire_core::shard::{Recalled, Recaller, Shard, ShardConfig};
 use tidewire_protocol::Name;
 use tokio::sync::mpsc;
 
-use super::checkpoint;
 use super::committer::{Committer, Message};
 use super::ends::{Ends, EndsFile};
 use super::identity::{Identity, IdentityError};
@@ -21,6 +20,7 @@ use super::reads::Reads;
 use super::recall;
 use super::recovery::{self, Damage, Recovered};
 use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
+use super::saving::Writer;
 use super::space::Space;
 use super::state::State;
 use super::store::{OpenError, Store};
@@ -196,7 +196,7 @@ fn start(
     let (reads, recall_jobs) = (store.reads(), Some((store.reads(), recall_jobs)));
     let records = shards.iter().filter_map(|recovered| recovered.checkpoint.as_ref());
     let written = records.map(|covered| (covered.shard, covered.record)).collect();
-    let writer = checkpoint::Writer {
+    let writer = Writer {
         parts: store.parts(),
         reads: store.reads(),
         state: Arc::clone(&state),

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::checkpoint::{Covered, Record};
+use super::checkpoint::Record;
 use super::key::{Key, part_key};
-use super::reads::{Reads, put};
+use super::reads::{Reads, put, to_io};
+use super::saving::Covered;
 
 /// Segments of sled's log: smaller ones write large values into files that it does not sync.
 const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
@@ -296,17 +297,5 @@ impl Disk for Store {
     fn free_bytes(&self) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(&self.path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-    }
-}
-
-pub(super) fn to_io(error: sled::Error) -> io::Error {
-    match error {
-        sled::Error::Io(error) => error,
-        other @ (sled::Error::CollectionNotFound(_)
-        | sled::Error::Unsupported(_)
-        | sled::Error::ReportableBug(_)) => io::Error::other(other.to_string()),
-        sled::Error::Corruption { at, .. } => {
-            io::Error::other(format!("its database file is damaged ({at:?})"))
-        }
     }
 }

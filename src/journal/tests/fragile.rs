@@ -11,11 +11,12 @@ use tidewire_protocol::ErrorCode;
 use tokio::sync::mpsc;
 
 use super::{offset, publish, shard_config, turn};
-use crate::journal::checkpoint::{Covered, Record};
+use crate::journal::checkpoint::Record;
 use crate::journal::committer::{Committer, Message};
 use crate::journal::ends::{Ends, EndsFile};
 use crate::journal::key::Key;
 use crate::journal::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
+use crate::journal::saving::Covered;
 use crate::journal::store::Disk;
 use crate::journal::{Journal, Outcome, State};
 

@@ -19,7 +19,8 @@ use tidewire_protocol::Name;
 use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::record::payload_body;
 
-use super::checkpoint::{self, Covered, Record, Writer};
+use super::checkpoint::{self, Record};
+use super::saving::{Covered, Writer};
 use super::storage::Opening;
 use super::store::{Disk as _, Store};
 use super::{Journal, Opened, Outcome, Storage, StorageError};
