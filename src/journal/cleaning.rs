@@ -125,9 +125,7 @@ impl Sparse {
         debug_assert!(blocks.iter().all(|(key, _)| self.blocks.contains(&key.index)));
         Ok((before, blocks))
     }
-}
 
-impl Sparse {
     /// Puts blocks into the place of those that are there, if that frees something; returns the bytes
     /// that there are then. `None`: it is not to be done now, or has failed.
     fn replace(
