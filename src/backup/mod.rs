@@ -8,12 +8,14 @@ mod frames;
 mod pieces;
 mod read;
 mod restore;
+mod resume;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub(crate) use read::{BackupError, Item, Reader, Summary};
 pub(crate) use restore::{Restore, restore};
+pub(crate) use resume::{Begun, begun};
 pub(crate) use write::{Blocks, send};
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,9 @@ pub(crate) struct Header {
     pub(crate) time_ms: u64,
     /// What tells the master key apart from others, without showing it.
     pub(crate) master_key: String,
+    /// When the data directory was made, Unix milliseconds; 0 in backups of earlier releases.
+    #[serde(default)]
+    pub(crate) directory_ms: u64,
     /// Shards that follow.
     pub(crate) shards: u16,
 }

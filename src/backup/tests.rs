@@ -58,26 +58,32 @@ fn snapshots() -> Vec<ShardSnapshot> {
 
 /// A backup of these, with this many promised.
 fn write(path: &Path, snapshots: Vec<ShardSnapshot>, key: &str) {
+    std::fs::write(path, sent(End::default(), snapshots, key)).unwrap();
+}
+
+/// What is sent behind the shards that `before` counts.
+fn sent(before: End, snapshots: Vec<ShardSnapshot>, key: &str) -> Vec<u8> {
     let header = Header {
         format: FORMAT,
         server: "tidewire/test".to_owned(),
         node: "here".to_owned(),
         time_ms: 10,
         master_key: key.to_owned(),
+        directory_ms: 9,
         shards: SHARDS_MAX - SHARDS,
     };
     let (sender, mut receiver) = mpsc::channel(4);
     let writer = std::thread::spawn(move || {
         let mut snapshots = snapshots.into_iter();
         let none = |_shard, _indices| -> Blocks<'static> { Box::new(std::iter::empty()) };
-        send(&header, || snapshots.next(), none, &sender).unwrap();
+        send(&header, before, || snapshots.next(), none, &sender).unwrap();
     });
     let mut bytes = Vec::new();
     while let Some(piece) = receiver.blocking_recv() {
         bytes.extend_from_slice(&piece.unwrap());
     }
     writer.join().unwrap();
-    std::fs::write(path, bytes).unwrap();
+    bytes
 }
 
 #[test]
@@ -109,6 +115,49 @@ fn a_backup_that_lacks_a_shard_is_not_whole() {
     write(&path, some, "key");
     let error = Reader::open(&path).unwrap().verify().unwrap_err().to_string();
     assert!(error.contains("15 whole shards") && error.contains("cut off"), "{error}");
+}
+
+#[test]
+fn a_backup_that_was_cut_anywhere_is_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("backup");
+    write(&path, snapshots(), "key");
+    let whole = std::fs::read(&path).unwrap();
+    let mut resumed = 0;
+    for at in (0..whole.len()).step_by(997) {
+        std::fs::write(&path, &whole[..at]).unwrap();
+        let Ok(Some(begun)) = begun(&path) else {
+            assert!(at < 30_000, "nothing to go on with at {at}");
+            continue;
+        };
+        let behind: usize = begun.at.try_into().unwrap();
+        let mut file = whole[..behind].to_vec();
+        let left = snapshots().into_iter().skip(begun.before.shards.into()).collect();
+        file.extend(sent(begun.before, left, "key"));
+        assert_eq!(file, whole, "cut at {at}");
+        resumed += 1;
+    }
+    assert!(resumed > 100, "{resumed}");
+}
+
+#[test]
+fn what_was_damaged_is_not_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("backup");
+    write(&path, snapshots(), "key");
+    let whole = std::fs::read(&path).unwrap();
+    let shards = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        begun(&path).unwrap().map(|begun| begun.before.shards)
+    };
+    assert_eq!(shards(&whole), Some(SHARDS_MAX - SHARDS), "all of them are there");
+    let mut damaged = whole.clone();
+    let middle = whole.len() / 2;
+    damaged[middle] ^= 1;
+    let before = shards(&damaged).unwrap();
+    assert!(before > 0 && before < SHARDS_MAX - SHARDS, "{before}");
+    std::fs::write(&path, b"something else").unwrap();
+    assert!(begun(&path).is_err());
 }
 
 fn open(directory: &Path) -> Vec<Shard> {

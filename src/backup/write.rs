@@ -20,21 +20,24 @@ const STALLED_MAX: Duration = Duration::from_secs(60);
 /// The blocks of a shard with these indices, in order: index and bytes.
 pub(crate) type Blocks<'a> = Box<dyn Iterator<Item = io::Result<(u64, Vec<u8>)>> + 'a>;
 
-/// Sends a whole backup; `next` gives one shard's state after the other, `blocks` what these say
-/// lies in the journal. Blocks.
+/// Sends a backup: all of it, or what comes behind the shards that `before` counts. `next` gives one
+/// shard's state after the other, `blocks` what these say lies in the journal. Blocks.
 ///
 /// # Errors
 /// When the receiver has gone, or a state cannot be encoded, or a block cannot be read.
 pub(crate) fn send<'a>(
     header: &Header,
+    before: End,
     mut next: impl FnMut() -> Option<ShardSnapshot>,
     blocks: impl Fn(u16, Range<u64>) -> Blocks<'a>,
     to: &Sending,
 ) -> io::Result<()> {
     let mut out = Chunks { to, open: Vec::with_capacity(2 * PIECE_BYTES) };
-    out.write_all(MAGIC)?;
-    frames::write(&mut out, Kind::Header, &serde_json::to_vec(header)?)?;
-    let mut end = End::default();
+    if before.shards == 0 {
+        out.write_all(MAGIC)?;
+        frames::write(&mut out, Kind::Header, &serde_json::to_vec(header)?)?;
+    }
+    let mut end = before;
     while let Some(snapshot) = next() {
         let shard = snapshot.shard();
         let mut pieces = Pieces { out: &mut out, shard, open: Vec::new(), bytes: 0 };

@@ -24,6 +24,15 @@ pub(crate) struct Identity {
     master_key: String,
 }
 
+/// What tells a data directory apart from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DirectoryId {
+    /// When it was made, Unix milliseconds.
+    pub(crate) made_ms: u64,
+    /// What tells its master key apart from others.
+    pub(crate) master_key: String,
+}
+
 /// Why a data directory is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -81,6 +90,10 @@ pub enum IdentityError {
 }
 
 impl Identity {
+    pub(crate) fn directory(&self) -> DirectoryId {
+        DirectoryId { made_ms: self.epoch, master_key: self.master_key.clone() }
+    }
+
     /// What the directory says, if it is not a new one.
     ///
     /// # Errors

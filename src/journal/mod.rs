@@ -36,6 +36,7 @@ pub use storage::StorageError;
 pub use store::OpenError;
 
 pub(crate) use committer::Outcome;
+pub(crate) use identity::DirectoryId;
 pub(crate) use import::{Import, is_in_use};
 pub(crate) use master_key::MasterKey;
 pub(crate) use reads::Reads;

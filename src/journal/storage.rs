@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::committer::{Committer, Message};
 use super::ends::{Ends, EndsFile};
-use super::identity::{Identity, IdentityError};
+use super::identity::{DirectoryId, Identity, IdentityError};
 use super::master_key::{KeyError, MasterKey};
 use super::reads::Reads;
 use super::recall;
@@ -89,8 +89,7 @@ pub(crate) struct Opened {
     pub(crate) shards: Vec<(Shard, DiskRoom)>,
     pub(crate) storage: Storage,
     pub(crate) voter_key: hmac::Key,
-    /// What tells the master key apart from others.
-    pub(crate) fingerprint: String,
+    pub(crate) directory: DirectoryId,
 }
 
 /// The journal's threads, which end when they are told to.
@@ -138,8 +137,8 @@ impl Storage {
         );
         let ends = (found.ends, written, ends_file);
         let (storage, shards) = start(opening.config, store, shards, ends)?;
-        let (voter_key, fingerprint) = (key.voter_key(), key.fingerprint());
-        Ok(Opened { shards, storage, voter_key, fingerprint })
+        let (voter_key, directory) = (key.voter_key(), identity.directory());
+        Ok(Opened { shards, storage, voter_key, directory })
     }
 
     /// Starts the thread that reads what is recalled, and hands it over.

@@ -32,7 +32,7 @@ use shard_task::ShardTask;
 use shards::Shards;
 
 use crate::config::Config;
-use crate::journal::{Reads, State, Storage, StorageError};
+use crate::journal::{DirectoryId, Reads, State, Storage, StorageError};
 use crate::recording::{Recorder, StopReason};
 use crate::transport::{Arrival, Tls, TlsError, listener};
 
@@ -85,8 +85,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) tls: Tls,
     pub(crate) voter_key: aws_lc_rs::hmac::Key,
-    /// What tells the master key apart from others; nothing if no name is kept on disk.
-    pub(crate) fingerprint: Option<String>,
+    /// The data directory; nothing if no name is kept on disk.
+    pub(crate) directory: Option<DirectoryId>,
     /// Who wants a copy of a shard's state, as it is between two rounds.
     pub(crate) copies: Vec<mpsc::Sender<oneshot::Sender<ShardSnapshot>>>,
     pub(crate) shards: Vec<mpsc::Sender<Command>>,
@@ -140,7 +140,7 @@ impl Server {
         let cores = config.cores();
         let clock = Clock::start();
         let policies = Arc::new(config.policies());
-        let Shards { states, mut storage, voter_key, fingerprint } =
+        let Shards { states, mut storage, voter_key, directory } =
             shards::make(&config, &clock, &policies).await?;
         let newest_ms = states.iter().map(|(shard, _)| shard.now_ms()).max();
         let clock = clock.no_earlier_than(newest_ms.unwrap_or(0));
@@ -154,7 +154,7 @@ impl Server {
             clock,
             tls,
             voter_key,
-            fingerprint,
+            directory,
             copies,
             shards,
             dispatchers,

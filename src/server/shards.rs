@@ -8,7 +8,7 @@ use tidewire_core::topic::PolicyTable;
 
 use super::{Clock, StartError};
 use crate::config::Config;
-use crate::journal::{Journal, MasterKey, Opened, Opening, Storage, StorageError};
+use crate::journal::{DirectoryId, Journal, MasterKey, Opened, Opening, Storage, StorageError};
 
 /// All shards, each with the room in which its rounds are committed, in order: those in memory are
 /// new, those on disk are as they were.
@@ -16,8 +16,8 @@ pub(super) struct Shards {
     pub(super) states: Vec<(Shard, Journal)>,
     pub(super) storage: Option<Storage>,
     pub(super) voter_key: aws_lc_rs::hmac::Key,
-    /// Of the master key, if there is one that is kept.
-    pub(super) fingerprint: Option<String>,
+    /// Where names are kept on disk, if any are.
+    pub(super) directory: Option<DirectoryId>,
 }
 
 /// Makes the shards in memory, and reads those on disk.
@@ -43,7 +43,7 @@ pub(super) async fn make(
     if shards.len() == usize::from(count) {
         let key = MasterKey::random().map_err(StorageError::from)?;
         let voter_key = key.voter_key();
-        return Ok(Shards { states: shards, storage: None, voter_key, fingerprint: None });
+        return Ok(Shards { states: shards, storage: None, voter_key, directory: None });
     }
     let directory = config.data_dir.clone().ok_or(StorageError::NoDirectory)?;
     let (node, storage) = (config.node.clone(), config.storage.clone());
@@ -52,8 +52,8 @@ pub(super) async fn make(
         Storage::open(&Opening { directory, node, config, now_ms, shard })
     });
     let opened = opened.await.map_err(|error| StorageError::Thread(error.into()))??;
-    let Opened { shards: durable, storage, voter_key, fingerprint } = opened;
+    let Opened { shards: durable, storage, voter_key, directory } = opened;
     shards.extend(durable.into_iter().map(|(shard, room)| (shard, Journal::Disk(room))));
-    let (storage, fingerprint) = (Some(storage), Some(fingerprint));
-    Ok(Shards { states: shards, storage, voter_key, fingerprint })
+    let (storage, directory) = (Some(storage), Some(directory));
+    Ok(Shards { states: shards, storage, voter_key, directory })
 }

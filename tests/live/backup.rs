@@ -86,6 +86,43 @@ fn a_backup_becomes_a_directory_that_a_daemon_goes_on_with() {
 }
 
 #[test]
+fn a_backup_that_was_cut_off_is_gone_on_with() {
+    let mut daemon = filled();
+    let folder = tempfile::tempdir().unwrap();
+    let (file, part) = (folder.path().join("backup"), folder.path().join("backup.part"));
+    let backup = |daemon: &Daemon, args: &[&str]| {
+        run(&[&["admin", "backup", text(&file), "--admin", &daemon.admin][..], args].concat())
+    };
+    assert!(backup(&daemon, &[]).status.success());
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let cut = || std::fs::write(&part, &whole[..whole.len() * 2 / 3]).unwrap();
+
+    cut();
+    let resumed = backup(&daemon, &["--resume"]);
+    assert!(resumed.status.success() && out(&resumed).contains("whole"), "{}", err(&resumed));
+    assert!(err(&resumed).contains("going on behind"), "{}", err(&resumed));
+    assert!(out(&run(&["admin", "verify", text(&file)])).contains("whole"));
+    assert!(!part.exists());
+    std::fs::remove_file(&file).unwrap();
+
+    // Another server does not go on with it, and it stays; nobody is there for it; it is begun anew.
+    cut();
+    let mut other = filled();
+    let refused = backup(&other, &["--resume"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(err(&refused).contains("another data directory"), "{}", err(&refused));
+    assert!(other.terminate().success());
+    let lost = backup(&other, &["--resume"]);
+    assert_eq!(lost.status.code(), Some(3));
+    assert!(err(&lost).contains("--resume goes on with them"), "{}", err(&lost));
+    assert!(part.exists() && !file.exists());
+    let anew = backup(&daemon, &[]);
+    assert!(anew.status.success() && !err(&anew).contains("going on"), "{}", err(&anew));
+    assert!(daemon.terminate().success());
+}
+
+#[test]
 fn without_the_master_key_polls_are_read_and_closed_for_good() {
     let mut daemon = filled();
     let folder = tempfile::tempdir().unwrap();

@@ -1,57 +1,29 @@
-//! `tidewire admin backup`, `restore` and `verify`: what is kept on disk, as one file and back, and
-//! whether it is whole.
+//! `tidewire admin backup`: what a running server keeps on disk, as one file.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
+use tokio::fs::{self, File, OpenOptions};
 use tokio::io::AsyncWriteExt as _;
 
 use super::http::download;
+use super::restore::{damaged, progress};
 use super::{CliError, Globals};
-use crate::backup::{BackupError, Reader, Restore, Summary, restore};
+use crate::backup::{Begun, End, Reader, Summary, begun};
 use crate::cli::output::{Output, note};
-use crate::journal;
-
-/// Exit code of what is damaged.
-const DAMAGED: u8 = 1;
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct BackupArgs {
     /// The file; `-` is standard output
     file: PathBuf,
-}
 
-#[derive(Args, Clone, Debug)]
-pub(super) struct RestoreArgs {
-    /// The backup
-    file: PathBuf,
-
-    /// The data directory, which must not hold a journal
-    #[arg(long, value_name = "DIRECTORY")]
-    data_dir: PathBuf,
-
-    /// Name of the node that it is for [default: that of the backup]
+    /// Go on with a backup that was cut off: the shards that are whole in FILE.part stay as they are
     #[arg(long)]
-    node: Option<String>,
-
-    /// The master key [default: the data directory with `.master-key` behind its name]
-    #[arg(long, value_name = "FILE")]
-    master_key_file: Option<PathBuf>,
-
-    /// Do without the master key that the voters were hashed with: polls can be read and are closed
-    /// for good
-    #[arg(long)]
-    without_master_key: bool,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct VerifyArgs {
-    /// A backup, or a data directory that no server uses
-    path: PathBuf,
+    resume: bool,
 }
 
 /// Writes a backup of a running server.
@@ -63,43 +35,21 @@ pub(super) async fn backup(
     args: BackupArgs,
     globals: &Globals,
 ) -> Result<(), CliError> {
-    let bar = progress("saved");
-    if args.file.as_os_str() == "-" {
+    let BackupArgs { file, resume } = args;
+    if file.as_os_str() == "-" {
+        if resume {
+            return Err(CliError::usage("--resume needs a file, not standard output".to_owned()));
+        }
+        let bar = progress("saved");
         let mut out = tokio::io::stdout();
         download(admin, "/v1/backup", &mut out, |bytes| bar.set_position(bytes)).await?;
         bar.finish_and_clear();
         return Ok(());
     }
-    // Beside it, so that an earlier backup stays until this one is whole.
-    let mut beside = args.file.clone().into_os_string();
-    beside.push(".part");
-    let beside = PathBuf::from(beside);
-    let cannot = |error: std::io::Error| {
-        CliError::usage(format!("cannot write '{}': {error}", args.file.display()))
-    };
-    let fetch = async {
-        let mut file = tokio::fs::File::create(&beside).await.map_err(cannot)?;
-        download(admin, "/v1/backup", &mut file, |bytes| bar.set_position(bytes)).await?;
-        file.flush().await.map_err(cannot)?;
-        file.sync_all().await.map_err(cannot)?;
-        let (read, path) = (beside.clone(), args.file.clone());
-        let whole = tokio::task::spawn_blocking(move || Reader::open(&read)?.verify());
-        let summary = whole.await.map_err(|error| CliError::usage(error.to_string()))?;
-        let summary = summary.map_err(damaged)?;
-        tokio::fs::rename(&beside, &path).await.map_err(cannot)?;
-        Ok(summary)
-    };
-    let summary = fetch.await;
-    bar.finish_and_clear();
-    let Summary { shards, bytes } = match summary {
-        Ok(summary) => summary,
-        Err(error) => {
-            drop(tokio::fs::remove_file(&beside).await);
-            return Err(error);
-        }
-    };
+    let summary = save(admin, &file, resume).await?;
+    let Summary { shards, bytes } = summary;
     let mut output = Output::new();
-    let file = args.file.display();
+    let file = file.display();
     match globals.json {
         true => {
             output.json(&json!({ "file": file.to_string(), "shards": shards, "bytes": bytes }))?
@@ -109,110 +59,86 @@ pub(super) async fn backup(
     output.flush()
 }
 
-/// Makes a data directory from a backup.
-///
-/// # Errors
-/// When the backup is damaged, the directory is in use, or the key is another one.
-pub(super) fn restored(args: RestoreArgs, globals: &Globals) -> Result<(), CliError> {
-    let node = match args.node {
-        Some(node) => node,
-        None => Reader::open(&args.file).map_err(damaged)?.header().node.clone(),
-    };
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let how = Restore {
-        file: args.file,
-        directory: args.data_dir,
-        node,
-        master_key_file: args.master_key_file,
-        without_master_key: args.without_master_key,
-        now_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-    };
-    let bar = progress("restored");
-    let done = restore(&how, &|bytes| bar.set_position(bytes));
+/// Fetches the backup into a file beside its place, so that an earlier one stays until this one is
+/// whole, and reads it back.
+async fn save(admin: SocketAddr, file: &Path, resume: bool) -> Result<Summary, CliError> {
+    let mut part = file.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let found = if resume { look(&part).await? } else { None };
+    let bar = progress("saved");
+    let fetched = fetch(admin, &part, found, &bar).await;
     bar.finish_and_clear();
-    let Summary { shards, bytes } =
-        done.map_err(|error| CliError { exit_code: DAMAGED, message: error.to_string() })?;
-    let mut output = Output::new();
-    let (directory, node) = (how.directory.display(), &how.node);
-    if globals.json {
-        output.json(&json!({
-            "data_dir": directory.to_string(), "node": node, "shards": shards, "bytes": bytes,
-        }))?;
-    } else {
-        output.line(&format!("{directory}: {shards} shards, {bytes} bytes, for node '{node}'"))?;
-        note("topics and cells have new epochs: clients that had seen more are told so");
-    }
-    output.flush()
-}
-
-/// Reads a backup or a data directory and says what is damaged.
-///
-/// # Errors
-/// When something is, or it cannot be read.
-pub(super) fn verify(args: &VerifyArgs, globals: &Globals) -> Result<(), CliError> {
-    let bar = progress("read");
-    if args.path.is_file() {
-        let outcome = Reader::open(&args.path).and_then(Reader::verify);
-        bar.finish_and_clear();
-        let Summary { shards, bytes } = outcome.map_err(damaged)?;
-        let mut output = Output::new();
-        match globals.json {
-            true => output.json(&json!({ "whole": true, "shards": shards, "bytes": bytes }))?,
-            false => output.line(&format!("whole: {shards} shards, {bytes} bytes"))?,
-        }
-        return output.flush();
-    }
-    let report = journal::verify(&args.path, &|bytes| bar.set_position(bytes));
-    bar.finish_and_clear();
-    let report = report.map_err(|error| CliError { exit_code: 2, message: error.to_string() })?;
-    show(&args.path, &report, globals)
-}
-
-fn show(path: &Path, report: &journal::Report, globals: &Globals) -> Result<(), CliError> {
-    let journal::Report { blocks, entries, bytes, checkpoints, findings, damaged, holes } = report;
-    let mut output = Output::new();
-    if globals.json {
-        output.json(&json!({
-            "whole": report.is_whole(), "blocks": blocks, "entries": entries, "bytes": bytes,
-            "checkpoints": checkpoints, "damaged": damaged, "findings": findings,
-            "holes": holes,
-        }))?;
-    } else {
-        for finding in findings {
-            output.line(finding)?;
-        }
-        for (topic, ranges) in holes {
-            for (from, next) in ranges {
-                output.line(&format!("topic {topic} lacks the records {from} to {}", next - 1))?;
+    if let Err(CliError { exit_code, message }) = fetched {
+        let message = match look(&part).await {
+            Ok(Some(begun)) => format!(
+                "{message}; {} shards are in {}: --resume goes on with them",
+                begun.before.shards,
+                part.display()
+            ),
+            Ok(None) | Err(_) => {
+                drop(fs::remove_file(&part).await);
+                message
             }
+        };
+        return Err(CliError { exit_code, message });
+    }
+    let read = part.clone();
+    let whole = blocking(move || Reader::open(&read)?.verify()).await?.map_err(damaged);
+    match whole {
+        Ok(summary) => {
+            fs::rename(&part, file).await.map_err(cannot(file))?;
+            Ok(summary)
         }
-        output.line(&format!(
-            "{}: {checkpoints} checkpoints, {blocks} blocks with {entries} changes, {bytes} bytes",
-            if report.is_whole() { "whole" } else { "damaged" }
-        ))?;
+        Err(error) => {
+            drop(fs::remove_file(&part).await);
+            Err(error)
+        }
     }
-    output.flush()?;
-    if report.is_whole() {
-        return Ok(());
-    }
-    let message = format!(
-        "{} is damaged in {damaged} places: restore a backup, or a copy of the directory",
-        path.display()
-    );
-    Err(CliError { exit_code: DAMAGED, message })
 }
 
-fn damaged(error: BackupError) -> CliError {
-    CliError { exit_code: DAMAGED, message: error.to_string() }
+/// What is there to go on with.
+async fn look(part: &Path) -> Result<Option<Begun>, CliError> {
+    if !fs::try_exists(part).await.map_err(cannot(part))? {
+        return Ok(None);
+    }
+    let part = part.to_owned();
+    blocking(move || begun(&part)).await?.map_err(damaged)
 }
 
-/// Bytes so far, on a terminal.
-fn progress(done: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {bytes} {msg} ({bytes_per_sec})") {
-        bar.set_style(style);
-    }
-    bar.set_message(done);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
+/// Fetches what is missing.
+async fn fetch(
+    admin: SocketAddr,
+    part: &Path,
+    found: Option<Begun>,
+    bar: &ProgressBar,
+) -> Result<(), CliError> {
+    let (mut file, path, at) = match found {
+        Some(Begun { header, before: End { shards, bytes }, at }) => {
+            note(&format!("going on behind {shards} of {} shards", header.shards));
+            let file = OpenOptions::new().append(true).open(part).await.map_err(cannot(part))?;
+            file.set_len(at).await.map_err(cannot(part))?;
+            let (directory_ms, master_key) = (header.directory_ms, &header.master_key);
+            let path = format!(
+                "/v1/backup?shards={shards}&bytes={bytes}&directory_ms={directory_ms}\
+                 &master_key={master_key}"
+            );
+            (file, path, at)
+        }
+        None => (File::create(part).await.map_err(cannot(part))?, "/v1/backup".to_owned(), 0),
+    };
+    let done = download(admin, &path, &mut file, |bytes| bar.set_position(at + bytes)).await;
+    file.flush().await.map_err(cannot(part))?;
+    file.sync_all().await.map_err(cannot(part))?;
+    done
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CliError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| CliError::usage(error.to_string()))
+}
+
+fn cannot<E: Display>(path: &Path) -> impl Fn(E) -> CliError {
+    move |error| CliError::usage(format!("cannot write '{}': {error}", path.display()))
 }

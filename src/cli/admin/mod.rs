@@ -3,6 +3,7 @@
 mod backup;
 pub(in crate::cli) mod http;
 mod record;
+mod restore;
 
 use std::net::SocketAddr;
 
@@ -34,16 +35,16 @@ enum AdminCommand {
     /// Save what a running server keeps on disk, as one file
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup
-    Restore(backup::RestoreArgs),
+    Restore(restore::RestoreArgs),
     /// Read a backup, or the data directory of a stopped server, and say what is damaged
-    Verify(backup::VerifyArgs),
+    Verify(restore::VerifyArgs),
 }
 
 pub(super) async fn run(args: AdminArgs, globals: &Globals) -> Result<(), CliError> {
     match args.command {
         AdminCommand::Record(command) => record::run(args.admin, command, globals).await,
         AdminCommand::Backup(backup) => backup::backup(args.admin, backup, globals).await,
-        AdminCommand::Restore(restore) => backup::restored(restore, globals),
-        AdminCommand::Verify(verify) => backup::verify(&verify, globals),
+        AdminCommand::Restore(args) => restore::restored(args, globals),
+        AdminCommand::Verify(verify) => restore::verify(&verify, globals),
     }
 }
