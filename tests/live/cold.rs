@@ -112,6 +112,65 @@ async fn everything_is_read_though_little_is_in_memory() {
     assert!(daemon.terminate().success());
 }
 
+/// Bytes that the files of the journal take.
+fn journal_bytes(daemon: &Daemon) -> u64 {
+    let db = daemon.data_dir().join("journal").join("db");
+    db.metadata().unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_value_of_each_key_outlives_its_records() {
+    let config = format!("{CONFIG}map_keys_max = 100\nretention_records = 500\n");
+    let mut daemon = Daemon::start(&config);
+    let client = daemon.connect(Via::Ws).await;
+    let topic = Name::parse("prices").unwrap();
+    let publish = async |key: &str, value: Option<&str>| {
+        let mut body = BodyBuilder::new();
+        body.push(Some(key), &[], value.map(str::as_bytes));
+        let options = PublishOptions::default();
+        client.publish_body(&topic, body.finish(), AckLevel::Disk, options).await.unwrap();
+    };
+    for key in 0..50 {
+        publish(&format!("rare {key}"), Some("old")).await;
+    }
+    publish("rare 7", Some("newer")).await;
+    publish("rare 8", None).await;
+    let mut sizes = Vec::new();
+    for round in 0..8 {
+        let mut under_way = Vec::new();
+        for number in 0..200 {
+            let mut body = BodyBuilder::new();
+            for _ in 0..RECORDS_PER_PUBLISH {
+                body.push(Some("often"), &[], Some(payload(round * 1_000 + number).as_bytes()));
+            }
+            let (body, options) = (body.finish(), PublishOptions::default());
+            under_way
+                .push(client.start_publish(&topic, body, AckLevel::Disk, options).await.unwrap());
+        }
+        for pending in under_way {
+            pending.await.unwrap();
+        }
+        sizes.push(journal_bytes(&daemon));
+    }
+    // 32 MB were written, and a megabyte is kept.
+    assert!(sizes[7] < sizes[3] + 8_000_000, "what has gone is used again: {sizes:?}");
+    drop(client);
+    daemon = Daemon::start_in(daemon.kill(), &config);
+    let first = out(&daemon.run(&["topic", "info", "prices", "--json"]));
+    let first: serde_json::Value = serde_json::from_str(&first).unwrap();
+    assert!(first["first"].as_u64().unwrap() > 10_000, "the records of the keys are gone: {first}");
+    let entries = out(&daemon.run(&["map", "get", "prices", "--json"]));
+    let entries: serde_json::Value = serde_json::from_str(&entries).unwrap();
+    let keys = entries["entries"].as_array().unwrap().len();
+    assert_eq!(keys, 50, "49 rare ones and the one that is written often");
+    let get = |key: &str| daemon.run(&["map", "get", "prices", key]);
+    assert_eq!(out(&get("rare 3")).trim(), "old");
+    assert_eq!(out(&get("rare 7")).trim(), "newer");
+    assert!(!get("rare 8").status.success(), "it was deleted");
+    assert_eq!(out(&get("often")).trim(), payload(7_199));
+    assert!(daemon.terminate().success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_holds_what_is_on_disk_only() {
     let mut daemon = filled().await;
