@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidewire_core::SHARDS;
+use tidewire_core::access::Voter;
 use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, SessionOptions, Sink};
 use tidewire_core::shard::{Command, SessionId, Shard, ShardConfig, ShardLimits};
@@ -164,7 +165,8 @@ pub fn serve(dispatcher: &mut Dispatcher, head: &mut Vec<u8>, sink: &mut dyn Sin
 
 /// Stands for the server's keyed hash of a voter, which is not the core's: cheap, and distinct for
 /// names that differ in their last 16 bytes.
-fn voter_id(_tally: &Name, voter: &str) -> VoterId {
+fn voter_id(_tally: &Name, voter: Voter<'_>) -> VoterId {
+    let voter = voter.subject;
     let mut id = [0; 16];
     for (place, byte) in id.iter_mut().rev().zip(voter.bytes().rev()) {
         *place = byte;

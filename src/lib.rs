@@ -5,6 +5,7 @@
 //! configuration and the command line. `docs/architecture.md` has the map.
 
 pub mod admin;
+pub mod auth;
 mod backup;
 pub mod bench;
 mod child;

@@ -205,6 +205,22 @@ pub struct ServerInfo {
     pub subscriptions_max: u64,
     /// Unix time of the server.
     pub time_ms: u64,
+    /// Who the connection is; nothing where there are no accounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityInfo>,
+}
+
+/// Who a connection is, as WELCOME and the reply to AUTH say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IdentityInfo {
+    /// Who says so.
+    pub issuer: String,
+    /// The name that the issuer has for it.
+    pub subject: String,
+    /// Unix time at which the connection is ended, unless AUTH comes before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at_ms: Option<u64>,
 }
 
 /// What TOPIC may ask for.

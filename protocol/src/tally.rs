@@ -65,7 +65,7 @@ pub struct TallyRules {
     /// Nobody sees the counts before it is closed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub hidden: bool,
-    /// Who says who a voter is: `local`, the client. Fixed as all rules are.
+    /// Who says who a voter is: an issuer of identities, or `local`, the client. Fixed as all rules are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
 }
@@ -75,8 +75,10 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// The one source of identities that there is: the client names the voter.
+/// The issuer where there are no accounts: the client names the voter.
 pub const LOCAL_IDENTITY: &str = "local";
+/// Longest name of an issuer in bytes.
+pub const ISSUER_BYTES_MAX: usize = 256;
 
 impl TallyRules {
     /// Rules of this kind with these options and every default.
@@ -144,10 +146,11 @@ impl TallyRules {
         {
             return invalid("closes_at_ms must be after opens_at_ms".to_owned());
         }
-        if let Some(other) = self.identity.as_deref().filter(|source| *source != LOCAL_IDENTITY) {
-            let source = other.escape_default();
-            let message = format!("identity '{source}': only '{LOCAL_IDENTITY}' is known");
-            return Err(Refusal::new(ErrorCode::Unsupported, message));
+        if let Some(issuer) = &self.identity
+            && (issuer.is_empty() || issuer.len() > ISSUER_BYTES_MAX)
+        {
+            let len = issuer.len();
+            return invalid(format!("identity: 1 to {ISSUER_BYTES_MAX} bytes, this one has {len}"));
         }
         Ok(())
     }

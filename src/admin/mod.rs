@@ -2,6 +2,7 @@
 
 mod backup;
 mod ballots;
+mod browsers;
 mod recording;
 mod streaming;
 
@@ -24,7 +25,8 @@ use crate::telemetry;
 
 /// Serves the admin listener until the server stops.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
-    let routes = Router::new()
+    let is_local = shared.config.admin_listen.ip().is_loopback();
+    let mut routes = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -37,6 +39,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             get(recording::status).post(recording::start).delete(recording::stop),
         )
         .with_state(shared);
+    if is_local {
+        routes = routes.layer(axum::middleware::from_fn(browsers::keep_out));
+    }
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!(%error, "the admin listener has stopped");
     }
@@ -77,6 +82,10 @@ async fn status(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
         "server": concat!("tidewire/", env!("CARGO_PKG_VERSION")),
         "node": shared.config.node,
         "draining": shared.draining.load(Ordering::Relaxed),
+        "reloads": shared.reloads.taken.load(Ordering::Relaxed),
+        "reloads_rejected": shared.reloads.rejected.load(Ordering::Relaxed),
+        "insecure": shared.config.insecure,
+        "accounts": shared.auth.load().has_accounts(),
         "connections": shared.figures.connections(),
         "subscriptions": shared.figures.sum(|core| &core.subscriptions),
         "topics": shards.topics,

@@ -46,7 +46,7 @@ fn snapshots() -> Vec<ShardSnapshot> {
     let rules = Some(Arc::new(TallyRules::new(TallyKind::Single, options)));
     ask("poll", Request::Tally { name: name.clone(), op, rules, incarnation: None });
     let (voter, choices) = (tidewire_core::cell::VoterId([3; 16]), vec![Choice::Index(1)]);
-    ask("poll", Request::Vote { tally: name, voter, choices, revision: None });
+    ask("poll", Request::Vote { tally: name, voter, choices, revision: None, issuer: None });
     shards
         .iter_mut()
         .map(|shard| {

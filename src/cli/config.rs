@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{CliError, Globals};
+use crate::auth::Auth;
 use crate::config::Config;
 
 /// Options of `tidewire config`.
@@ -28,6 +29,9 @@ enum ConfigCommand {
 pub(super) fn run(args: ConfigArgs, globals: &Globals) -> Result<(), CliError> {
     let ConfigCommand::Check { file } = args.command;
     let config = Config::read(&file).map_err(|error| CliError::usage(error.to_string()))?;
+    config.check_exposure().map_err(|error| CliError::usage(error.to_string()))?;
+    let accounts = Auth::load(&config.auth);
+    accounts.map_err(|error| CliError::usage(format!("configuration: {error}")))?;
     let mut output = Output::new();
     let (warnings, policies) = (config.warnings(), config.policy.len());
     if globals.json {

@@ -4,6 +4,7 @@
 //! 4 interrupted or out of time.
 
 mod admin;
+mod auth;
 mod config;
 mod connection;
 mod counter;
@@ -15,6 +16,7 @@ mod map;
 mod output;
 mod presence;
 mod publish;
+mod reload;
 mod replay;
 mod serve;
 mod subscribe;
@@ -66,6 +68,8 @@ enum Command {
     Admin(admin::AdminArgs),
     /// Replay a recording of a server, and hold the outcome against it
     Replay(replay::ReplayArgs),
+    /// Make and check tokens and API keys, and explain permissions
+    Auth(auth::AuthArgs),
     /// Check a configuration
     Config(config::ConfigArgs),
     /// Print a completion script for a shell
@@ -134,6 +138,7 @@ async fn run(command: Command, globals: &Globals) -> Result<(), CliError> {
         Command::Demo(args) => crate::demo::run(args, globals).await,
         Command::Admin(args) => admin::run(args, globals).await,
         Command::Replay(args) => replay::run(&args, globals),
+        Command::Auth(args) => auth::run(args, globals),
         Command::Config(args) => config::run(args, globals),
         Command::Completions { shell } => {
             let mut command = Cli::command();

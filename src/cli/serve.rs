@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::Output;
+use super::reload::Reload;
 use super::{CliError, Globals};
 use crate::config::Config;
 use crate::server::Server;
@@ -17,7 +18,7 @@ use crate::server::Server;
 pub(crate) struct ServeArgs {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "TIDEWIRE_CONFIG")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Directory of what the server keeps: names on disk, its made certificate, recordings
     #[arg(long, value_name = "DIR", env = "TIDEWIRE_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -27,10 +28,13 @@ pub(crate) struct ServeArgs {
     /// Address of health, metrics and administration [default: 127.0.0.1:7173]
     #[arg(long, value_name = "ADDRESS", env = "TIDEWIRE_ADMIN_LISTEN")]
     admin_listen: Option<SocketAddr>,
+    /// Without accounts and without TLS, also where others than this machine can connect
+    #[arg(long, env = "TIDEWIRE_INSECURE")]
+    insecure: bool,
 }
 
 impl ServeArgs {
-    fn config(&self) -> Result<Config, CliError> {
+    pub(super) fn config(&self) -> Result<Config, CliError> {
         let mut config = match &self.config {
             Some(path) => Config::read(path).map_err(|e| CliError::usage(e.to_string()))?,
             None => Config::default(),
@@ -38,6 +42,7 @@ impl ServeArgs {
         config.data_dir = self.data_dir.clone().or(config.data_dir);
         config.listen = self.listen.unwrap_or(config.listen);
         config.admin_listen = self.admin_listen.unwrap_or(config.admin_listen);
+        config.insecure |= self.insecure;
         Ok(config)
     }
 }
@@ -51,11 +56,16 @@ pub(super) async fn run(args: ServeArgs, globals: &Globals) -> Result<(), CliErr
     let failed = |message: String| CliError { exit_code: 2, message };
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(e.to_string()))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(e.to_string()))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|e| failed(e.to_string()))?;
     let server = Server::start(config).await.map_err(|error| failed(error.to_string()))?;
     announce(&server, globals)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut reload = Reload::new(&args);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload.run(&args, &server),
+        }
     }
     tracing::info!("stopping: clients are told to go");
     server.stop().await;
@@ -66,10 +76,12 @@ fn warn_of(config: &Config) {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    if !config.listen.ip().is_loopback() {
+    if config.insecure {
         tracing::warn!(
             listen = %config.listen,
-            "this version has no accounts: anyone who reaches this address may do everything"
+            admin = %config.admin_listen,
+            "insecure: plain connections are taken from other machines, and without accounts anyone \
+             who reaches this server may do everything"
         );
     }
 }
@@ -89,9 +101,13 @@ fn announce(server: &Server, globals: &Globals) -> Result<(), CliError> {
         output.line(&format!("listening on ws://{address} wss://{address} quic://{address}"))?;
         output.line(&format!("admin      http://{admin}/healthz  /readyz  /metrics"))?;
         output.line(&format!("certificate SHA-256 {sha256}"))?;
-        if address.ip().is_loopback() {
-            output
-                .line("only this machine can connect, and without accounts; `listen` changes it")?;
+        match (address.ip().is_loopback(), server.has_accounts()) {
+            (true, false) => output.line(
+                "only this machine can connect, and without accounts; `listen` and [auth] change it",
+            )?,
+            (true, true) => output.line("only this machine can connect; `listen` changes it")?,
+            (false, false) => output.line("INSECURE: anyone who reaches it may do everything")?,
+            (false, true) => {}
         }
     }
     output.flush()

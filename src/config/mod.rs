@@ -2,10 +2,12 @@
 //!
 //! Unknown keys and bad values are refused with the file, the line and a caret.
 
+mod auth;
 mod limits;
 mod policy;
 mod storage;
 
+pub use auth::{ApiKeyConfig, AuthConfig, RoleConfig, TokenKeyConfig};
 pub use limits::LimitsConfig;
 pub use policy::{Durability, PolicyConfig};
 pub use storage::StorageConfig;
@@ -38,8 +40,14 @@ pub struct Config {
     pub handshake_timeout_ms: u64,
     /// Clients have so long to leave when the server stops.
     pub drain_ms: u64,
+    /// Without accounts, and without TLS, also where others than this machine can connect.
+    pub insecure: bool,
     /// The certificate.
     pub tls: TlsConfig,
+    /// Browsers.
+    pub http: HttpConfig,
+    /// Accounts.
+    pub auth: AuthConfig,
     /// QUIC's packets.
     pub quic: QuicConfig,
     /// What is kept on disk, and how.
@@ -58,6 +66,14 @@ pub struct TlsConfig {
     pub certificate: Option<PathBuf>,
     /// The private key, PEM.
     pub key: Option<PathBuf>,
+}
+
+/// What pages in browsers may do.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Origins whose pages may connect, beside those that the server itself serves.
+    pub allowed_origins: Vec<String>,
 }
 
 /// What the operator knows of the network that QUIC crosses.
@@ -87,7 +103,10 @@ impl Default for Config {
             heartbeat_ms: 25_000,
             handshake_timeout_ms: 10_000,
             drain_ms: 2_000,
+            insecure: false,
             tls: TlsConfig::default(),
+            http: HttpConfig::default(),
+            auth: AuthConfig::default(),
             quic: QuicConfig::default(),
             storage: StorageConfig::default(),
             limits: LimitsConfig::default(),
@@ -156,9 +175,35 @@ impl Config {
         for (key, value, min, max) in times {
             check(key, value, min, max)?;
         }
+        self.auth.validate()?;
         self.storage.validate()?;
         self.limits.validate()?;
         self.policy.iter().enumerate().try_for_each(|(index, policy)| policy.validate(index))
+    }
+
+    /// Refuses to be open to others than this machine by mistake.
+    ///
+    /// # Errors
+    /// When another address than loopback is listened on, and neither are there accounts nor does the
+    /// configuration say that none are wanted.
+    pub fn check_exposure(&self) -> Result<(), ConfigError> {
+        if self.insecure {
+            return Ok(());
+        }
+        let refuse = |key: &str, rule: &str| {
+            Err(ConfigError::Value { key: key.to_owned(), rule: rule.to_owned() })
+        };
+        if !self.listen.ip().is_loopback() && !self.auth.has_accounts() {
+            let rule = "another address than loopback needs accounts ([auth]), or insecure = true, \
+                        with which everybody who reaches it may do everything";
+            return refuse("listen", rule);
+        }
+        if !self.admin_listen.ip().is_loopback() {
+            let rule = "administration knows no accounts: keep it on loopback, or set \
+                        insecure = true if only administrators reach it";
+            return refuse("admin_listen", rule);
+        }
+        Ok(())
     }
 
     /// What is valid and yet does not do what it says, a sentence each. Call it on a configuration that

@@ -4,6 +4,7 @@
 //! `no_std`, so the build refuses it. Time and seeds come in as arguments, effects go out as
 //! values, and the same inputs always give the same outputs.
 //!
+//! * [`access`]: who a connection is, and what it may do.
 //! * [`topic`]: batches, the ring that a topic keeps, the shard's commit log, patterns, policies.
 //! * [`cell`]: counters, tallies, maps and presence sets.
 //! * [`group`]: consumer groups, which share a topic's records among workers.
@@ -17,6 +18,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod access;
 pub mod cell;
 pub mod fanout;
 pub mod group;

@@ -5,11 +5,13 @@
 //! command queue holds up the readers of connections, and so their publishers; a dispatcher always
 //! drains its events and never waits for a shard, so the two cannot wait for each other.
 
+mod accounts;
 mod clock;
 mod core;
 mod dispatch;
 mod figures;
 mod recalling;
+mod reload;
 mod shard_task;
 mod shards;
 
@@ -20,18 +22,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use tidewire_core::access::{LOCAL_ISSUER, Voter};
 use tidewire_core::fanout::FanoutLimits;
 use tidewire_core::shard::{Command, Event, ShardSnapshot};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub(crate) use self::core::{Core, Woken};
+pub(crate) use accounts::Account;
 pub(crate) use clock::Clock;
 pub(crate) use figures::CoreFigures;
 pub use figures::Figures;
+use reload::Reloads;
 use shard_task::ShardTask;
 use shards::Shards;
 
-use crate::config::Config;
+use crate::auth::{Auth, AuthError};
+use crate::config::{AuthConfig, Config, ConfigError};
 use crate::journal::{DirectoryId, Reads, State, Storage, StorageError};
 use crate::recording::{Recorder, StopReason};
 use crate::transport::{Arrival, Tls, TlsError, listener};
@@ -63,6 +70,17 @@ pub enum StartError {
     /// The certificate is not to be had.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Accounts cannot be used.
+    #[error("configuration: {0}")]
+    Auth(#[from] AuthError),
+    /// A file that is being written looks like one without accounts.
+    #[error(
+        "the accounts are gone from the configuration: to do without any, start the server again"
+    )]
+    AccountsGone,
+    /// The configuration would open the server to everybody.
+    #[error(transparent)]
+    Exposure(#[from] ConfigError),
     /// The data directory is not to be had.
     #[error("cannot use data directory {path}: {source}; choose another with --data-dir")]
     DataDir {
@@ -84,6 +102,10 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) tls: Tls,
+    pub(crate) auth: ArcSwap<Auth>,
+    /// Counts changes of the accounts.
+    pub(crate) auth_changes: tokio::sync::watch::Sender<u64>,
+    pub(crate) reloads: Reloads,
     pub(crate) voter_key: aws_lc_rs::hmac::Key,
     /// The data directory; nothing if no name is kept on disk.
     pub(crate) directory: Option<DirectoryId>,
@@ -130,11 +152,9 @@ impl Server {
     /// # Errors
     /// When an address, the certificate, the data directory or what is kept in it is not to be had.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        if let Some(path) = &config.data_dir {
-            let refuse = |source| StartError::DataDir { path: path.clone(), source };
-            std::fs::create_dir_all(path).map_err(refuse)?;
-        }
-        let tls = Tls::load(&config)?;
+        config.check_exposure()?;
+        make_data_dir(&config)?;
+        let (tls, auth) = (Tls::load(&config)?, Auth::load(&config.auth)?);
         let listeners = listener::bind(&config).await?;
         let (address, admin_address) = (listeners.address, listeners.admin_address);
         let cores = config.cores();
@@ -153,6 +173,9 @@ impl Server {
         let shared = Arc::new(Shared {
             clock,
             tls,
+            auth: ArcSwap::from_pointee(auth),
+            auth_changes: tokio::sync::watch::Sender::new(0),
+            reloads: Reloads::default(),
             voter_key,
             directory,
             copies,
@@ -191,9 +214,10 @@ impl Server {
             let handed_over = first.send(Arrival::Endpoint(listeners.udp, arrivals.clone()));
             drop(handed_over.await);
         }
-        server
-            .tasks
-            .push(tokio::spawn(crate::admin::serve(Arc::clone(&server.shared), listeners.admin)));
+        server.tasks.extend([
+            tokio::spawn(crate::admin::serve(Arc::clone(&server.shared), listeners.admin)),
+            tokio::spawn(reload::watch_certificate(Arc::clone(&server.shared))),
+        ]);
         Ok(server)
     }
 
@@ -219,6 +243,26 @@ impl Server {
     #[must_use]
     pub fn certificate_file(&self) -> Option<PathBuf> {
         self.shared.tls.file()
+    }
+
+    /// Whether connections need an account.
+    #[must_use]
+    pub fn has_accounts(&self) -> bool {
+        self.shared.auth.load().has_accounts()
+    }
+
+    /// Takes the accounts of another configuration, and reads the certificate again. Connections stay,
+    /// with what they may do now.
+    ///
+    /// # Errors
+    /// When one of them cannot be used: nothing has changed then.
+    pub fn reload(&self, auth: &AuthConfig) -> Result<(), StartError> {
+        reload::reload(&self.shared, auth)
+    }
+
+    /// Counts a configuration that could not even be read.
+    pub fn reload_rejected(&self) {
+        self.shared.reloads.rejected.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Tells clients to go, gives them the configured time, and stops.
@@ -302,18 +346,31 @@ impl Shared {
     pub(crate) fn hash_voter(
         &self,
         tally: &tidewire_protocol::Name,
-        voter: &str,
+        voter: Voter<'_>,
     ) -> tidewire_core::cell::VoterId {
         let mut context = aws_lc_rs::hmac::Context::with_key(&self.voter_key);
         context.update(tally.as_str().as_bytes());
-        context.update(&[0]);
-        context.update(voter.as_bytes());
+        // No name holds a control character, so these cannot be taken for each other.
+        if voter.issuer == LOCAL_ISSUER {
+            context.update(&[0]);
+        } else {
+            context.update(&[1]);
+            context.update(&(voter.issuer.len() as u64).to_be_bytes());
+            context.update(voter.issuer.as_bytes());
+        }
+        context.update(voter.subject.as_bytes());
         let mut id = [0; 16];
         for (to, from) in id.iter_mut().zip(context.sign().as_ref()) {
             *to = *from;
         }
         tidewire_core::cell::VoterId(id)
     }
+}
+
+fn make_data_dir(config: &Config) -> Result<(), StartError> {
+    let Some(path) = &config.data_dir else { return Ok(()) };
+    let refuse = |source| StartError::DataDir { path: path.clone(), source };
+    std::fs::create_dir_all(path).map_err(refuse)
 }
 
 fn swap<T>(

@@ -10,7 +10,7 @@ use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
 use tokio::sync::Notify;
 
 use super::{quic, websocket};
-use crate::server::{Core, Woken};
+use crate::server::{Account, Core, Woken};
 
 /// How long a server-made end may take: the last frames, the close.
 pub(super) const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -19,6 +19,8 @@ pub(super) const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_
 pub(crate) struct Connection {
     pub(super) id: SessionId,
     pub(super) outlet: RefCell<Outlet>,
+    /// Who it is; nothing where there are no accounts.
+    pub(crate) account: RefCell<Option<Account>>,
     /// Rung when the connection's requests may be read again, if that is waited for.
     gate: Notify,
     gate_is_awaited: Cell<bool>,
@@ -96,6 +98,7 @@ impl Connection {
         let connection = Rc::new(Self {
             id,
             outlet: RefCell::new(outlet),
+            account: RefCell::new(None),
             gate: Notify::new(),
             gate_is_awaited: Cell::new(false),
             ending: RefCell::new(None),
@@ -123,7 +126,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn id(&self) -> SessionId {
+    pub(crate) fn id(&self) -> SessionId {
         self.id
     }
 

@@ -5,7 +5,7 @@ use tidewire_protocol::frame::BadFrame;
 use tidewire_protocol::options::ServerInfo;
 use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame, VERSION};
 
-use crate::server::Core;
+use crate::server::{Account, Core};
 
 /// Cells may travel in datagrams.
 const DATAGRAMS: &str = "datagrams";
@@ -13,9 +13,13 @@ const DATAGRAMS: &str = "datagrams";
 const CLIENT_BYTES_MAX: usize = 128;
 
 /// What has been agreed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Welcome {
     pub(super) datagrams: bool,
+    /// Who it is; nothing where there are no accounts.
+    pub(super) account: Option<Account>,
+    /// Changes of the accounts before that was found out.
+    pub(super) changes: u64,
 }
 
 /// Checks a connection's first frame.
@@ -26,7 +30,7 @@ pub(super) fn hello(
 ) -> Result<Welcome, Refusal> {
     match frame {
         Err(BadFrame { refusal, .. }) => Err(refusal.clone()),
-        Ok(ClientFrame::Hello { version, capabilities, client, .. }) => {
+        Ok(ClientFrame::Hello { version, capabilities, token, client }) => {
             if *version != VERSION {
                 let message = format!("protocol version {version}: this server speaks {VERSION}");
                 return Err(Refusal::new(ErrorCode::VersionUnsupported, message));
@@ -37,8 +41,10 @@ pub(super) fn hello(
                 return Err(Refusal::new(ErrorCode::InvalidArgument, message));
             }
             tracing::debug!(core = core.number, client, "a client says hello");
+            let changes = *core.shared.auth_changes.borrow();
+            let account = core.shared.account(token.as_deref())?;
             let datagrams = offers_datagrams && capabilities.iter().any(|name| name == DATAGRAMS);
-            Ok(Welcome { datagrams })
+            Ok(Welcome { datagrams, account, changes })
         }
         Ok(_) => Err(Refusal::new(
             ErrorCode::HelloRequired,
@@ -49,7 +55,7 @@ pub(super) fn hello(
 
 impl Welcome {
     /// The frame that says so.
-    pub(super) fn frame(self, core: &Core, id: SessionId) -> ServerFrame {
+    pub(super) fn frame(&self, core: &Core, id: SessionId) -> ServerFrame {
         let config = &core.shared.config;
         ServerFrame::Welcome {
             version: VERSION,
@@ -64,6 +70,7 @@ impl Welcome {
                 in_flight_max: config.limits.in_flight_max as u64,
                 subscriptions_max: config.limits.subscriptions_max as u64,
                 time_ms: core.now_ms(),
+                identity: self.account.as_ref().map(Account::info),
             },
         }
     }

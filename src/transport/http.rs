@@ -26,6 +26,8 @@ use crate::server::Core;
 const TLS_HANDSHAKE: u8 = 22;
 /// Appended to the client's key (RFC 6455, section 4.2.2).
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// What a plain request from another machine is told.
+const NEEDS_TLS: &str = "TLS is needed here: connect with wss:// or https://\n";
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -34,12 +36,20 @@ type Reply = Response<Full<Bytes>>;
 /// Serves an accepted TCP connection until it ends or becomes a WebSocket.
 pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream, place: Place) {
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
+    let from_afar = stream.peer_addr().is_ok_and(|peer| !peer.ip().to_canonical().is_loopback());
     let Ok(Some(stream)) = tokio::time::timeout(wait, open(&core, stream)).await else { return };
+    let needs_tls = from_afar && matches!(stream, Stream::Plain(_)) && !core.shared.config.insecure;
     // A WebSocket outlives what HTTP knows of its connection.
     let place = Rc::new(place);
     let service = hyper::service::service_fn(|request| {
         let (core, place) = (Rc::clone(&core), Rc::clone(&place));
-        async move { Ok::<_, Infallible>(answer(&core, &place, request)) }
+        async move {
+            let reply = match needs_tls {
+                true => text(StatusCode::FORBIDDEN, NEEDS_TLS),
+                false => answer(&core, &place, request),
+            };
+            Ok::<_, Infallible>(reply)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -101,6 +111,12 @@ fn upgrade(core: &Rc<Core>, place: &Rc<Place>, mut request: Request<Incoming>) -
         Ok(key) => key,
         Err(rule) => return text(StatusCode::BAD_REQUEST, rule),
     };
+    if !is_allowed_origin(&core.shared.config.http.allowed_origins, request.headers()) {
+        return text(
+            StatusCode::FORBIDDEN,
+            "pages of this origin may not connect: http.allowed_origins lists those that may\n",
+        );
+    }
     let upgraded = hyper::upgrade::on(&mut request);
     let (core, place) = (Rc::clone(core), Rc::clone(place));
     tokio::task::spawn_local(async move {
@@ -118,6 +134,23 @@ fn upgrade(core: &Rc<Core>, place: &Rc<Place>, mut request: Request<Incoming>) -
     put(headers, header::SEC_WEBSOCKET_PROTOCOL, WEBSOCKET_PROTOCOL);
     put(headers, header::SEC_WEBSOCKET_ACCEPT, &accept_key(key.as_bytes()));
     reply
+}
+
+/// Whether a page of this origin may connect: any page in a browser could, with what the browser
+/// can reach (RFC 6455, section 10.2). Clients that are no browsers name no origin.
+fn is_allowed_origin(allowed: &[String], headers: &HeaderMap) -> bool {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let (Some(origin), None) = (origins.next(), origins.next()) else {
+        return !headers.contains_key(header::ORIGIN);
+    };
+    let Ok(origin) = origin.to_str() else { return false };
+    let own = |host: &HeaderValue| {
+        let host = host.to_str().unwrap_or_default();
+        let authority = origin.split_once("://").map(|(_scheme, authority)| authority);
+        !host.is_empty() && authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    };
+    headers.get(header::HOST).is_some_and(own)
+        || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
 }
 
 /// The client's key, if the request is the handshake that is wanted.
@@ -171,9 +204,41 @@ fn text(status: StatusCode, message: &'static str) -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_accept_key_is_that_of_the_rfc() {
-        let accept = super::accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
+        let accept = accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_page_of_another_origin_may_not_connect() {
+        let allowed = ["https://app.example".to_owned()];
+        let may = |host: &'static str, origins: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            for origin in origins {
+                headers.append(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            is_allowed_origin(&allowed, &headers)
+        };
+        assert!(may("127.0.0.1:7171", &[]), "no browser");
+        assert!(may("127.0.0.1:7171", &["http://127.0.0.1:7171"]));
+        assert!(may("Live.example", &["https://live.example"]));
+        assert!(may("127.0.0.1:7171", &["https://app.example"]));
+        for origin in [
+            "http://127.0.0.1:8080",
+            "null",
+            "",
+            "https://evil.example",
+            "https://app.example.evil.example",
+            "http://app.example",
+            "https://evil.example/127.0.0.1:7171",
+        ] {
+            assert!(!may("127.0.0.1:7171", &[origin]), "{origin}");
+        }
+        assert!(!may("127.0.0.1:7171", &["http://127.0.0.1:7171", "https://evil.example"]));
+        assert!(!may("", &["http://"]));
     }
 }

@@ -15,7 +15,7 @@ mod stream;
 mod tls;
 mod websocket;
 
-pub(crate) use connection::{Connections, close_all, pump, say_goodbye};
+pub(crate) use connection::{Connection, Connections, close_all, pump, say_goodbye};
 pub(crate) use outbuf::OutBuf;
 pub(crate) use tls::{Tls, TlsError};
 

@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
+use tidewire_core::access::Voter;
 use tidewire_core::fanout::is_for_shards;
 use tidewire_core::shard::Command;
-use tidewire_protocol::{ClientFrame, Name};
+use tidewire_protocol::{ClientFrame, Name, ServerFrame, wire};
 
 use super::connection::Connection;
 use crate::server::Core;
@@ -48,7 +49,10 @@ impl Requests {
             connection.may_read(core).await;
         }
         self.taken += 1;
-        let hash_voter = |tally: &_, voter: &str| core.shared.hash_voter(tally, voter);
+        if let Ok(ClientFrame::Auth { req, token }) = &decoded {
+            return renew(core, connection, stream, *req, token);
+        }
+        let hash_voter = |tally: &Name, voter: Voter<'_>| core.shared.hash_voter(tally, voter);
         let mut dispatcher = core.dispatcher.borrow_mut();
         let mut next = dispatcher.request(connection.id(), stream, decoded, &hash_voter);
         if next.is_none() {
@@ -85,4 +89,18 @@ impl Requests {
             None => self.by_shard.push((shard, vec![command])),
         }
     }
+}
+
+/// Answers AUTH.
+fn renew(core: &Core, connection: &Connection, stream: u16, req: u64, token: &str) {
+    let frame = match core.renew(connection, token) {
+        Ok(info) => {
+            let mut result = Vec::new();
+            wire::put_value(&mut result, &info);
+            ServerFrame::Ok { req, result: Some(result.into()) }
+        }
+        Err(refusal) => ServerFrame::refuse(req, refusal),
+    };
+    core.dispatcher.borrow_mut().send(connection.id(), stream, &frame);
+    core.changed();
 }

@@ -1,22 +1,22 @@
 //! The certificate: given, or made for development. One resolver serves TCP and QUIC.
 
+mod made;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
-use crate::config::Config;
+use crate::config::{Config, TlsConfig};
 use crate::whole_file;
-
-/// How long a certificate made for development is valid. Browsers accept a pinned certificate
-/// (`serverCertificateHashes`) for at most 14 days.
-const SELF_SIGNED_DAYS: i64 = 13;
-/// A made certificate is made anew when it is older than this.
-const SELF_SIGNED_RENEW_DAYS: u64 = 6;
+use made::{is_fresh, make_certificate};
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -42,88 +42,94 @@ pub enum TlsError {
     Unusable(String),
 }
 
-/// The certificate in use, and the configurations made from it.
+/// What the server shows: replaced as a whole, without a connection being dropped.
+#[derive(Debug)]
+struct Shown {
+    certified: Arc<CertifiedKey>,
+    sha256: [u8; 32],
+    file: Option<PathBuf>,
+    /// When the files were written that it is from.
+    written: Vec<Option<SystemTime>>,
+}
+
+/// Gives every handshake, over TCP and QUIC, the newest certificate.
+#[derive(Debug)]
+struct Resolver(ArcSwap<Shown>);
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.load().certified))
+    }
+}
+
+/// The certificate in use, and the configurations made with it.
 #[derive(Clone)]
 pub(crate) struct Tls {
     tcp: Arc<ServerConfig>,
     quic: Arc<quinn::crypto::rustls::QuicServerConfig>,
-    sha256: [u8; 32],
-    file: Option<PathBuf>,
+    resolver: Arc<Resolver>,
+    from: Source,
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug)]
+struct Source {
+    tls: TlsConfig,
+    data_dir: Option<PathBuf>,
 }
 
 impl Tls {
     /// Loads the configured certificate, or the one in the data directory, or makes one.
     pub(crate) fn load(config: &Config) -> Result<Self, TlsError> {
-        match (&config.tls.certificate, &config.tls.key, &config.data_dir) {
-            (Some(certificate), Some(key), _) => {
-                Self::of(read_chain(certificate)?, read_key(key)?, Some(certificate.clone()))
-            }
-            (None, None, Some(data_dir)) => Self::from_data_dir(data_dir),
-            (None, None, None) => {
-                let made = make_certificate()?;
-                Self::of(made.chain, made.key, None)
-            }
-            (Some(path), None, _) | (None, Some(path), _) => Err(TlsError::Read {
-                path: path.clone(),
-                reason: "tls.certificate and tls.key go together".to_owned(),
-            }),
-        }
-    }
-
-    fn from_data_dir(data_dir: &Path) -> Result<Self, TlsError> {
-        let (certificate, key) =
-            (data_dir.join("self-signed.crt"), data_dir.join("self-signed.key"));
-        let read =
-            || Self::of(read_chain(&certificate)?, read_key(&key)?, Some(certificate.clone()));
-        // What was made and cannot be used is made anew: a crash may have left one without the other.
-        if is_fresh(&certificate)
-            && let Ok(tls) = read()
-        {
-            return Ok(tls);
-        }
-        let made = make_certificate()?;
-        write(&key, &made.key_pem, 0o600)?;
-        write(&certificate, &made.certificate_pem, 0o644)?;
-        read()
-    }
-
-    fn of(
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-        file: Option<PathBuf>,
-    ) -> Result<Self, TlsError> {
+        let from = Source { tls: config.tls.clone(), data_dir: config.data_dir.clone() };
+        let resolver = Arc::new(Resolver(ArcSwap::from_pointee(from.read()?)));
         let unusable = |error: &dyn std::fmt::Display| TlsError::Unusable(error.to_string());
-        let first = chain.first().ok_or_else(|| unusable(&"the file holds none"))?;
-        let digest = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, first);
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(digest.as_ref());
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|e| unusable(&e))?;
-        let resolver = Arc::new(SingleCertAndKey::from(certified));
         let mut tcp = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(&error))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&resolver) as Arc<_>);
         tcp.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // Clients that come back are spared a signature, without a table of them here.
+        tcp.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| unusable(&error))?;
         let mut quic = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| unusable(&error))?
             .with_no_client_auth()
-            .with_cert_resolver(resolver);
+            .with_cert_resolver(Arc::clone(&resolver) as Arc<_>);
         quic.alpn_protocols = vec![tidewire_protocol::ALPN.to_vec()];
+        quic.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| unusable(&error))?;
+        // What comes with the first packet can be sent again by anybody who has seen it.
         quic.max_early_data_size = 0;
         let quic = quinn::crypto::rustls::QuicServerConfig::try_from(quic)
             .map_err(|error| unusable(&error))?;
-        Ok(Self { tcp: Arc::new(tcp), quic: Arc::new(quic), sha256, file })
+        Ok(Self { tcp: Arc::new(tcp), quic: Arc::new(quic), resolver, from })
+    }
+
+    /// Reads the certificate again; handshakes from now on get it.
+    ///
+    /// # Errors
+    /// When it is not to be had or cannot be used: the one in use stays.
+    pub(crate) fn reload(&self) -> Result<(), TlsError> {
+        self.resolver.0.store(Arc::new(self.from.read()?));
+        Ok(())
+    }
+
+    /// Whether its files have been written since, or it is one that was made and is old.
+    pub(crate) fn is_outdated(&self) -> bool {
+        let shown = self.resolver.0.load();
+        let is_old = self.from.tls.certificate.is_none()
+            && shown.file.as_deref().is_some_and(|file| !is_fresh(file));
+        is_old || shown.written != self.from.written()
     }
 
     pub(crate) fn sha256(&self) -> [u8; 32] {
-        self.sha256
+        self.resolver.0.load().sha256
     }
 
     pub(crate) fn file(&self) -> Option<PathBuf> {
-        self.file.clone()
+        self.resolver.0.load().file.clone()
     }
 
     pub(crate) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
@@ -135,41 +141,76 @@ impl Tls {
     }
 }
 
-struct Made {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    certificate_pem: String,
-    key_pem: String,
+impl Source {
+    fn files(&self) -> Option<[PathBuf; 2]> {
+        match (&self.tls.certificate, &self.tls.key, &self.data_dir) {
+            (Some(certificate), Some(key), _) => Some([certificate.clone(), key.clone()]),
+            (None, None, Some(data_dir)) => {
+                Some([data_dir.join("self-signed.crt"), data_dir.join("self-signed.key")])
+            }
+            (Some(_), None, _) | (None, Some(_), _) | (None, None, None) => None,
+        }
+    }
+
+    fn written(&self) -> Vec<Option<SystemTime>> {
+        let written = |path: &PathBuf| path.metadata().and_then(|file| file.modified()).ok();
+        self.files().iter().flatten().map(written).collect()
+    }
+
+    fn read(&self) -> Result<Shown, TlsError> {
+        // Before they are read: what is written meanwhile is read again.
+        let written = self.written();
+        match (&self.tls.certificate, &self.tls.key, self.files()) {
+            (Some(_), Some(_), Some([certificate, key])) => {
+                Shown::of(read_chain(&certificate)?, read_key(&key)?, Some(certificate), written)
+            }
+            (None, None, Some([certificate, key])) => self.read_made(&certificate, &key),
+            (Some(path), None, _) | (None, Some(path), _) => Err(TlsError::Read {
+                path: path.clone(),
+                reason: "tls.certificate and tls.key go together".to_owned(),
+            }),
+            (Some(_), Some(_), None) | (None, None, None) => {
+                let made = make_certificate()?;
+                Shown::of(made.chain, made.key, None, written)
+            }
+        }
+    }
+
+    fn read_made(&self, certificate: &Path, key: &Path) -> Result<Shown, TlsError> {
+        let read = || {
+            let (chain, key) = (read_chain(certificate)?, read_key(key)?);
+            Shown::of(chain, key, Some(certificate.to_owned()), self.written())
+        };
+        // What was made and cannot be used is made anew: a crash may have left one without the other.
+        if is_fresh(certificate)
+            && let Ok(shown) = read()
+        {
+            return Ok(shown);
+        }
+        let made = make_certificate()?;
+        write(key, &made.key_pem, 0o600)?;
+        write(certificate, &made.certificate_pem, 0o644)?;
+        read()
+    }
 }
 
-/// An ECDSA P-256 certificate for this machine's loopback names.
-fn make_certificate() -> Result<Made, TlsError> {
-    let unusable = |error: rcgen::Error| TlsError::Unusable(error.to_string());
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let mut params = rcgen::CertificateParams::new(names.to_vec()).map_err(unusable)?;
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(rcgen::DnType::CommonName, "Tidewire development");
-    let now = std::time::SystemTime::now();
-    // An hour back, for clients whose clocks are behind.
-    params.not_before = (now - std::time::Duration::from_secs(3600)).into();
-    params.not_after = params.not_before + time::Duration::days(SELF_SIGNED_DAYS);
-    params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-    let key = rcgen::KeyPair::generate().map_err(unusable)?;
-    let certificate = params.self_signed(&key).map_err(unusable)?;
-    Ok(Made {
-        chain: vec![certificate.der().clone()],
-        certificate_pem: certificate.pem(),
-        key_pem: key.serialize_pem(),
-        key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-    })
-}
-
-fn is_fresh(certificate: &Path) -> bool {
-    let age = std::fs::metadata(certificate)
-        .and_then(|metadata| metadata.modified())
-        .map(|modified| modified.elapsed().unwrap_or_default());
-    age.is_ok_and(|age| age.as_secs() < SELF_SIGNED_RENEW_DAYS * 86_400)
+impl Shown {
+    fn of(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        file: Option<PathBuf>,
+        written: Vec<Option<SystemTime>>,
+    ) -> Result<Self, TlsError> {
+        let unusable = |error: &dyn std::fmt::Display| TlsError::Unusable(error.to_string());
+        let first = chain.first().ok_or_else(|| unusable(&"the file holds none"))?;
+        let digest = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, first);
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(digest.as_ref());
+        let provider = aws_lc_rs::default_provider();
+        let certified =
+            CertifiedKey::from_der(chain, key, &provider).map_err(|error| unusable(&error))?;
+        Ok(Self { certified: Arc::new(certified), sha256, file, written })
+    }
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

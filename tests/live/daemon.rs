@@ -111,6 +111,19 @@ impl Daemon {
         self.builder(via).reconnect(false).connect().await.unwrap()
     }
 
+    /// A client that shows this, and gives up when the connection is lost.
+    pub(crate) async fn connect_as(
+        &self,
+        via: Via,
+        token: Option<&str>,
+    ) -> Result<Client, tidewire_client::Error> {
+        let builder = self.builder(via).reconnect(false);
+        match token {
+            Some(token) => builder.token(token).connect().await,
+            None => builder.connect().await,
+        }
+    }
+
     fn builder(&self, via: Via) -> Builder {
         let builder = Client::builder(&self.url(via)).unwrap();
         if via == Via::Ws { builder } else { builder.trust(Trust::Fingerprint(self.sha256)) }
@@ -130,7 +143,8 @@ impl Daemon {
     pub(crate) fn get(&self, path: &str) -> String {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(&self.admin).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .unwrap();
         let mut reply = String::new();
         stream.read_to_string(&mut reply).unwrap();
         reply

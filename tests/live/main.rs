@@ -9,6 +9,7 @@
     reason = "a test that meets what it does not expect is to fail"
 )]
 
+mod accounts;
 mod backup;
 mod bench;
 mod boards;

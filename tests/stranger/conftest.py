@@ -81,11 +81,11 @@ class Dialer:
 
     @asynccontextmanager
     async def __call__(
-        self, capabilities: Sequence[str] = (), **options: Any
+        self, capabilities: Sequence[str] = (), token: str | None = None, **options: Any
     ) -> AsyncIterator[Client]:
         link = await self.link(**options)
         try:
-            client = await Client.open(link, capabilities)
+            client = await Client.open(link, capabilities, token)
         except BaseException:
             await link.close()
             raise

@@ -71,9 +71,15 @@ async def test_what_cannot_be_taken_out(dial: Dialer, fresh) -> None:
 async def test_an_identity_source_is_fixed(dial: Dialer, fresh) -> None:
     tally = fresh("poll")
     async with dial() as client:
-        other = client.create_tally(tally, "single", ["a"], identity="passport")
-        assert await refused_code(other) == Code.UNSUPPORTED
         await client.create_tally(tally, "single", ["a"], identity="local")
         await client.vote(tally, "ann", [0])
-        changed = client.create_tally(tally, "single", ["a"])
-        assert await refused_code(changed) == Code.ALREADY_EXISTS
+        for identity in ["passport", None]:
+            rules = {"identity": identity} if identity else {}
+            changed = client.create_tally(tally, "single", ["a"], **rules)
+            assert await refused_code(changed) == Code.ALREADY_EXISTS
+        passport = fresh("poll")
+        await client.create_tally(passport, "single", ["a"], identity="passport")
+        assert await refused_code(client.vote(passport, "ann", [0])) == Code.FORBIDDEN
+        for identity in ["", "x" * 257]:
+            other = client.create_tally(fresh("poll"), "single", ["a"], identity=identity)
+            assert await refused_code(other) == Code.INVALID_ARGUMENT

@@ -16,6 +16,7 @@ use crate::link::Link;
 use crate::outbox::Framing;
 use crate::state::{ConnectionState, Transport};
 use crate::target::Target;
+use crate::token::Token;
 use crate::transport::{Connection, Dialer};
 
 /// A clean close waits so long for replies.
@@ -29,7 +30,9 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 pub(crate) struct Connector {
     dialer: Dialer,
     target: Target,
-    hello: ClientFrame,
+    capabilities: Vec<String>,
+    client: String,
+    token: Token,
     timeout: Duration,
 }
 
@@ -38,7 +41,7 @@ impl Connector {
         target: Target,
         trust: &Trust,
         client: String,
-        token: Option<String>,
+        token: Token,
         timeout: Duration,
     ) -> Result<Self, Error> {
         let dialer = Dialer::new(&target, trust)?;
@@ -46,9 +49,7 @@ impl Connector {
             Transport::WebSocket | Transport::WebSocketTls => Vec::new(),
             Transport::Quic => vec!["datagrams".to_owned()],
         };
-        let hello =
-            ClientFrame::Hello { version: VERSION, capabilities, token, client: Some(client) };
-        Ok(Self { dialer, target, hello, timeout })
+        Ok(Self { dialer, target, capabilities, client, token, timeout })
     }
 
     pub(crate) fn framing(&self) -> Framing {
@@ -69,10 +70,17 @@ impl Connector {
         }
     }
 
+    /// With the newest token.
+    fn hello(&self) -> ClientFrame {
+        let (token, client) = (self.token.get(), Some(self.client.clone()));
+        let capabilities = self.capabilities.clone();
+        ClientFrame::Hello { version: VERSION, capabilities, token, client }
+    }
+
     async fn shake_hands(&self) -> Result<Established, Error> {
         let mut connection = self.dialer.dial(&self.target).await?;
         let mut hello = Vec::new();
-        self.hello.encode(&mut hello);
+        self.hello().encode(&mut hello);
         let answer = connection.exchange(hello).await.map_err(|reason| self.failed(reason))?;
         self.welcome(connection, answer)
     }

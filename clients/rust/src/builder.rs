@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::link::Link;
 use crate::target::Target;
+use crate::token::Token;
 use crate::transport;
 
 /// Whose certificate to accept. For `wss://` and `quic://`; verification cannot be switched off.
@@ -130,11 +131,12 @@ impl Builder {
             );
             return Err(Error::Config(message));
         }
+        let token = Token::new(self.token);
         let connector = Connector::new(
             self.target.clone(),
             &self.trust,
             self.client_name,
-            self.token,
+            token.clone(),
             self.connect_timeout,
         )?;
         let established = connector.connect().await?;
@@ -143,6 +145,6 @@ impl Builder {
         let (shortest, longest) = self.reconnect_delay_ms;
         let again = self.reconnect.then(|| Backoff::new(shortest, longest));
         tokio::spawn(actor::run(Arc::clone(&link), connector, established, again));
-        Ok(Client::new(link))
+        Ok(Client::new(link, token))
     }
 }

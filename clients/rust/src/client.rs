@@ -13,6 +13,7 @@ use crate::link::Link;
 use crate::pending::Pending;
 use crate::reply;
 use crate::state::ConnectionState;
+use crate::token::Token;
 
 /// A connection to a server. Cheap to clone; the connection ends when the last clone and the last
 /// subscription and watch of it are dropped, or with [`Client::close`].
@@ -25,9 +26,14 @@ pub struct Client {
 #[derive(Debug)]
 pub(crate) struct Handle {
     link: Arc<Link>,
+    token: Token,
 }
 
 impl Handle {
+    pub(crate) fn token(&self) -> &Token {
+        &self.token
+    }
+
     pub(crate) fn link(&self) -> &Link {
         &self.link
     }
@@ -49,8 +55,8 @@ impl Client {
         Builder::new(url)
     }
 
-    pub(crate) fn new(link: Arc<Link>) -> Self {
-        Self { handle: Arc::new(Handle { link }) }
+    pub(crate) fn new(link: Arc<Link>, token: Token) -> Self {
+        Self { handle: Arc::new(Handle { link, token }) }
     }
 
     pub(crate) fn link(&self) -> &Link {

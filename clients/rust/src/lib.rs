@@ -61,6 +61,7 @@ mod state;
 mod subscription;
 mod tally;
 mod target;
+mod token;
 mod topics;
 mod traffic;
 mod transport;
@@ -85,8 +86,8 @@ pub use tidewire_protocol as protocol;
 pub use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, Position, Start};
 pub use tidewire_protocol::group::{ConsumeOptions, GroupInfo, GroupOptions};
 pub use tidewire_protocol::options::{
-    Condition, CounterOptions, PublishOptions, ServerInfo, SubscribeOptions, TopicInfo,
-    TopicOptions, WatchOptions,
+    Condition, CounterOptions, IdentityInfo, PublishOptions, ServerInfo, SubscribeOptions,
+    TopicInfo, TopicOptions, WatchOptions,
 };
 pub use tidewire_protocol::record::{BodyBuilder, Record};
 pub use tidewire_protocol::tally::{

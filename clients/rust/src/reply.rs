@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidewire_protocol::ServerFrame;
 use tidewire_protocol::frame::{AckLevel, CellKind, Position, read_bytes, read_entries};
 use tidewire_protocol::group::{GroupInfo, SettleReply};
-use tidewire_protocol::options::TopicInfo;
+use tidewire_protocol::options::{IdentityInfo, TopicInfo};
 use tidewire_protocol::tally::{Rounds, Standings, TallyReply};
 use tidewire_protocol::wire;
 
@@ -235,6 +235,14 @@ pub(crate) fn topic(frame: ServerFrame) -> Result<TopicInfo, Error> {
         return Err(unexpected(frame, "OK with a result"));
     };
     wire::from_slice(&result).map_err(|refusal| bad("a topic's description", &refusal.message))
+}
+
+/// Who the connection is.
+pub(crate) fn identity(frame: ServerFrame) -> Result<IdentityInfo, Error> {
+    let ServerFrame::Ok { result: Some(result), .. } = frame else {
+        return Err(unexpected(frame, "OK with an identity"));
+    };
+    wire::from_slice(&result).map_err(|refusal| bad("an identity", &refusal.message))
 }
 
 /// How many were settled, or taken out.

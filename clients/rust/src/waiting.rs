@@ -112,6 +112,7 @@ pub(crate) fn is_repeatable(frame: &ClientFrame) -> bool {
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
         | ClientFrame::Producer { .. }
+        | ClientFrame::Auth { .. }
         | ClientFrame::Subscribe { .. }
         | ClientFrame::Unsubscribe { .. }
         | ClientFrame::Credit { .. }

@@ -32,6 +32,7 @@ pub enum ClientFrame {
     Presence { req: u64, op: PresenceOp, name: Name, member: String, data: Option<Bytes> },
     Tally { req: u64, op: TallyOp, tally: Name, rules: Option<TallyRules> },
     Producer { req: u64 },
+    Auth { req: u64, token: String },
     Group { req: u64, op: GroupOp, topic: Name, group: Name, options: GroupOptions },
     Consume { req: u64, sub: u32, topic: Name, group: Name, options: ConsumeOptions },
     Invalidate { req: u64, tally: Name, voters: Vec<String>, hashes: Option<Vec<String>> },
@@ -62,7 +63,8 @@ impl ClientFrame {
             | Self::Unsubscribe { .. }
             | Self::Credit { .. }
             | Self::Settle { .. }
-            | Self::Producer { .. } => None,
+            | Self::Producer { .. }
+            | Self::Auth { .. } => None,
         }
     }
 }

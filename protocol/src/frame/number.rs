@@ -34,6 +34,7 @@ pub(crate) const LEASED: u64 = 34;
 pub(crate) const SETTLE: u64 = 35;
 pub(crate) const TOPIC: u64 = 36;
 pub(crate) const INVALIDATE: u64 = 37;
+pub(crate) const AUTH: u64 = 38;
 
 /// The name of a type in messages to people.
 pub(crate) fn name(kind: u64) -> &'static str {
@@ -72,6 +73,7 @@ pub(crate) fn name(kind: u64) -> &'static str {
         SETTLE => "SETTLE",
         TOPIC => "TOPIC",
         INVALIDATE => "INVALIDATE",
+        AUTH => "AUTH",
         _ => "frame",
     }
 }

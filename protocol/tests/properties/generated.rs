@@ -10,8 +10,8 @@ use tidewire_protocol::frame::{
 };
 use tidewire_protocol::group::{ConsumeOptions, GroupOptions, SettleOptions};
 use tidewire_protocol::options::{
-    Condition, CounterOptions, PublishOptions, ServerInfo, SubscribeOptions, TopicOptions,
-    WatchOptions,
+    Condition, CounterOptions, IdentityInfo, PublishOptions, ServerInfo, SubscribeOptions,
+    TopicOptions, WatchOptions,
 };
 use tidewire_protocol::tally::{Choice, Overvote, TallyKind, TallyRules};
 use tidewire_protocol::{ClientFrame, Name, Pattern, ServerFrame};
@@ -89,6 +89,7 @@ fn connection() -> BoxedStrategy<ClientFrame> {
         (number(), sub()).prop_map(|(req, sub)| ClientFrame::Unsubscribe { req, sub }),
         (sub(), number()).prop_map(|(sub, bytes)| ClientFrame::Credit { sub, bytes }),
         number().prop_map(|req| ClientFrame::Producer { req }),
+        (number(), text()).prop_map(|(req, token)| ClientFrame::Auth { req, token }),
         (number(), any::<bool>(), name(), of(number()), of(number())).prop_map(
             |(req, deletes, topic, before_offset, before_time_ms)| {
                 let op = if deletes { TopicOp::Delete } else { TopicOp::Truncate };
@@ -266,6 +267,11 @@ fn answer() -> BoxedStrategy<ServerFrame> {
             in_flight_max: shards,
             subscriptions_max: max_frame_bytes,
             time_ms,
+            identity: (shards % 2 == 0).then(|| IdentityInfo {
+                issuer: "local".to_owned(),
+                subject: shards.to_string(),
+                expires_at_ms: (time_ms % 2 == 0).then_some(time_ms),
+            }),
         },
     );
     prop_oneof![

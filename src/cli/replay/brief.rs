@@ -129,7 +129,7 @@ fn request(request: &Request) -> String {
             let (id, ttl) = (id.unwrap_or_default(), ttl.unwrap_or_default());
             format!("counter {name}: {op} {operand}{id}{ttl}")
         }
-        Request::Vote { tally, voter, choices, revision } => {
+        Request::Vote { tally, voter, choices, revision, issuer: _ } => {
             let voter: String = voter.0.iter().map(|byte| format!("{byte:02x}")).collect();
             let choices: Vec<String> = choices.iter().take(SHOWN_MAX).map(choice).collect();
             let revision = revision.map(|revision| format!(", revision {revision}"));
@@ -147,7 +147,7 @@ fn request(request: &Request) -> String {
             let passed_on = if incarnation.is_some() { ", passed on by its home" } else { "" };
             format!("tally {name}: {op}{}{passed_on}", options.unwrap_or_default())
         }
-        Request::Invalidate { tally, voters } => {
+        Request::Invalidate { tally, voters, issuer: _ } => {
             format!("tally {tally}: take the ballots of {} voters out", voters.len())
         }
         Request::Topic { topic, op, options: TopicOptions { before_offset, before_time_ms } } => {

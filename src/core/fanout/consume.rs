@@ -63,6 +63,7 @@ impl Dispatcher {
         match frame {
             ClientFrame::Group { op, topic, group, options, .. } => {
                 let ask = ask_of(op, &topic, &options)?;
+                self.check_dead_letter(origin.session, &options)?;
                 check_len("group", group.as_str(), GROUP_BYTES_MAX)?;
                 writable(&topic)?;
                 let (home, partitions) = self.route(&topic);
@@ -83,6 +84,7 @@ impl Dispatcher {
                 self.settle(origin, sub, op, offsets, options)
             }
             ClientFrame::Hello { .. }
+            | ClientFrame::Auth { .. }
             | ClientFrame::Ping { .. }
             | ClientFrame::Pong { .. }
             | ClientFrame::Credit { .. }
@@ -197,6 +199,23 @@ impl Dispatcher {
         let consuming = session.and_then(|session| session.rest.consuming.remove(&sub))?;
         let Request::Group(request) = consuming.leave(sub) else { return None };
         self.ask_group(origin, consuming.home, consuming.partitions, *request)
+    }
+
+    /// Ends a consumer that may not go on.
+    pub(super) fn stop_consumer(&mut self, id: SessionId, sub: u32, refusal: Refusal) {
+        let session = self.slot(id).and_then(|slot| self.sessions.get_mut(slot));
+        let Some(consuming) = session.and_then(|session| session.rest.consuming.get(&sub)) else {
+            return;
+        };
+        let leave = consuming.leave(sub);
+        let (home, partitions, stream) = (consuming.home, consuming.partitions, consuming.stream);
+        let origin = Origin { session: id, stream, req: 0 };
+        for partition in 0..partitions {
+            self.count_in_flight(id);
+            let shard = shard_of_partition(home, partition);
+            self.outgoing.push_back((shard, Command::Request(origin, leave.clone())));
+        }
+        self.consumer_ended((id, sub), refusal);
     }
 
     /// A shard says that a consumer gets nothing more. The partitions say so one by one.

@@ -95,8 +95,7 @@ impl Dispatcher {
         let mut by_topic: BTreeMap<TopicKey, Vec<Arc<Batch>>> = BTreeMap::new();
         let (mut end, mut bytes) = (start, 0);
         while let Some(Slot::Live(batch)) = self.next_slot(shard, &mut end, next) {
-            let matching = self.matching(shard, &batch.topic, batch.key());
-            if matching.binary_search(&pattern).is_err() {
+            if !self.sees(owner, shard, pattern, &batch.topic, batch.key()) {
                 continue;
             }
             bytes += batch.body.len();

@@ -10,6 +10,7 @@
 //! [`Dispatcher::request`], and what has to be told to shards goes out through
 //! [`Dispatcher::outgoing`].
 
+mod access;
 mod consume;
 mod events;
 mod filters;
@@ -30,6 +31,7 @@ mod reply;
 mod request;
 mod selection;
 mod session;
+mod shard_request;
 mod sink;
 mod split;
 mod start;
@@ -55,6 +57,7 @@ use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 use crate::shard::{Command, DispatcherId, SessionId};
 use crate::topic::{Batch, PatternIndex, PolicyTable, ProducerLimits, TopicId};
 use crate::{HashMap, SHARDS, hash_map};
+use access::Accesses;
 use filters::Filters;
 use gather::Gathers;
 use large::LargeUpdates;
@@ -154,6 +157,7 @@ pub struct Dispatcher {
     cells: Slab<CellView>,
     cell_names: HashMap<(CellKind, Name), usize>,
     filters: Filters,
+    accesses: Accesses,
     large: LargeUpdates,
     recalls: Recalls,
     selections: Selections,
@@ -247,6 +251,7 @@ impl Dispatcher {
             cells: Slab::new(),
             cell_names: hash_map(seed),
             filters: Filters::new(seed),
+            accesses: Accesses::new(seed),
             selections: Selections::new(seed),
             offsets: Vec::new(),
             looked_at: Vec::new(),
@@ -298,7 +303,8 @@ impl Dispatcher {
         for (sub, entry) in core::mem::take(&mut session.rest.subs) {
             self.end_sub(Owner { slot, entry, sub, is_plain: false });
         }
-        let session = self.sessions.remove(slot);
+        let mut session = self.sessions.remove(slot);
+        self.release_access(session.rest.access.take());
         for shard in session.rest.present {
             self.outgoing.push_back((shard, Command::SessionEnded(id)));
         }

@@ -61,7 +61,7 @@ impl Dispatcher {
             looked_at += 1;
             let Some(found) = view.log.slot(position).cloned() else { return Turn::Done };
             let (name, key) = found.topic();
-            let matched = self.matching(shard, name, key).binary_search(&pattern).is_ok();
+            let matched = self.sees(owner, shard, pattern, name, key);
             if matched {
                 if !pull.has_room(self, owner) {
                     return if pull.budget <= 0 { Turn::More } else { Turn::Blocked };

@@ -112,7 +112,7 @@ impl Dispatcher {
                 Start::Earliest => first,
                 Start::Time(time_ms) => view.log.sequence_at_time(*time_ms),
                 Start::Last(count) => {
-                    let sequence = self.last_of_each(shard, pattern, *count, &mut skip);
+                    let sequence = self.last_of_each(owner, (shard, pattern), *count, &mut skip);
                     topics += skip.len();
                     sequence
                 }
@@ -156,8 +156,8 @@ impl Dispatcher {
     /// and per topic the first offset to deliver.
     pub(super) fn last_of_each(
         &mut self,
-        shard: u16,
-        pattern: PatternId,
+        owner: Owner,
+        (shard, pattern): (u16, PatternId),
         count: u64,
         skip: &mut HashMap<TopicKey, u64>,
     ) -> u64 {
@@ -173,7 +173,7 @@ impl Dispatcher {
             })
             .collect();
         for (sequence, batch) in slots {
-            if self.matching(shard, &batch.topic, batch.key()).binary_search(&pattern).is_err() {
+            if !self.sees(owner, shard, pattern, &batch.topic, batch.key()) {
                 continue;
             }
             // Walking backwards, the first batch of a topic that is met is its newest.

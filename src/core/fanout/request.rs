@@ -2,34 +2,23 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-use bytes::Bytes;
 use tidewire_protocol::frame::{BadFrame, CellKind, PresenceOp};
-use tidewire_protocol::record::{KEY_BYTES_MAX, validate};
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Refusal, ServerFrame};
 
-use super::publishing::{check_spread, terms_of};
+use super::publishing::check_spread;
 use super::reply::encoded;
 use super::{Dispatcher, invalid};
+use crate::access::Voter;
 use crate::cell::VoterId;
 use crate::shard::{Command, Origin, Request, SessionId};
 use crate::shard_of;
 
 /// Largest request id: what a JavaScript number holds exactly.
 const REQUEST_ID_MAX: u64 = (1 << 53) - 1;
-/// Longest name of a voter or a member in bytes.
-const PERSON_BYTES_MAX: usize = 256;
-/// Ballots that one request takes out.
-const INVALIDATED_MAX: usize = 10_000;
-/// Largest data of a member in bytes.
-const MEMBER_DATA_BYTES_MAX: usize = 4096;
-/// Longest idempotence key of a counter in bytes.
-const IDEMPOTENCE_BYTES_MAX: usize = 64;
 
 /// Makes the keyed hash of a voter that the core works with.
-pub type HashVoter<'a> = &'a dyn Fn(&Name, &str) -> VoterId;
+pub type HashVoter<'a> = &'a dyn Fn(&Name, Voter<'_>) -> VoterId;
 
 impl Dispatcher {
     /// Takes one frame of a connection, after its HELLO. What a shard has to do is returned, with
@@ -53,6 +42,13 @@ impl Dispatcher {
             ClientFrame::Hello { .. } => {
                 let refusal = Refusal::new(ErrorCode::HelloRequired, "HELLO comes once only");
                 self.refuse(Origin { session: id, stream, req: 0 }, refusal, true);
+                None
+            }
+            ClientFrame::Auth { req, .. } => {
+                // Only who can check a token hands it over, by `set_access`.
+                let message = "AUTH: the server has no accounts";
+                let refusal = Refusal::new(ErrorCode::Unsupported, message);
+                self.refuse(Origin { session: id, stream, req }, refusal, false);
                 None
             }
             ClientFrame::Ping { nonce } => {
@@ -108,6 +104,7 @@ impl Dispatcher {
         if origin.req > REQUEST_ID_MAX {
             return Err(invalid(format!("req: a request id is at most {REQUEST_ID_MAX}")));
         }
+        self.check_access(origin.session, &frame)?;
         match frame {
             ClientFrame::Subscribe { sub, pattern, start, options, .. } => {
                 self.subscribe(origin, sub, &pattern, start, &options)?;
@@ -134,6 +131,7 @@ impl Dispatcher {
                 Ok(None)
             }
             request @ (ClientFrame::Hello { .. }
+            | ClientFrame::Auth { .. }
             | ClientFrame::Ping { .. }
             | ClientFrame::Pong { .. }
             | ClientFrame::Credit { .. }
@@ -145,9 +143,8 @@ impl Dispatcher {
             | ClientFrame::Topic { .. }
             | ClientFrame::Invalidate { .. }
             | ClientFrame::Tally { .. }) => {
-                let Some((name, request)) = shard_request(request, self.now_ms, hash_voter)? else {
-                    return Ok(None);
-                };
+                let asked = self.shard_request(origin.session, request, hash_voter)?;
+                let Some((name, request)) = asked else { return Ok(None) };
                 let (home, partitions) = self.route(&name);
                 if partitions > 1 {
                     check_spread(&request, partitions)?;
@@ -216,6 +213,7 @@ pub fn is_for_shards(frame: &ClientFrame) -> bool {
         | ClientFrame::Topic { .. }
         | ClientFrame::Invalidate { .. } => true,
         ClientFrame::Hello { .. }
+        | ClientFrame::Auth { .. }
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
         | ClientFrame::Credit { .. }
@@ -238,6 +236,7 @@ fn request_id(frame: &ClientFrame) -> u64 {
         | ClientFrame::Presence { req, .. }
         | ClientFrame::Tally { req, .. }
         | ClientFrame::Producer { req }
+        | ClientFrame::Auth { req, .. }
         | ClientFrame::Group { req, .. }
         | ClientFrame::Consume { req, .. }
         | ClientFrame::Settle { req, .. }
@@ -248,104 +247,6 @@ fn request_id(frame: &ClientFrame) -> u64 {
         | ClientFrame::Pong { .. }
         | ClientFrame::Credit { .. } => 0,
     }
-}
-
-/// The shard's form of a request, and the name that decides which shard.
-fn shard_request(
-    frame: ClientFrame,
-    now_ms: u64,
-    hash_voter: HashVoter<'_>,
-) -> Result<Option<(Name, Request)>, Refusal> {
-    Ok(Some(match frame {
-        ClientFrame::Publish { topic, ack, body, options, .. } => {
-            writable(&topic)?;
-            let terms = terms_of(options, now_ms)?;
-            let count = validate(&body)? as u64;
-            (topic.clone(), Request::Publish { topic, ack, body, count, terms })
-        }
-        ClientFrame::Incr { counter, op, operand, options, .. } => {
-            writable(&counter)?;
-            if let Some(id) = &options.id {
-                check_len("option 'id'", id, IDEMPOTENCE_BYTES_MAX)?;
-            }
-            (counter.clone(), Request::Counter { name: counter, op, operand, options })
-        }
-        ClientFrame::Vote { tally, voter, choices, revision, .. } => {
-            check_len("voter", &voter, PERSON_BYTES_MAX)?;
-            let voter = hash_voter(&tally, &voter);
-            (tally.clone(), Request::Vote { tally, voter, choices, revision })
-        }
-        ClientFrame::Invalidate { tally, voters, hashes, .. } => {
-            writable(&tally)?;
-            let voters = voters_of(&tally, &voters, hashes.as_deref(), hash_voter)?;
-            (tally.clone(), Request::Invalidate { tally, voters })
-        }
-        ClientFrame::Topic { op, topic, options, .. } => {
-            writable(&topic)?;
-            (topic.clone(), Request::Topic { topic, op, options })
-        }
-        ClientFrame::Tally { op, tally, rules, .. } => {
-            writable(&tally)?;
-            let rules = rules.map(Arc::new);
-            (tally.clone(), Request::Tally { name: tally, op, rules, incarnation: None })
-        }
-        ClientFrame::Get { kind, name, key, .. } => {
-            if let Some(key) = &key {
-                if !matches!(kind, CellKind::Map | CellKind::Presence) {
-                    return Err(invalid(format!("'{name}': a {} has no keys", kind.as_str())));
-                }
-                check_len("key", key, KEY_BYTES_MAX)?;
-            }
-            (name.clone(), Request::Get { kind, name, key })
-        }
-        ClientFrame::Presence { op, name, member, data, .. } => {
-            writable(&name)?;
-            check_len("member", &member, PERSON_BYTES_MAX)?;
-            let data = data.map_or_else(Bytes::new, |data| Bytes::copy_from_slice(&data));
-            if data.len() > MEMBER_DATA_BYTES_MAX {
-                let rule = format!("data: at most {MEMBER_DATA_BYTES_MAX} bytes");
-                return Err(invalid(rule));
-            }
-            (name.clone(), Request::Presence { name, op, member, data })
-        }
-        ClientFrame::Hello { .. }
-        | ClientFrame::Ping { .. }
-        | ClientFrame::Pong { .. }
-        | ClientFrame::Credit { .. }
-        | ClientFrame::Subscribe { .. }
-        | ClientFrame::Unsubscribe { .. }
-        | ClientFrame::Watch { .. }
-        | ClientFrame::Group { .. }
-        | ClientFrame::Consume { .. }
-        | ClientFrame::Settle { .. }
-        | ClientFrame::Producer { .. } => return Ok(None),
-    }))
-}
-
-/// Voters by name and by hash, as an audit shows it.
-fn voters_of(
-    tally: &Name,
-    names: &[String],
-    hashes: Option<&[String]>,
-    hash_voter: HashVoter<'_>,
-) -> Result<Vec<VoterId>, Refusal> {
-    let hashes = hashes.unwrap_or_default();
-    let count = names.len() + hashes.len();
-    if count == 0 || count > INVALIDATED_MAX {
-        return Err(invalid(format!("voters: 1 to {INVALIDATED_MAX} at once, not {count}")));
-    }
-    let mut voters = Vec::with_capacity(count);
-    for name in names {
-        check_len("voter", name, PERSON_BYTES_MAX)?;
-        voters.push(hash_voter(tally, name));
-    }
-    for hash in hashes {
-        let voter = VoterId::from_hex(hash).ok_or_else(|| {
-            invalid(format!("hash '{}': 32 hexadecimal digits", hash.escape_default()))
-        })?;
-        voters.push(voter);
-    }
-    Ok(voters)
 }
 
 pub(super) fn writable(name: &Name) -> Result<(), Refusal> {

@@ -10,10 +10,12 @@ use tidewire_protocol::options::Filter;
 use tidewire_protocol::{Refusal, ServerFrame};
 
 use super::CursorId;
+use super::access::SessionAccess;
 use super::consume::Consuming;
 use super::filters::FilterId;
 use super::ready::Waiting;
 use crate::HashMap;
+use crate::access::Operations;
 use crate::shard::{Origin, SessionId};
 use crate::topic::PatternId;
 
@@ -69,6 +71,8 @@ pub(super) struct Rest {
     pub(super) present: BTreeSet<u16>,
     /// Groups that it consumes, by its number for that.
     pub(super) consuming: BTreeMap<u32, Consuming>,
+    /// What it may do; everything, if nothing was said.
+    pub(super) access: Option<Box<SessionAccess>>,
 }
 
 /// Place of a subscription or watch among all of its dispatcher.
@@ -101,6 +105,8 @@ pub(super) struct Sub {
     pub(super) opening: Option<Vec<u8>>,
     pub(super) origin: Origin,
     pub(super) pattern: Option<PatternId>,
+    /// What it needs with the names that it is about.
+    pub(super) needs: Operations,
 }
 
 /// What a subscription gets.
@@ -141,6 +147,7 @@ impl Session {
             in_flight: 0,
             present: BTreeSet::new(),
             consuming: BTreeMap::new(),
+            access: None,
         };
         Self {
             id,

@@ -44,7 +44,7 @@ impl Dispatcher {
                 let everyone = (0..partitions).map(|partition| (partition, request.clone()));
                 (Gathered::Get(kind), everyone.collect())
             }
-            Request::Invalidate { tally, voters } => {
+            Request::Invalidate { tally, voters, issuer } => {
                 let mut parts: Vec<(u16, Vec<VoterId>)> = Vec::new();
                 for voter in voters {
                     let partition = partition_of_voter(voter, partitions);
@@ -54,7 +54,8 @@ impl Dispatcher {
                     }
                 }
                 let invalidate = |(partition, voters)| {
-                    (partition, Request::Invalidate { tally: tally.clone(), voters })
+                    let (tally, issuer) = (tally.clone(), issuer.clone());
+                    (partition, Request::Invalidate { tally, voters, issuer })
                 };
                 (Gathered::Settled, parts.into_iter().map(invalidate).collect())
             }

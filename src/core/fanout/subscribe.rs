@@ -10,10 +10,12 @@ use tidewire_protocol::frame::{Position, Start};
 use tidewire_protocol::options::{Filter, SubscribeOptions};
 use tidewire_protocol::{ErrorCode, Name, Pattern, Refusal, ServerFrame};
 
+use super::access::needs_to_follow;
 use super::filters::FilterId;
 use super::session::{Mode, OnGap, Owner, Sub, SubId};
 use super::start::{STATUS_GAP, Started};
 use super::{Cursor, CursorId, Dispatcher, Target, invalid};
+use crate::access::Operations;
 use crate::shard::{Origin, SessionId};
 
 /// Longest conflation interval.
@@ -54,7 +56,8 @@ impl Dispatcher {
         options: &SubscribeOptions,
     ) -> Result<(), Refusal> {
         let slot = self.check_sub(origin.session, sub)?;
-        let entry = self.sub_of(origin, options)?;
+        let needs = needs_to_follow(&start);
+        let entry = Sub { needs, ..self.sub_of(origin, options)? };
         let filter = entry.filter.clone();
         let begun = self.begin_sub(slot, sub, pattern, start, entry);
         if begun.is_err() {
@@ -164,6 +167,7 @@ impl Dispatcher {
             opening: None,
             origin,
             pattern: None,
+            needs: Operations::NONE,
         })
     }
 

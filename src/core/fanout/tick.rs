@@ -68,6 +68,7 @@ impl Dispatcher {
             self.mark_ready(slot);
         }
         self.give_back();
+        self.end_expired();
         if self.now_ms >= self.next_progress_ms {
             self.next_progress_ms = self.now_ms + TICK_MS;
             self.report_progress();

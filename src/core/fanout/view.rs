@@ -7,6 +7,7 @@ use tidewire_protocol::Name;
 use tidewire_protocol::frame::CellKind;
 
 use super::ready::is_sparse;
+use super::session::Owner;
 use super::watched::CellView;
 use super::{CursorId, Dispatcher, Target};
 use crate::shard::{Command, Interest};
@@ -90,6 +91,22 @@ impl Dispatcher {
         let matches = Matches { epoch: topic.epoch, version, patterns: Arc::clone(&patterns) };
         view.matches.insert(topic.id, matches);
         patterns
+    }
+
+    /// Whether a subscription on a pattern gets a topic: it matches, and its session may have it.
+    pub(super) fn sees(
+        &mut self,
+        owner: Owner,
+        shard: u16,
+        pattern: PatternId,
+        name: &Name,
+        topic: TopicKey,
+    ) -> bool {
+        if self.matching(shard, name, topic).binary_search(&pattern).is_err() {
+            return false;
+        }
+        let entry = self.subs.get(owner.entry);
+        entry.map(|entry| entry.needs).is_none_or(|needs| self.allows(owner.slot, needs, name))
     }
 
     /// The copy of a topic, requested from its shard if nobody here follows it yet.

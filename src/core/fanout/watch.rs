@@ -17,6 +17,7 @@ use super::sink::Lane;
 use super::subscribe::check_interval;
 use super::watched::{Encoding, ViewValue};
 use super::{CursorId, Dispatcher, Target, Turn};
+use crate::access::{Operation, Operations};
 use crate::shard::Origin;
 
 /// A cell is quiet when it has not changed for so long; its last version then goes out reliably.
@@ -95,6 +96,7 @@ impl Dispatcher {
             opening: None,
             origin,
             pattern: None,
+            needs: Operations::from_iter([Operation::Subscribe]),
         };
         let owner = self.insert_sub(slot, sub, entry, 1);
         let at = self.cells.get(view).map_or(0, |view| view.followers.len());

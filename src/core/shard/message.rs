@@ -141,6 +141,8 @@ pub enum Request {
         voter: VoterId,
         choices: Vec<Choice>,
         revision: Option<u64>,
+        #[serde(default)]
+        issuer: Option<Arc<str>>,
     },
     /// `incarnation`: passed on by the home partition of a poll, whose creation had this version.
     Tally {
@@ -164,6 +166,8 @@ pub enum Request {
     Invalidate {
         tally: Name,
         voters: Vec<VoterId>,
+        #[serde(default)]
+        issuer: Option<Arc<str>>,
     },
     Topic {
         topic: Name,

@@ -268,8 +268,8 @@ impl Shard {
             Request::Counter { name, op, operand, options } => {
                 self.count(&name, op, operand, &options)
             }
-            Request::Vote { tally, voter, choices, revision } => {
-                self.vote(&tally, voter, &choices, revision)
+            Request::Vote { tally, voter, choices, revision, issuer } => {
+                self.vote(&tally, (voter, issuer.as_deref()), &choices, revision)
             }
             Request::Tally { name, op, rules, incarnation: None } => {
                 self.change_tally(origin, &name, op, rules)
@@ -281,7 +281,9 @@ impl Shard {
             Request::Presence { name, op, member, data } => {
                 self.change_presence(origin.session, &name, op, &member, data)
             }
-            Request::Invalidate { tally, voters } => self.invalidate(&tally, voters),
+            Request::Invalidate { tally, voters, issuer } => {
+                self.invalidate(&tally, voters, issuer.as_deref())
+            }
             Request::Topic { topic, op, options } => self.change_topic(&topic, op, &options),
             Request::Group(request) => self.group_request(origin.session, *request),
         };

@@ -15,6 +15,7 @@ use super::cells::{about, no_tally};
 use super::log::LogEntry;
 use super::message::{Command, DispatcherId, Event, Origin, Reply, Request, TallyPart};
 use super::{Shard, Timer, refuse};
+use crate::access::LOCAL_ISSUER;
 use crate::cell::{Tally, VoterId};
 use crate::{partition_in, shard_of_partition};
 
@@ -26,15 +27,16 @@ impl Shard {
     pub(super) fn vote(
         &mut self,
         name: &Name,
-        voter: VoterId,
+        (voter, issuer): (VoterId, Option<&str>),
         choices: &[Choice],
         revision: Option<u64>,
     ) -> Result<Reply, Refusal> {
         let version = self.cells.next_version();
         let now_ms = self.now_ms;
         let tally = self.cells.tallies.get_mut(name).ok_or_else(|| no_tally(name))?;
-        let voted = tally
-            .vote(voter, choices, revision, version, now_ms)
+        let is_theirs = tally.check_issuer(issuer.unwrap_or(LOCAL_ISSUER));
+        let voted = is_theirs
+            .and_then(|()| tally.vote(voter, choices, revision, version, now_ms))
             .map_err(|refusal| about("tally", name, refusal))?;
         let is_part = tally.incarnation().is_some();
         if voted.version == version {
@@ -50,9 +52,12 @@ impl Shard {
         &mut self,
         name: &Name,
         voters: Vec<VoterId>,
+        issuer: Option<&str>,
     ) -> Result<Reply, Refusal> {
         let version = self.cells.next_version();
         let tally = self.cells.tallies.get_mut(name).ok_or_else(|| no_tally(name))?;
+        let is_theirs = issuer.map_or(Ok(()), |issuer| tally.check_issuer(issuer));
+        is_theirs.map_err(|refusal| about("tally", name, refusal))?;
         let gone: Vec<VoterId> =
             voters.into_iter().filter(|voter| tally.invalidate(voter, version)).collect();
         let count = gone.len() as u64;

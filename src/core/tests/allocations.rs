@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidewire_core::access::Voter;
 use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink};
 use tidewire_core::shard::{
@@ -73,7 +74,7 @@ impl World {
         for _ in 0..connections {
             let options = SessionOptions { framing: Framing::Bare, datagrams: false };
             let session = world.dispatcher.open(options, NOW_MS);
-            let hash = |_: &Name, _: &str| VoterId([0; 16]);
+            let hash = |_: &Name, _: Voter<'_>| VoterId([0; 16]);
             assert!(world.dispatcher.request(session, 0, Ok(frame.clone()), &hash).is_none());
             while let Some((shard, command)) = world.dispatcher.outgoing() {
                 world.dispatcher.apply(snapshot(shard, command), NOW_MS);

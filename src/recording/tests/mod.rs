@@ -76,6 +76,7 @@ fn command(number: u64) -> Command {
             voter: VoterId([(number % 97) as u8; 16]),
             choices: vec![Choice::Index(number % 2)],
             revision: None,
+            issuer: None,
         }),
         3 => request(Request::Counter {
             name: name("hits"),

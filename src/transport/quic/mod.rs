@@ -121,6 +121,7 @@ pub(super) async fn serve(core: Rc<Core>, incoming: Incoming, _place: Place) {
     let outlet = Outlet::new(quic.clone(), control);
     let connection = Connection::new(&core, id, connection::Outlet::Quic(outlet));
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
+    core.admit(&connection, welcome.account, welcome.changes);
     core.changed();
     let refusal = tokio::select! {
         end = read_all(&core, &connection, &quic, requests) => end,

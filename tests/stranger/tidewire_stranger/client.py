@@ -49,8 +49,10 @@ class Client:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, link: Link, capabilities: Sequence[str] = ()) -> "Client":
-        await link.send(f.Hello(VERSION, list(capabilities), None, "stranger/1"))
+    async def open(
+        cls, link: Link, capabilities: Sequence[str] = (), token: str | None = None
+    ) -> "Client":
+        await link.send(f.Hello(VERSION, list(capabilities), token, "stranger/1"))
         async with asyncio.timeout(WAIT):
             answer = await link.receive()
         if isinstance(answer, f.Error):
@@ -126,6 +128,9 @@ class Client:
     async def call(self, frame: Any, wait: float = WAIT) -> Any:
         async with asyncio.timeout(wait):
             return await (await self.begin(frame))
+
+    async def authenticate(self, token: str) -> dict[str, Any]:
+        return (await self.call(f.Auth(NEW, token))).result
 
     async def ping(self, nonce: int) -> f.Pong:
         await self.link.send(f.Ping(nonce))

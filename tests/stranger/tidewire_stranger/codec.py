@@ -19,7 +19,7 @@ class Malformed(ValueError):
 BY_TYPE: dict[int, type[Frame]] = {
     kind.TYPE: kind for kind in Frame.__subclasses__() if kind is not Unknown
 }
-CLIENT_TYPES = {1, 3, 4, 10, 12, 15, 18, 20, 22, 24, 26, 29, 30, 31, 32, 33, 35, 36, 37}
+CLIENT_TYPES = {1, 3, 4, 10, 12, 15, 18, 20, 22, 24, 26, 29, 30, 31, 32, 33, 35, 36, 37, 38}
 
 
 def _layout(kind: type[Frame]) -> list[Any]:

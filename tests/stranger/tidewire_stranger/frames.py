@@ -228,6 +228,13 @@ class Invalidate(Frame):
     hashes: list[str] | None = None
 
 
+@dataclass(frozen=True)
+class Auth(Frame):
+    TYPE = 38
+    req: U
+    token: str
+
+
 class Delivered(NamedTuple):
     """A record, and the how manieth delivery of it this is."""
 

@@ -1,8 +1,8 @@
 //! HELLO, WELCOME, PING, PONG, ERROR, GOAWAY, OK, and bytes that are no frames.
 
 use bytes::Bytes;
-use tidewire_protocol::options::ServerInfo;
-use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame};
+use tidewire_protocol::options::{IdentityInfo, ServerInfo};
+use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame, wire};
 
 use super::Failure;
 use super::group::Group;
@@ -39,14 +39,46 @@ fn greetings(group: &mut Group) {
         in_flight_max: 1024,
         subscriptions_max: 1000,
         time_ms: 1_764_000_000_000,
+        identity: None,
     };
     let capabilities = vec!["datagrams".to_owned()];
     group.both(
         "welcome",
-        &ServerFrame::Welcome { version: 1, capabilities, session: "c-1".into(), info },
+        &ServerFrame::Welcome {
+            version: 1,
+            capabilities: capabilities.clone(),
+            session: "c-1".into(),
+            info: info.clone(),
+        },
         r#"[2, 1, ["datagrams"], "c-1", {"server": "tidewire/0.1.0", "node": "n1", "shards": 4,
             "max_frame_bytes": 1048576, "heartbeat_ms": 15000, "in_flight_max": 1024,
             "subscriptions_max": 1000, "time_ms": 1764000000000}]"#,
+    );
+    let identity = Some(IdentityInfo {
+        issuer: "https://id.example".into(),
+        subject: "ann".into(),
+        expires_at_ms: Some(1_764_000_060_000),
+    });
+    let info = ServerInfo { identity, ..info };
+    group.both(
+        "welcome of somebody",
+        &ServerFrame::Welcome { version: 1, capabilities, session: "c-1".into(), info },
+        r#"[2, 1, ["datagrams"], "c-1", {"server": "tidewire/0.1.0", "node": "n1", "shards": 4,
+            "max_frame_bytes": 1048576, "heartbeat_ms": 15000, "in_flight_max": 1024,
+            "subscriptions_max": 1000, "time_ms": 1764000000000,
+            "identity": {"issuer": "https://id.example", "subject": "ann",
+                "expires_at_ms": 1764000060000}}]"#,
+    );
+    let auth = ClientFrame::Auth { req: 3, token: "a.b.c".into() };
+    group.both("a newer token", &auth, r#"[38, 3, "a.b.c"]"#);
+    let info = IdentityInfo { issuer: "local".into(), subject: "shop".into(), expires_at_ms: None };
+    let mut result = Vec::new();
+    wire::put_value(&mut result, &info);
+    let taken = ServerFrame::Ok { req: 3, result: Some(result.into()) };
+    group.both(
+        "a newer token is taken",
+        &taken,
+        r#"[7, 3, {"issuer": "local", "subject": "shop"}]"#,
     );
 }
 

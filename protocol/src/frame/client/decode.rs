@@ -50,7 +50,8 @@ impl ClientFrame {
             | number::CONSUME
             | number::SETTLE
             | number::TOPIC
-            | number::INVALIDATE => {
+            | number::INVALIDATE
+            | number::AUTH => {
                 let req = fields.uint("req").map_err(no_request)?;
                 request(kind, req, &mut fields)
                     .map_err(|refusal| BadFrame { req, refusal, wants_reply: req != 0 })?
@@ -134,6 +135,7 @@ fn request(kind: u64, req: u64, fields: &mut Fields<'_>) -> Result<Option<Client
             rules: fields.opt_map("rules")?,
         },
         number::PRODUCER => ClientFrame::Producer { req },
+        number::AUTH => ClientFrame::Auth { req, token: fields.str("token")?.to_owned() },
         _ => return topic_request(kind, req, fields),
     }))
 }

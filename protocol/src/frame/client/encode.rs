@@ -35,15 +35,16 @@ impl ClientFrame {
             | Self::Vote { .. }
             | Self::Get { .. }
             | Self::Watch { .. }
-            | Self::Presence { .. }
-            | Self::Tally { .. }
-            | Self::Producer { .. } => self.encode_request(out),
-            Self::Invalidate { .. }
+            | Self::Presence { .. } => self.encode_request(out),
+            Self::Tally { .. }
+            | Self::Producer { .. }
+            | Self::Auth { .. }
+            | Self::Invalidate { .. }
             | Self::Topic { .. }
             | Self::Group { .. }
             | Self::Consume { .. }
             | Self::Settle { .. } => {
-                self.encode_topic_request(out);
+                self.encode_other_request(out);
             }
         }
     }
@@ -55,6 +56,9 @@ impl ClientFrame {
             | Self::Ping { .. }
             | Self::Pong { .. }
             | Self::Credit { .. }
+            | Self::Tally { .. }
+            | Self::Producer { .. }
+            | Self::Auth { .. }
             | Self::Invalidate { .. }
             | Self::Topic { .. }
             | Self::Group { .. }
@@ -112,21 +116,25 @@ impl ClientFrame {
                 wire::put_str(out, member);
                 wire::put_opt(out, data.as_deref(), wire::put_bin);
             }
+        }
+    }
+}
+
+impl ClientFrame {
+    /// Encodes the types that concern the connection, tallies, topics as a whole and consumer groups.
+    fn encode_other_request(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Producer { req } => request_head(out, number::PRODUCER, 1, *req),
+            Self::Auth { req, token } => {
+                request_head(out, number::AUTH, 2, *req);
+                wire::put_str(out, token);
+            }
             Self::Tally { req, op, tally, rules } => {
                 request_head(out, number::TALLY, 4, *req);
                 wire::put_uint(out, *op as u64);
                 wire::put_str(out, tally.as_str());
                 wire::put_opt(out, rules.as_ref(), wire::put_value);
             }
-            Self::Producer { req } => request_head(out, number::PRODUCER, 1, *req),
-        }
-    }
-}
-
-impl ClientFrame {
-    /// Encodes the types that concern topics as a whole and consumer groups.
-    fn encode_topic_request(&self, out: &mut Vec<u8>) {
-        match self {
             Self::Invalidate { req, tally, voters, hashes } => {
                 request_head(out, number::INVALIDATE, 4, *req);
                 wire::put_str(out, tally.as_str());
@@ -171,9 +179,7 @@ impl ClientFrame {
             | Self::Vote { .. }
             | Self::Get { .. }
             | Self::Watch { .. }
-            | Self::Presence { .. }
-            | Self::Tally { .. }
-            | Self::Producer { .. } => {}
+            | Self::Presence { .. } => {}
         }
     }
 }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyKind, TallyRules, TallyState};
 use tidewire_protocol::{ErrorCode, Refusal};
 
+use crate::access::LOCAL_ISSUER;
 use ballots::{Ballots, Cast};
 use counts::Counts;
 use marks::OptionNames;
@@ -211,6 +212,23 @@ impl Tally {
             self.version = version;
         }
         changed
+    }
+
+    /// Refuses voters whom another issuer knows than the one whose voters these are.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub fn check_issuer(&self, issuer: &str) -> Result<(), Refusal> {
+        let wanted = self.rules.identity.as_deref().unwrap_or(LOCAL_ISSUER);
+        if wanted == issuer {
+            return Ok(());
+        }
+        let message = format!(
+            "its voters are those of issuer '{}' (its rule 'identity'), and this one is known to '{}'",
+            wanted.escape_default(),
+            issuer.escape_default()
+        );
+        Err(Refusal::new(ErrorCode::Forbidden, message))
     }
 
     /// Takes one ballot. The same ballot under a revision that is not above the stored one is a

@@ -40,7 +40,13 @@ fn count(counter: &str, ttl_ms: Option<u64>, id: Option<&str>) -> Command {
 
 fn vote(voter: u8) -> Command {
     let (tally, choices) = (name("poll"), vec![Choice::Index(u64::from(voter % 2))]);
-    request(Request::Vote { tally, voter: VoterId([voter; 16]), choices, revision: None })
+    request(Request::Vote {
+        tally,
+        voter: VoterId([voter; 16]),
+        choices,
+        revision: None,
+        issuer: None,
+    })
 }
 
 /// A shard with something of everything.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidewire_core::SHARDS;
+use tidewire_core::access::Voter;
 use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink};
 use tidewire_core::shard::{
@@ -74,7 +75,7 @@ impl World {
             start: Start::Latest,
             options: SubscribeOptions::default(),
         };
-        let hash_voter = |_: &Name, _: &str| VoterId([0; 16]);
+        let hash_voter = |_: &Name, _: Voter<'_>| VoterId([0; 16]);
         assert!(self.dispatcher.request(session, 0, Ok(frame), &hash_voter).is_none());
         self.pass_on();
         session

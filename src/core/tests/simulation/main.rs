@@ -14,6 +14,7 @@
     reason = "a test that meets what it does not expect is to fail"
 )]
 
+mod access;
 mod boards;
 mod chance;
 mod cold;

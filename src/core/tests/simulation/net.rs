@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidewire_core::access::Voter;
 use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink};
 use tidewire_core::is_durable;
@@ -228,7 +229,8 @@ impl Net {
 }
 
 /// Stands for the server's keyed hash of a voter.
-fn voter_id(_tally: &Name, voter: &str) -> VoterId {
+fn voter_id(_tally: &Name, voter: Voter<'_>) -> VoterId {
+    let voter = voter.subject;
     let mut id = [0; 16];
     id[8..].copy_from_slice(&stable_hash(voter.as_bytes()).to_be_bytes());
     VoterId(id)

@@ -128,13 +128,14 @@ impl Chance {
             12 => {
                 let voters = (0..self.below(4)).map(|_| VoterId([self.below(20) as u8; 16]));
                 let voters = voters.collect();
-                Request::Invalidate { tally: self.name("tally"), voters }
+                Request::Invalidate { tally: self.name("tally"), voters, issuer: None }
             }
             4 | 5 => Request::Vote {
                 tally: self.name("tally"),
                 voter: VoterId([self.below(20) as u8; 16]),
                 choices: (0..self.below(3)).map(|_| self.choice()).collect(),
                 revision: self.maybe(9),
+                issuer: None,
             },
             6 => Request::Get { kind: CellKind::Topic, name: self.name("map"), key: None },
             _ => Request::Presence {

@@ -1,0 +1,45 @@
+//! What proves to the server who this is; it may change while the client lives.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidewire_protocol::ClientFrame;
+use tidewire_protocol::options::IdentityInfo;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::reply;
+
+/// The newest token, shared by a client and the task that connects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Token(Arc<Mutex<Option<String>>>);
+
+impl Token {
+    pub(crate) fn new(token: Option<String>) -> Self {
+        Self(Arc::new(Mutex::new(token)))
+    }
+
+    pub(crate) fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, token: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.to_owned());
+    }
+}
+
+impl Client {
+    /// Shows the server a newer token, before the one in use expires. It is also shown when the
+    /// connection has to be made again. Returns who this is.
+    ///
+    /// # Errors
+    /// `unauthenticated` when the token is none, `forbidden` when it is of another subject than the
+    /// connection's, `unsupported` when the server has no accounts, or when the connection is lost.
+    pub async fn authenticate(&self, token: &str) -> Result<IdentityInfo, Error> {
+        let shown = token.to_owned();
+        let pending =
+            self.start(|req| ClientFrame::Auth { req, token: shown }, reply::identity).await?;
+        let identity = pending.await?;
+        self.handle().token().set(token);
+        Ok(identity)
+    }
+}

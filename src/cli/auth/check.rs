@@ -1,0 +1,127 @@
+//! What a credential says, and what it allows.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use serde_json::json;
+use tidewire_client::Name;
+use tidewire_core::access::Operation;
+
+use super::super::connection::parse_name;
+use super::super::output::Output;
+use super::super::timestamp::show_rfc3339;
+use super::super::{CliError, Globals};
+use crate::auth::{Auth, Proven};
+use crate::config::Config;
+
+/// Exit code of what is refused.
+const REFUSED: u8 = 1;
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct CheckArgs {
+    /// The server's configuration
+    #[arg(long, value_name = "FILE", env = "TIDEWIRE_CONFIG")]
+    config: PathBuf,
+    /// The token or API key; without one, what a connection is that shows nothing
+    #[arg(long, value_name = "TOKEN", env = "TIDEWIRE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    of: CheckArgs,
+    /// publish, subscribe, history, incr, vote, presence, group or admin
+    #[arg(long, value_name = "OPERATION", value_parser = parse_operation)]
+    op: Operation,
+    /// The name of a topic or cell
+    #[arg(long, value_parser = parse_name)]
+    name: Name,
+}
+
+fn parse_operation(raw: &str) -> Result<Operation, String> {
+    Operation::parse(raw)
+        .ok_or_else(|| format!("there are: {}", Operation::ALL.map(Operation::as_str).join(", ")))
+}
+
+impl CheckArgs {
+    /// The accounts of the configuration, and whom the credential is of.
+    fn read(&self) -> Result<(Auth, Proven), CliError> {
+        let config = Config::read(&self.config);
+        let config = config.map_err(|error| CliError::usage(error.to_string()))?;
+        let auth = Auth::load(&config.auth);
+        let auth = auth.map_err(|error| CliError::usage(format!("configuration: {error}")))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let refused = |message: String| CliError { exit_code: REFUSED, message };
+        let proven = auth.authenticate(self.token.as_deref(), now_ms);
+        let proven = proven.map_err(|refusal| refused(refusal.message))?.ok_or_else(|| {
+            refused("the configuration has no accounts: everybody may do everything".to_owned())
+        })?;
+        Ok((auth, proven))
+    }
+}
+
+/// Says whom a credential is of.
+pub(super) fn check(args: &CheckArgs, globals: &Globals) -> Result<(), CliError> {
+    let (auth, proven) = args.read()?;
+    let access = auth.access(&proven);
+    let access =
+        access.map_err(|refusal| CliError { exit_code: REFUSED, message: refusal.message })?;
+    let Proven { identity, roles, grants, expires_at_ms, .. } = &proven;
+    let mut output = Output::new();
+    if globals.json {
+        output.json(&json!({
+            "subject": *identity.subject, "issuer": *identity.issuer, "roles": roles,
+            "permissions": grants, "expires_at_ms": expires_at_ms,
+            "acts_for_others": access.acts_for_others,
+        }))?;
+        return output.flush();
+    }
+    output.line(&format!("subject  {}", identity.subject))?;
+    output.line(&format!("issuer   {}", identity.issuer))?;
+    output.line(&format!(
+        "roles    {}",
+        if roles.is_empty() { "none".into() } else { roles.join(", ") }
+    ))?;
+    if let Some(at_ms) = expires_at_ms {
+        output.line(&format!("until    {}", show_rfc3339(*at_ms)))?;
+    }
+    for list in &access.permissions.lists {
+        for rule in &list.rules {
+            let (number, source) = (rule.number, &list.source);
+            output
+                .line(&format!("rule {number} of {source}: {} on '{}'", rule.allow, rule.names))?;
+        }
+    }
+    if access.acts_for_others {
+        output.line("may vote and be present in the name of others")?;
+    }
+    output.flush()
+}
+
+/// Says whether a credential allows something, as a server with this configuration would.
+pub(super) fn explain(args: &ExplainArgs, globals: &Globals) -> Result<(), CliError> {
+    let ExplainArgs { of, op, name } = args;
+    let (auth, proven) = of.read()?;
+    let access = auth.access(&proven);
+    let access =
+        access.map_err(|refusal| CliError { exit_code: REFUSED, message: refusal.message })?;
+    let verdict = access.permissions.explain(*op, name);
+    let mut output = Output::new();
+    if globals.json {
+        output.json(&json!({
+            "allowed": verdict.is_allowed, "subject": *access.identity.subject,
+            "operation": op.as_str(), "name": name.as_str(), "by": verdict.to_string(),
+        }))?;
+    } else if verdict.is_allowed {
+        output.line(&format!("allowed: {verdict}"))?;
+    }
+    output.flush()?;
+    if verdict.is_allowed {
+        return Ok(());
+    }
+    let message = verdict.refusal(&access.identity.subject, *op, name);
+    Err(CliError { exit_code: REFUSED, message })
+}

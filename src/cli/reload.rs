@@ -1,0 +1,105 @@
+//! What `tidewire serve` does on SIGHUP: reads its configuration again.
+
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+use super::serve::ServeArgs;
+use crate::server::Server;
+
+/// What is taken while the server runs.
+const APPLIED: [&str; 1] = ["auth"];
+
+/// The configuration as it was read last.
+pub(super) struct Reload {
+    known: Table,
+}
+
+impl Reload {
+    pub(super) fn new(args: &ServeArgs) -> Self {
+        Self { known: table(args).unwrap_or_default() }
+    }
+
+    /// Takes what can be taken, all of it or nothing, and says of each key what has become of it.
+    pub(super) fn run(&mut self, args: &ServeArgs, server: &Server) {
+        let (config, table) = match args.config().and_then(|config| {
+            config.check_exposure().map_err(|error| super::CliError::usage(error.to_string()))?;
+            Ok((config, table(args).unwrap_or_default()))
+        }) {
+            Ok(read) => read,
+            Err(error) => {
+                server.reload_rejected();
+                return tracing::error!("rejected, nothing has changed: {}", error.message);
+            }
+        };
+        if let Err(error) = server.reload(&config.auth) {
+            return tracing::error!("rejected, nothing has changed: {error}");
+        }
+        tracing::info!("the certificate and the accounts were read again");
+        for key in changed(&self.known, &table) {
+            let section = key.split(['.', '[']).next().unwrap_or_default();
+            match APPLIED.contains(&section) {
+                true => tracing::info!(key, "applied"),
+                false => tracing::warn!(key, "needs a restart"),
+            }
+        }
+        // What needs a restart is said again next time.
+        let kept = |(key, _): &(String, Value)| !APPLIED.contains(&key.as_str());
+        let applied = table.into_iter().filter(|(key, _)| APPLIED.contains(&key.as_str()));
+        let before = std::mem::take(&mut self.known).into_iter().filter(kept);
+        self.known = before.chain(applied).collect();
+    }
+}
+
+fn table(args: &ServeArgs) -> Option<Table> {
+    std::fs::read_to_string(args.config.as_ref()?).ok()?.parse().ok()
+}
+
+/// The keys whose values differ.
+fn changed(before: &Table, after: &Table) -> BTreeSet<String> {
+    let mut flat = [BTreeSet::new(), BTreeSet::new()];
+    for (into, table) in flat.iter_mut().zip([before, after]) {
+        flatten("", &Value::Table(table.clone()), into);
+    }
+    let [before, after] = flat;
+    before.symmetric_difference(&after).map(|(key, _)| key.clone()).collect()
+}
+
+fn flatten(key: &str, value: &Value, into: &mut BTreeSet<(String, String)>) {
+    match value {
+        Value::Table(table) => {
+            for (name, value) in table {
+                let dot = if key.is_empty() { "" } else { "." };
+                flatten(&format!("{key}{dot}{name}"), value, into);
+            }
+        }
+        Value::Array(values) if values.iter().any(Value::is_table) => {
+            for (index, value) in values.iter().enumerate() {
+                flatten(&format!("{key}[{index}]"), value, into);
+            }
+        }
+        Value::String(_)
+        | Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Array(_) => {
+            into.insert((key.to_owned(), value.to_string()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_changed_is_said_by_its_key() {
+        let before = "listen = \"a\"\n[limits]\nnames_max = 1\n[[auth.role]]\nname = \"a\"\n";
+        let after = "listen = \"b\"\n[limits]\nnames_max = 1\n[[auth.role]]\nname = \"c\"\n";
+        let keys: Vec<String> =
+            changed(&before.parse().unwrap(), &after.parse().unwrap()).into_iter().collect();
+        assert_eq!(keys, ["auth.role[0].name", "listen"]);
+        assert!(changed(&before.parse().unwrap(), &before.parse().unwrap()).is_empty());
+    }
+}

@@ -1,0 +1,103 @@
+//! Accounts in the configuration.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{ConfigError, check};
+use crate::auth::{Algorithm, Grant};
+
+/// Who may connect, and what they may do. Without keys and without roles for everybody there are no
+/// accounts: every connection may do everything.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// Roles of connections that show nothing; absent: they are refused where there are accounts.
+    pub anonymous_roles: Option<Vec<String>>,
+    /// The `aud` that tokens must have; absent: it is not looked at.
+    pub audience: Option<String>,
+    /// How far the clocks of issuers may be off.
+    pub leeway_ms: u64,
+    /// A file with a JSON Web Key Set.
+    pub jwks_file: Option<PathBuf>,
+    /// The `iss` that tokens by keys of the set must have.
+    pub jwks_issuer: Option<String>,
+    /// Roles.
+    pub role: Vec<RoleConfig>,
+    /// Keys that tokens are verified with.
+    pub token_key: Vec<TokenKeyConfig>,
+    /// API keys.
+    pub api_key: Vec<ApiKeyConfig>,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            anonymous_roles: None,
+            audience: None,
+            leeway_ms: 5_000,
+            jwks_file: None,
+            jwks_issuer: None,
+            role: Vec::new(),
+            token_key: Vec::new(),
+            api_key: Vec::new(),
+        }
+    }
+}
+
+/// A role.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleConfig {
+    /// Its name.
+    pub name: String,
+    /// Whether it may vote and be present in the name of others.
+    #[serde(default)]
+    pub acts_for_others: bool,
+    /// What it allows; the first rule that matches a name decides.
+    #[serde(default)]
+    pub rules: Vec<Grant>,
+}
+
+/// A key that tokens are verified with.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenKeyConfig {
+    /// The `kid` of its tokens.
+    pub id: Option<String>,
+    /// The one algorithm that it is for.
+    pub algorithm: Algorithm,
+    /// The public key in PEM form, or the secret.
+    pub file: PathBuf,
+    /// The `iss` of its tokens; absent: they speak of local people.
+    pub issuer: Option<String>,
+}
+
+/// An API key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeyConfig {
+    /// The subject of its connections.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub sha256: String,
+    /// Who knows the people that it acts for; absent: local people.
+    pub issuer: Option<String>,
+    /// Its roles.
+    pub roles: Vec<String>,
+}
+
+impl AuthConfig {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        check("auth.leeway_ms", self.leeway_ms, 0, 600_000)
+    }
+
+    /// Whether a configuration says that there are accounts.
+    #[must_use]
+    pub fn has_accounts(&self) -> bool {
+        self.anonymous_roles.is_some()
+            || self.jwks_file.is_some()
+            || !self.token_key.is_empty()
+            || !self.api_key.is_empty()
+    }
+}

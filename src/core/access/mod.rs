@@ -1,0 +1,14 @@
+//! Access: who a connection is, and what it may do with which names.
+//!
+//! A connection without an [`Access`] may do everything: the server has no accounts. What an access
+//! says is decided once per name and remembered by the dispatcher (`fanout/access.rs`).
+
+mod identity;
+mod operation;
+mod permissions;
+#[cfg(test)]
+mod tests;
+
+pub use identity::{Access, Identity, LOCAL_ISSUER, Voter};
+pub use operation::{Operation, Operations};
+pub use permissions::{Permissions, Rule, RuleList, Verdict};

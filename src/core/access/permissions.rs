@@ -1,0 +1,130 @@
+//! Rules, and what they decide.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use tidewire_protocol::{Name, Pattern};
+
+use super::{Operation, Operations};
+
+/// Stands in the pattern of a rule for the subject of the connection.
+const IDENTITY: &str = "{identity}";
+
+/// What is allowed with the names that a pattern matches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// Its place in its list, from 1 on.
+    pub number: usize,
+    /// The names.
+    pub names: Pattern,
+    /// What is allowed; anything else is not.
+    pub allow: Operations,
+}
+
+impl Rule {
+    /// A rule whose pattern may hold `{identity}`, for this subject; `None` if it is about nobody's
+    /// names, or those of a subject that cannot be a part of a name.
+    #[must_use]
+    pub fn for_subject(
+        number: usize,
+        names: &str,
+        allow: Operations,
+        subject: Option<&str>,
+    ) -> Option<Self> {
+        let names = match (names.contains(IDENTITY), subject) {
+            (false, _) => Pattern::parse(names).ok()?,
+            // One token: with a dot or a wildcard in it somebody would be more than one.
+            (true, Some(subject)) if !subject.contains(['.', '*', '>']) => {
+                Pattern::parse(&names.replace(IDENTITY, subject)).ok()?
+            }
+            (true, _) => return None,
+        };
+        Some(Self { number, names, allow })
+    }
+}
+
+/// Rules in order: the first that matches a name decides.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RuleList {
+    /// Where they come from, for refusals: `role 'viewer'`.
+    pub source: String,
+    /// The rules.
+    pub rules: Vec<Rule>,
+}
+
+impl RuleList {
+    fn decide(&self, name: &Name) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.names.matches(name))
+    }
+}
+
+/// All that applies to a connection. An operation is allowed if one of the lists allows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Permissions {
+    /// The lists.
+    pub lists: Vec<RuleList>,
+}
+
+/// What was decided, and by which rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict<'a> {
+    /// Whether it is allowed.
+    pub is_allowed: bool,
+    /// The list and rule that allow it; of each list the rule that does not, `None` where no rule
+    /// matches.
+    pub by: Vec<(&'a RuleList, Option<&'a Rule>)>,
+}
+
+impl Permissions {
+    /// All that is allowed with a name.
+    #[must_use]
+    pub fn operations(&self, name: &Name) -> Operations {
+        let of = |list: &RuleList| list.decide(name).map_or(Operations::NONE, |rule| rule.allow);
+        self.lists.iter().map(of).fold(Operations::NONE, Operations::union)
+    }
+
+    /// Whether an operation is allowed, and why.
+    #[must_use]
+    pub fn explain(&self, operation: Operation, name: &Name) -> Verdict<'_> {
+        let decided = self.lists.iter().map(|list| (list, list.decide(name)));
+        let allows =
+            |(_, rule): &(_, Option<&Rule>)| rule.is_some_and(|rule| rule.allow.has(operation));
+        let by: Vec<_> = decided.collect();
+        match by.iter().find(|decided| allows(decided)).copied() {
+            Some(allowed) => Verdict { is_allowed: true, by: Vec::from([allowed]) },
+            None => Verdict { is_allowed: false, by },
+        }
+    }
+}
+
+/// The rules that decided, as a refusal says it.
+impl fmt::Display for Verdict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.by.is_empty() {
+            return f.write_str("it has no role and no rules of its own");
+        }
+        for (index, (RuleList { source, .. }, rule)) in self.by.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            match rule {
+                Some(Rule { number, names, allow }) => {
+                    write!(f, "rule {number} of {source} allows {allow} on '{names}'")?;
+                }
+                None => write!(f, "no rule of {source} is about it")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Verdict<'_> {
+    /// The sentence of a refusal.
+    #[must_use]
+    pub fn refusal(&self, subject: &str, operation: Operation, name: &Name) -> String {
+        let (subject, operation) = (subject.escape_default(), operation.as_str());
+        format!("'{subject}' may not {operation} '{name}': {self}")
+    }
+}

@@ -1,0 +1,328 @@
+//! What connections may do: decided once for each name, and remembered for all with the same rules.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use slab::Slab;
+use tidewire_protocol::frame::Start;
+use tidewire_protocol::group::GroupOptions;
+use tidewire_protocol::{ClientFrame, ErrorCode, Name, Refusal};
+
+use super::session::{Owner, SubId};
+use super::{Dispatcher, Target};
+use crate::access::{Access, LOCAL_ISSUER, Operation, Operations, Permissions, Voter};
+use crate::shard::SessionId;
+use crate::{HashMap, hash_map};
+
+/// Verdicts that are remembered in all; beyond it they are made anew.
+const VERDICTS_MAX: usize = 262_144;
+
+/// The permissions in use, each kept once, with what they allow on names that were asked about.
+#[derive(Debug)]
+pub(super) struct Accesses {
+    seed: u64,
+    by_value: HashMap<Arc<Permissions>, usize>,
+    in_use: Slab<InUse>,
+    /// Verdicts in all.
+    verdicts: usize,
+}
+
+#[derive(Debug)]
+struct InUse {
+    permissions: Arc<Permissions>,
+    users: usize,
+    verdicts: HashMap<Name, Operations>,
+}
+
+/// What a session has of it.
+#[derive(Debug)]
+pub(super) struct SessionAccess {
+    pub(super) access: Arc<Access>,
+    /// Place of the permissions among those in use.
+    place: usize,
+}
+
+impl Accesses {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, by_value: hash_map(seed), in_use: Slab::new(), verdicts: 0 }
+    }
+
+    fn add(&mut self, permissions: &Arc<Permissions>) -> usize {
+        if let Some(place) = self.by_value.get(permissions) {
+            if let Some(in_use) = self.in_use.get_mut(*place) {
+                in_use.users += 1;
+            }
+            return *place;
+        }
+        let permissions = Arc::clone(permissions);
+        let by_value = Arc::clone(&permissions);
+        let verdicts = hash_map(self.seed);
+        let place = self.in_use.insert(InUse { permissions, users: 1, verdicts });
+        self.by_value.insert(by_value, place);
+        place
+    }
+
+    fn remove(&mut self, place: usize) {
+        let Some(in_use) = self.in_use.get_mut(place) else { return };
+        in_use.users -= 1;
+        if in_use.users == 0 {
+            let in_use = self.in_use.remove(place);
+            self.by_value.remove(&in_use.permissions);
+            self.verdicts -= in_use.verdicts.len();
+        }
+    }
+
+    /// What is allowed with a name.
+    #[inline]
+    fn operations(&mut self, place: usize, name: &Name) -> Operations {
+        match self.in_use.get(place).and_then(|in_use| in_use.verdicts.get(name)) {
+            Some(known) => *known,
+            None => self.decide(place, name),
+        }
+    }
+
+    #[cold]
+    fn decide(&mut self, place: usize, name: &Name) -> Operations {
+        if self.verdicts >= VERDICTS_MAX {
+            self.in_use.iter_mut().for_each(|(_, in_use)| in_use.verdicts.clear());
+            self.verdicts = 0;
+        }
+        let Some(in_use) = self.in_use.get_mut(place) else { return Operations::NONE };
+        let operations = in_use.permissions.operations(name);
+        in_use.verdicts.insert(name.clone(), operations);
+        self.verdicts += 1;
+        operations
+    }
+}
+
+impl Dispatcher {
+    /// Says who a connection is and what it may do, also in place of what was said before: what it
+    /// follows and may not any more ends. A connection of which nothing is said may do everything.
+    pub fn set_access(&mut self, id: SessionId, access: Arc<Access>) {
+        let Some(slot) = self.slot(id) else { return };
+        let place = self.accesses.add(&access.permissions);
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let before = session.rest.access.replace(Box::new(SessionAccess { access, place }));
+        if let Some(before) = before {
+            self.accesses.remove(before.place);
+            self.end_forbidden(slot);
+        }
+    }
+
+    /// Says nothing of a connection any more: it may do everything.
+    pub fn forget_access(&mut self, id: SessionId) {
+        let session = self.slot(id).and_then(|slot| self.sessions.get_mut(slot));
+        let access = session.and_then(|session| session.rest.access.take());
+        self.release_access(access);
+    }
+
+    pub(super) fn release_access(&mut self, access: Option<Box<SessionAccess>>) {
+        if let Some(access) = access {
+            self.accesses.remove(access.place);
+        }
+    }
+
+    /// Who a connection is, and what it may do.
+    #[must_use]
+    pub fn access(&self, id: SessionId) -> Option<&Arc<Access>> {
+        let slot = self.slot(id)?;
+        Some(&self.sessions.get(slot)?.rest.access.as_ref()?.access)
+    }
+
+    /// Sets of permissions that connections have; equal ones are kept once.
+    #[must_use]
+    pub fn permissions(&self) -> usize {
+        self.accesses.in_use.len()
+    }
+
+    /// Whether the session may do all of this with a name.
+    #[inline]
+    pub(super) fn allows(&mut self, slot: usize, needs: Operations, name: &Name) -> bool {
+        let session = self.sessions.get(slot);
+        match session.and_then(|session| session.rest.access.as_ref()) {
+            None => true,
+            Some(access) => {
+                let place = access.place;
+                self.accesses.operations(place, name).has_all(needs)
+            }
+        }
+    }
+
+    /// Refuses a frame that asks for what the connection may not do.
+    pub(super) fn check_access(
+        &mut self,
+        id: SessionId,
+        frame: &ClientFrame,
+    ) -> Result<(), Refusal> {
+        let Some(slot) = self.slot(id) else { return Ok(()) };
+        if self.sessions.get(slot).is_none_or(|session| session.rest.access.is_none()) {
+            return Ok(());
+        }
+        let needs = needs_of(frame);
+        if let ClientFrame::Subscribe { pattern, .. } = frame {
+            // Of a pattern with wildcards it gets what it may have.
+            return match pattern.as_name() {
+                Some(name) => self.check_allowed(slot, needs, &name),
+                None => Ok(()),
+            };
+        }
+        match frame.name() {
+            Some(name) => self.check_allowed(slot, needs, name),
+            None => Ok(()),
+        }
+    }
+
+    fn check_allowed(
+        &mut self,
+        slot: usize,
+        needs: Operations,
+        name: &Name,
+    ) -> Result<(), Refusal> {
+        if self.allows(slot, needs, name) {
+            return Ok(());
+        }
+        let session = self.sessions.get(slot);
+        let access = session.and_then(|session| session.rest.access.as_ref());
+        let message = access.map_or_else(String::new, |session| {
+            let access = &session.access;
+            let denied = needs.iter().find_map(|operation| {
+                let verdict = access.permissions.explain(operation, name);
+                let subject = &access.identity.subject;
+                (!verdict.is_allowed).then(|| verdict.refusal(subject, operation, name))
+            });
+            denied.unwrap_or_default()
+        });
+        Err(Refusal::new(ErrorCode::Forbidden, message))
+    }
+
+    /// Ends what a session follows or consumes and may not any more.
+    fn end_forbidden(&mut self, slot: usize) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        let id = session.id;
+        let subs: Vec<(u32, SubId)> =
+            session.rest.subs.iter().map(|(sub, entry)| (*sub, *entry)).collect();
+        let consuming: Vec<(u32, Name)> = session
+            .rest
+            .consuming
+            .iter()
+            .map(|(sub, consuming)| (*sub, consuming.topic.clone()))
+            .collect();
+        for (sub, entry) in subs {
+            let Some(needs) = self.subs.get(entry).map(|entry| entry.needs) else { continue };
+            let Some(name) = self.name_of(entry) else { continue };
+            if let Err(refusal) = self.check_allowed(slot, needs, &name) {
+                self.end_with(Owner { slot, entry, sub, is_plain: false }, refusal);
+            }
+        }
+        let needs = Operations::from_iter([Operation::Group]);
+        for (sub, topic) in consuming {
+            if let Err(refusal) = self.check_allowed(slot, needs, &topic) {
+                self.stop_consumer(id, sub, refusal);
+            }
+        }
+        self.mark_replied(slot);
+    }
+
+    /// The name that a subscription or watch is about, unless it is on a pattern.
+    fn name_of(&self, entry: SubId) -> Option<Name> {
+        let cursor = *self.subs.get(entry)?.cursors.first()?;
+        match &self.cursors.get(cursor)?.target {
+            Target::Topic(target) => Some(self.topics.get(target.view)?.name.clone()),
+            Target::Watch(target) => Some(self.cells.get(target.view)?.name.clone()),
+            Target::Pattern(_) => None,
+        }
+    }
+
+    /// Ends connections whose access has run out.
+    pub(super) fn end_expired(&mut self) {
+        let now_ms = self.now_ms;
+        for (_, session) in &self.sessions {
+            let access = session.rest.access.as_ref();
+            let expires_at_ms = access.and_then(|access| access.access.expires_at_ms);
+            if expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+                let message = "the token has expired: connect with another, or send one in time \
+                               with AUTH";
+                let refusal = Refusal::new(ErrorCode::Unauthenticated, message);
+                self.closing.push((session.id, refusal));
+            }
+        }
+    }
+
+    /// Refuses dead letters for a topic that the connection may not publish to itself.
+    pub(super) fn check_dead_letter(
+        &mut self,
+        id: SessionId,
+        options: &GroupOptions,
+    ) -> Result<(), Refusal> {
+        let (Some(slot), Some(topic)) = (self.slot(id), &options.dead_letter) else {
+            return Ok(());
+        };
+        self.check_allowed(slot, Operations::from_iter([Operation::Publish]), &Name::parse(topic)?)
+    }
+
+    /// Who a session means by a name of a voter or a member: itself, unless it may act for others.
+    pub(super) fn person<'a>(
+        &'a self,
+        id: SessionId,
+        what: &str,
+        named: &'a str,
+    ) -> Result<Voter<'a>, Refusal> {
+        let Some(access) = self.access(id) else {
+            return Ok(Voter { issuer: LOCAL_ISSUER, subject: named });
+        };
+        let (issuer, subject) = (&*access.identity.issuer, &*access.identity.subject);
+        if named.is_empty() || named == subject {
+            return Ok(Voter { issuer, subject });
+        }
+        if access.acts_for_others {
+            return Ok(Voter { issuer, subject: named });
+        }
+        let (named, own) = (named.escape_default(), subject.escape_default());
+        let message = format!(
+            "'{own}' may not name '{named}' as {what}: leave it empty, or use a role with \
+             acts_for_others"
+        );
+        Err(Refusal::new(ErrorCode::Forbidden, message))
+    }
+}
+
+/// What a subscription needs with the topics that it gets.
+pub(super) fn needs_to_follow(start: &Start) -> Operations {
+    match start {
+        Start::Latest => Operations::from_iter([Operation::Subscribe]),
+        Start::Earliest
+        | Start::Offset { .. }
+        | Start::Time(_)
+        | Start::Last(_)
+        | Start::Positions(_) => Operations::from_iter([Operation::Subscribe, Operation::History]),
+    }
+}
+
+/// What a frame needs with the names that it is about.
+pub(super) fn needs_of(frame: &ClientFrame) -> Operations {
+    let operation = match frame {
+        ClientFrame::Publish { .. } => Operation::Publish,
+        ClientFrame::Subscribe { start, .. } => return needs_to_follow(start),
+        ClientFrame::Get { .. } | ClientFrame::Watch { .. } => Operation::Subscribe,
+        ClientFrame::Incr { .. } => Operation::Incr,
+        ClientFrame::Vote { .. } => Operation::Vote,
+        ClientFrame::Presence { .. } => Operation::Presence,
+        ClientFrame::Group { .. } | ClientFrame::Consume { .. } => Operation::Group,
+        ClientFrame::Tally { .. } | ClientFrame::Topic { .. } | ClientFrame::Invalidate { .. } => {
+            Operation::Admin
+        }
+        // These are about nothing, or about what was allowed before.
+        ClientFrame::Hello { .. }
+        | ClientFrame::Auth { .. }
+        | ClientFrame::Ping { .. }
+        | ClientFrame::Pong { .. }
+        | ClientFrame::Credit { .. }
+        | ClientFrame::Unsubscribe { .. }
+        | ClientFrame::Producer { .. }
+        | ClientFrame::Settle { .. } => return Operations::NONE,
+    };
+    Operations::from_iter([operation])
+}

@@ -1,0 +1,119 @@
+//! Who connections are, while the server runs.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tidewire_core::access::Access;
+use tidewire_protocol::options::IdentityInfo;
+use tidewire_protocol::{ErrorCode, Refusal};
+
+use super::{Core, Shared};
+use crate::auth::{Credential, Proven};
+use crate::transport::Connection;
+
+/// Who a connection is, and what it may do.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    proven: Proven,
+    access: Arc<Access>,
+}
+
+impl Account {
+    /// As it is told.
+    pub(crate) fn info(&self) -> IdentityInfo {
+        let Proven { identity, expires_at_ms, .. } = &self.proven;
+        IdentityInfo {
+            issuer: identity.issuer.as_ref().to_owned(),
+            subject: identity.subject.as_ref().to_owned(),
+            expires_at_ms: *expires_at_ms,
+        }
+    }
+}
+
+impl Shared {
+    /// Whose a credential is; nothing where there are no accounts.
+    ///
+    /// # Errors
+    /// `unauthenticated`, with what is wrong with it.
+    pub(crate) fn account(&self, shown: Option<&str>) -> Result<Option<Account>, Refusal> {
+        let auth = self.auth.load();
+        let proven = auth.authenticate(shown, self.clock.now_ms())?;
+        let account = proven.map(|proven| {
+            let access = auth.access(&proven)?;
+            Ok(Account { proven, access })
+        });
+        account.transpose()
+    }
+}
+
+impl Core {
+    /// Lets a new connection do what its account allows. `changes` counts those of the accounts before
+    /// it was found out.
+    pub(crate) fn admit(&self, connection: &Connection, account: Option<Account>, changes: u64) {
+        self.set_account(connection, account);
+        if *self.shared.auth_changes.borrow() != changes {
+            self.ask_again(connection);
+        }
+    }
+
+    fn set_account(&self, connection: &Connection, account: Option<Account>) {
+        let mut dispatcher = self.dispatcher.borrow_mut();
+        match &account {
+            Some(account) => {
+                dispatcher.set_access(connection.id(), Arc::clone(&account.access));
+            }
+            None => dispatcher.forget_access(connection.id()),
+        }
+        connection.account.replace(account);
+    }
+
+    /// Takes a newer token of a connection.
+    ///
+    /// # Errors
+    /// When it is none, or somebody else's: the one before holds on.
+    pub(crate) fn renew(
+        &self,
+        connection: &Connection,
+        token: &str,
+    ) -> Result<IdentityInfo, Refusal> {
+        let account = self.shared.account(Some(token))?.ok_or_else(|| {
+            Refusal::new(ErrorCode::Unsupported, "AUTH: the server has no accounts")
+        })?;
+        let is_other = connection.account.borrow().as_ref().is_some_and(|before| {
+            let Proven { identity, credential, .. } = &before.proven;
+            *credential != Credential::Nothing && *identity != account.proven.identity
+        });
+        if is_other {
+            let message = "the token is of another subject: connect anew with it";
+            return Err(Refusal::new(ErrorCode::Forbidden, message));
+        }
+        let info = account.info();
+        self.set_account(connection, Some(account));
+        Ok(info)
+    }
+
+    /// Asks again who a connection is, since the accounts have changed.
+    fn ask_again(&self, connection: &Connection) {
+        let auth = self.shared.auth.load();
+        let before = connection.account.borrow().clone();
+        let credential = before.map_or(Credential::Nothing, |before| before.proven.credential);
+        let account = auth.again(&credential, self.now_ms()).and_then(|proven| {
+            let account = |proven| Ok(Account { access: auth.access(&proven)?, proven });
+            proven.map(account).transpose()
+        });
+        match account {
+            Ok(account) => self.set_account(connection, account),
+            Err(refusal) => connection.end(refusal),
+        }
+    }
+}
+
+/// Asks again after each change of the accounts, until the server ends.
+pub(super) async fn follow_changes(core: Rc<Core>) {
+    let mut changes = core.shared.auth_changes.subscribe();
+    while changes.changed().await.is_ok() {
+        let connections: Vec<Rc<Connection>> = core.connections.borrow().iter().cloned().collect();
+        connections.iter().for_each(|connection| core.ask_again(connection));
+        core.changed();
+    }
+}
