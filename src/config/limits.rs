@@ -37,6 +37,14 @@ pub struct LimitsConfig {
     pub producer_entries_max: usize,
     /// A producer that has published nothing for so long is forgotten.
     pub producer_idle_ms: u64,
+    /// Connections of one address (of IPv6: of one /64); 0: no limit of its own.
+    pub address_connections_max: usize,
+    /// Requests of one connection, of one subject and of one address in a second; 0: no limit.
+    pub connection_requests_per_s: u32,
+    /// See above.
+    pub subject_requests_per_s: u32,
+    /// See above.
+    pub address_requests_per_s: u32,
 }
 
 impl Default for LimitsConfig {
@@ -54,6 +62,10 @@ impl Default for LimitsConfig {
             producer_window: 1_024,
             producer_entries_max: 16_777_216,
             producer_idle_ms: 3_600_000,
+            address_connections_max: 0,
+            connection_requests_per_s: 0,
+            subject_requests_per_s: 0,
+            address_requests_per_s: 0,
         }
     }
 }

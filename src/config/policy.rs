@@ -41,6 +41,9 @@ pub struct PolicyConfig {
     /// Whether clients may delete and truncate the topics.
     #[serde(default)]
     pub allow_delete: bool,
+    /// Requests in a second for all names of the policy together; 0: no limit.
+    #[serde(default)]
+    pub requests_per_s: u32,
 }
 
 /// What survives: nothing that was acknowledged is lost by less than this.
@@ -93,6 +96,7 @@ impl PolicyConfig {
             map_keys_max: MAP_KEYS_MAX,
             partitions: default_partitions(),
             allow_delete: false,
+            requests_per_s: 0,
         }
     }
 

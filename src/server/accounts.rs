@@ -64,6 +64,8 @@ impl Core {
             }
             None => dispatcher.forget_access(connection.id()),
         }
+        let identity = account.as_ref().map(|account| &account.proven.identity);
+        self.shared.rates.identify(&mut connection.rates.borrow_mut(), identity);
         connection.account.replace(account);
     }
 

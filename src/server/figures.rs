@@ -29,6 +29,7 @@ pub struct CoreFigures {
     pub writes: AtomicU64,
     pub written_bytes: AtomicU64,
     pub requests: AtomicU64,
+    pub rate_limited: AtomicU64,
 }
 
 #[derive(Debug, Default)]

@@ -10,6 +10,8 @@ mod clock;
 mod core;
 mod dispatch;
 mod figures;
+mod places;
+mod rates;
 mod recalling;
 mod reload;
 mod shard_task;
@@ -26,13 +28,17 @@ use arc_swap::ArcSwap;
 use tidewire_core::access::{LOCAL_ISSUER, Voter};
 use tidewire_core::fanout::FanoutLimits;
 use tidewire_core::shard::{Command, Event, ShardSnapshot};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::core::{Core, Woken};
 pub(crate) use accounts::Account;
 pub(crate) use clock::Clock;
 pub(crate) use figures::CoreFigures;
 pub use figures::Figures;
+pub(crate) use places::Place;
+use places::Places;
+pub(crate) use rates::OwnRates;
+use rates::Rates;
 use reload::Reloads;
 use shard_task::ShardTask;
 use shards::Shards;
@@ -114,8 +120,8 @@ pub(crate) struct Shared {
     pub(crate) shards: Vec<mpsc::Sender<Command>>,
     pub(crate) dispatchers: Vec<mpsc::Sender<Vec<Event>>>,
     pub(crate) figures: Figures,
-    /// Places of connections that may still be taken: `connections_max` in all.
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) places: Places,
+    pub(crate) rates: Rates,
     pub(crate) recorder: Arc<Recorder>,
     /// The journal on disk, if names are kept there.
     pub(crate) journal: Option<Arc<State>>,
@@ -182,7 +188,8 @@ impl Server {
             shards,
             dispatchers,
             figures: Figures::new(cores, policies.shards()),
-            places: Arc::new(Semaphore::new(config.limits.connections_max)),
+            places: Places::of(&config.limits),
+            rates: Rates::of(&config),
             recorder: Arc::new(Recorder::new(policies.shards())),
             journal: storage.as_ref().map(|storage| Arc::clone(&storage.state)),
             blocks: Mutex::new(storage.as_ref().map(Storage::reads)),

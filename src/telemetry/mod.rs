@@ -28,6 +28,11 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
     ("tidewire_gaps_total", "GAP frames sent", |core| &core.gaps),
     ("tidewire_refusals_total", "Requests refused", |core| &core.refusals),
     (
+        "tidewire_rate_limited_total",
+        "Requests refused because their connection, subject, address or policy has no more for now",
+        |core| &core.rate_limited,
+    ),
+    (
         "tidewire_recalls_total",
         "Parts of the journal read back for subscribers that are behind what is in memory",
         |core| &core.recalls,

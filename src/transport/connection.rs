@@ -10,7 +10,7 @@ use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
 use tokio::sync::Notify;
 
 use super::{quic, websocket};
-use crate::server::{Account, Core, Woken};
+use crate::server::{Account, Core, OwnRates, Woken};
 
 /// How long a server-made end may take: the last frames, the close.
 pub(super) const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     pub(super) outlet: RefCell<Outlet>,
     /// Who it is; nothing where there are no accounts.
     pub(crate) account: RefCell<Option<Account>>,
+    /// How much it may ask.
+    pub(crate) rates: RefCell<OwnRates>,
     /// Rung when the connection's requests may be read again, if that is waited for.
     gate: Notify,
     gate_is_awaited: Cell<bool>,
@@ -93,12 +95,13 @@ impl Wake for Writable {
 }
 
 impl Connection {
-    pub(super) fn new(core: &Core, id: SessionId, outlet: Outlet) -> Rc<Self> {
+    pub(super) fn new(core: &Core, id: SessionId, outlet: Outlet, rates: OwnRates) -> Rc<Self> {
         let waker = Waker::from(Arc::new(Writable { id, woken: Arc::clone(&core.woken) }));
         let connection = Rc::new(Self {
             id,
             outlet: RefCell::new(outlet),
             account: RefCell::new(None),
+            rates: RefCell::new(rates),
             gate: Notify::new(),
             gate_is_awaited: Cell::new(false),
             ending: RefCell::new(None),

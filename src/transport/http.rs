@@ -36,7 +36,7 @@ type Reply = Response<Full<Bytes>>;
 /// Serves an accepted TCP connection until it ends or becomes a WebSocket.
 pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream, place: Place) {
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
-    let from_afar = stream.peer_addr().is_ok_and(|peer| !peer.ip().to_canonical().is_loopback());
+    let from_afar = !place.address().to_canonical().is_loopback();
     let Ok(Some(stream)) = tokio::time::timeout(wait, open(&core, stream)).await else { return };
     let needs_tls = from_afar && matches!(stream, Stream::Plain(_)) && !core.shared.config.insecure;
     // A WebSocket outlives what HTTP knows of its connection.
@@ -120,10 +120,10 @@ fn upgrade(core: &Rc<Core>, place: &Rc<Place>, mut request: Request<Incoming>) -
     let upgraded = hyper::upgrade::on(&mut request);
     let (core, place) = (Rc::clone(core), Rc::clone(place));
     tokio::task::spawn_local(async move {
-        let _held = place;
+        let held = place;
         let Ok(upgraded) = upgraded.await else { return };
         if let Some((stream, first)) = take_back(upgraded) {
-            websocket::serve(core, stream, first).await;
+            websocket::serve(core, stream, first, held.address()).await;
         }
     });
     let mut reply = Response::new(Full::default());

@@ -66,17 +66,17 @@ pub(crate) async fn accept_tcp(
     cores: Vec<mpsc::Sender<Arrival>>,
 ) {
     for core in cores.iter().cycle() {
-        let stream = loop {
+        let (stream, peer) = loop {
             match listener.accept().await {
-                Ok((stream, _)) => break stream,
+                Ok(accepted) => break accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         };
-        let place = Arc::clone(&shared.places).try_acquire_owned();
-        let (Ok(place), false) = (place, shared.draining.load(Ordering::Relaxed)) else {
+        let place = shared.places.take(peer.ip());
+        let (Some(place), false) = (place, shared.draining.load(Ordering::Relaxed)) else {
             // Closing at once tells the client to try elsewhere or later.
             continue;
         };

@@ -23,11 +23,7 @@ use std::rc::Rc;
 
 use tokio::sync::mpsc;
 
-use crate::server::Core;
-
-/// One of the `connections_max` places, taken before anything is read and given back when the
-/// connection has ended, handshake or not.
-pub(crate) type Place = tokio::sync::OwnedSemaphorePermit;
+use crate::server::{Core, Place};
 
 /// What is handed to a core.
 pub(crate) enum Arrival {

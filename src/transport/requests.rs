@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tidewire_core::access::Voter;
 use tidewire_core::fanout::is_for_shards;
 use tidewire_core::shard::Command;
+use tidewire_protocol::frame::BadFrame;
 use tidewire_protocol::{ClientFrame, Name, ServerFrame, wire};
 
 use super::connection::Connection;
@@ -49,6 +50,7 @@ impl Requests {
             connection.may_read(core).await;
         }
         self.taken += 1;
+        let decoded = decoded.and_then(|asked| let_in(core, connection, asked, frame.len()));
         if let Ok(ClientFrame::Auth { req, token }) = &decoded {
             return renew(core, connection, stream, *req, token);
         }
@@ -87,6 +89,25 @@ impl Requests {
                 commands.extend(alone);
             }
             None => self.by_shard.push((shard, vec![command])),
+        }
+    }
+}
+
+/// Holds a request against the rates of its connection.
+fn let_in(
+    core: &Core,
+    connection: &Connection,
+    asked: ClientFrame,
+    bytes: usize,
+) -> Result<ClientFrame, BadFrame> {
+    let Some(req) = asked.req() else { return Ok(asked) };
+    match core.shared.rates.check(&connection.rates.borrow(), asked.name(), bytes) {
+        Ok(()) => Ok(asked),
+        Err(refusal) => {
+            if let Some(figures) = core.figures() {
+                figures.rate_limited.fetch_add(1, Relaxed);
+            }
+            Err(BadFrame { req, refusal, wants_reply: false })
         }
     }
 }

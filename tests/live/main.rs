@@ -13,6 +13,7 @@ mod accounts;
 mod backup;
 mod bench;
 mod boards;
+mod certificates;
 mod cold;
 mod command_line;
 mod crowd;

@@ -67,6 +67,32 @@ impl ClientFrame {
             | Self::Auth { .. } => None,
         }
     }
+
+    /// The request id of a frame that has one; 0 asks for no answer.
+    #[must_use]
+    pub const fn req(&self) -> Option<u64> {
+        match self {
+            Self::Publish { req, .. }
+            | Self::Subscribe { req, .. }
+            | Self::Unsubscribe { req, .. }
+            | Self::Incr { req, .. }
+            | Self::Vote { req, .. }
+            | Self::Get { req, .. }
+            | Self::Watch { req, .. }
+            | Self::Presence { req, .. }
+            | Self::Tally { req, .. }
+            | Self::Producer { req }
+            | Self::Auth { req, .. }
+            | Self::Group { req, .. }
+            | Self::Consume { req, .. }
+            | Self::Settle { req, .. }
+            | Self::Topic { req, .. }
+            | Self::Invalidate { req, .. } => Some(*req),
+            Self::Hello { .. } | Self::Ping { .. } | Self::Pong { .. } | Self::Credit { .. } => {
+                None
+            }
+        }
+    }
 }
 
 macro_rules! numbered {

@@ -75,7 +75,7 @@ impl Dispatcher {
             | ClientFrame::Settle { .. }
             | ClientFrame::Topic { .. }
             | ClientFrame::Invalidate { .. }) => {
-                let origin = Origin { session: id, stream, req: request_id(&request) };
+                let origin = Origin { session: id, stream, req: request.req().unwrap_or(0) };
                 match self.admit(origin, request, hash_voter) {
                     Ok(command) => command,
                     Err(refusal) => {
@@ -221,31 +221,6 @@ pub fn is_for_shards(frame: &ClientFrame) -> bool {
         | ClientFrame::Unsubscribe { .. }
         | ClientFrame::Watch { .. }
         | ClientFrame::Producer { .. } => false,
-    }
-}
-
-fn request_id(frame: &ClientFrame) -> u64 {
-    match frame {
-        ClientFrame::Publish { req, .. }
-        | ClientFrame::Subscribe { req, .. }
-        | ClientFrame::Unsubscribe { req, .. }
-        | ClientFrame::Incr { req, .. }
-        | ClientFrame::Vote { req, .. }
-        | ClientFrame::Get { req, .. }
-        | ClientFrame::Watch { req, .. }
-        | ClientFrame::Presence { req, .. }
-        | ClientFrame::Tally { req, .. }
-        | ClientFrame::Producer { req }
-        | ClientFrame::Auth { req, .. }
-        | ClientFrame::Group { req, .. }
-        | ClientFrame::Consume { req, .. }
-        | ClientFrame::Settle { req, .. }
-        | ClientFrame::Topic { req, .. }
-        | ClientFrame::Invalidate { req, .. } => *req,
-        ClientFrame::Hello { .. }
-        | ClientFrame::Ping { .. }
-        | ClientFrame::Pong { .. }
-        | ClientFrame::Credit { .. } => 0,
     }
 }
 

@@ -63,9 +63,9 @@ pub(super) async fn accept(
     };
     for target in cores.iter().cycle() {
         let Some(incoming) = endpoint.accept().await else { return };
-        let place = Arc::clone(&core.shared.places).try_acquire_owned();
+        let place = core.shared.places.take(incoming.remote_address().ip());
         let draining = core.shared.draining.load(std::sync::atomic::Ordering::Relaxed);
-        let (Ok(place), false) = (place, draining) else {
+        let (Some(place), false) = (place, draining) else {
             incoming.refuse();
             continue;
         };
@@ -109,7 +109,7 @@ fn server_config(
 }
 
 /// Serves one connection.
-pub(super) async fn serve(core: Rc<Core>, incoming: Incoming, _place: Place) {
+pub(super) async fn serve(core: Rc<Core>, incoming: Incoming, place: Place) {
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
     core.handshakes.set(core.handshakes.get() + 1);
     let greeted = tokio::time::timeout(wait, greet(&core, incoming)).await;
@@ -119,7 +119,8 @@ pub(super) async fn serve(core: Rc<Core>, incoming: Incoming, _place: Place) {
     let options = SessionOptions { framing: Framing::LengthPrefixed, datagrams: welcome.datagrams };
     let id = core.open(options);
     let outlet = Outlet::new(quic.clone(), control);
-    let connection = Connection::new(&core, id, connection::Outlet::Quic(outlet));
+    let rates = core.shared.rates.begin(place.address());
+    let connection = Connection::new(&core, id, connection::Outlet::Quic(outlet), rates);
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
     core.admit(&connection, welcome.account, welcome.changes);
     core.changed();

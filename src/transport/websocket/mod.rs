@@ -5,6 +5,7 @@ mod unframe;
 
 pub(super) use outlet::Outlet;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -21,8 +22,8 @@ use super::stream::{Halves, Stream};
 use crate::server::Core;
 use unframe::{Ended, Received, Unframer};
 
-/// Serves a connection after its HTTP upgrade. `first` is what HTTP had read already.
-pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes) {
+/// Serves a connection from this address after its HTTP upgrade. `first` is what HTTP had read already.
+pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes, address: IpAddr) {
     let halves = Halves::new(stream);
     let mut inbound = Inbound {
         halves: halves.clone(),
@@ -39,7 +40,8 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes) {
     };
     let options = SessionOptions { framing: Framing::Bare, datagrams: false };
     let id = core.open(options);
-    let connection = Connection::new(&core, id, connection::Outlet::Web(outlet));
+    let rates = core.shared.rates.begin(address);
+    let connection = Connection::new(&core, id, connection::Outlet::Web(outlet), rates);
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
     core.admit(&connection, welcome.account, welcome.changes);
     core.changed();
