@@ -3,6 +3,7 @@
 mod backup;
 mod ballots;
 mod browsers;
+mod connections;
 mod recording;
 mod streaming;
 
@@ -13,7 +14,7 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 use tidewire_protocol::Name;
@@ -33,6 +34,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         .route("/v1/status", get(status))
         .route("/v1/policy", get(policy))
         .route("/v1/backup", get(backup::backup))
+        .route("/v1/connections", get(connections::list).delete(connections::end))
+        .route("/v1/revocations", post(connections::revoke))
         .route("/v1/ballots", get(ballots::ballots))
         .route(
             "/v1/recording",
@@ -82,10 +85,11 @@ async fn status(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
         "server": concat!("tidewire/", env!("CARGO_PKG_VERSION")),
         "node": shared.config.node,
         "draining": shared.draining.load(Ordering::Relaxed),
-        "reloads": shared.reloads.taken.load(Ordering::Relaxed),
-        "reloads_rejected": shared.reloads.rejected.load(Ordering::Relaxed),
+        "reloads": shared.accounts.reloads.taken.load(Ordering::Relaxed),
+        "reloads_rejected": shared.accounts.reloads.rejected.load(Ordering::Relaxed),
         "insecure": shared.config.insecure,
-        "accounts": shared.auth.load().has_accounts(),
+        "revocations": shared.accounts.revocations.load().len(),
+        "accounts": shared.accounts.auth.load().has_accounts(),
         "connections": shared.figures.connections(),
         "subscriptions": shared.figures.sum(|core| &core.subscriptions),
         "topics": shards.topics,

@@ -6,16 +6,19 @@
 mod api_key;
 mod issue;
 mod keys;
+mod revocations;
 mod roles;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use keys::Algorithm;
+pub use revocations::RevocationError;
 pub use roles::Grant;
 
 pub(crate) use api_key::{hash_of, made};
 pub(crate) use issue::{Issue, issue};
+pub(crate) use revocations::{Revocations, Revoke};
 pub(crate) use roles::allowed;
 pub(crate) use token::Claims;
 
@@ -82,7 +85,13 @@ pub(crate) struct Proven {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Credential {
     Nothing,
-    Token(Arc<str>),
+    Token {
+        token: Arc<str>,
+        /// Its `jti`.
+        id: Option<String>,
+        /// Its `iat`.
+        issued_at_ms: Option<u64>,
+    },
     /// The SHA-256 of an API key.
     ApiKey([u8; 32]),
 }
@@ -160,7 +169,7 @@ impl Auth {
         }
         match credential {
             Credential::Nothing => self.anonymous(),
-            Credential::Token(token) => self.by_token(token, now_ms),
+            Credential::Token { token, .. } => self.by_token(token, now_ms),
             Credential::ApiKey(digest) => self.by_digest(*digest),
         }
         .map(Some)
@@ -175,7 +184,7 @@ impl Auth {
         let subject = match credential {
             // Whoever it is: nobody has names of their own.
             Credential::Nothing => None,
-            Credential::Token(_) | Credential::ApiKey(_) => Some(&*identity.subject),
+            Credential::Token { .. } | Credential::ApiKey(_) => Some(&*identity.subject),
         };
         let (permissions, acts_for_others) = self.roles.resolve(roles, grants, subject)?;
         Ok(Arc::new(Access {
@@ -228,7 +237,11 @@ impl Auth {
             roles: claims.roles,
             grants: claims.permissions,
             expires_at_ms: Some(expires_at_ms),
-            credential: Credential::Token(token.into()),
+            credential: Credential::Token {
+                token: token.into(),
+                id: claims.jti,
+                issued_at_ms: claims.iat.map(|iat| iat.saturating_mul(1000)),
+            },
         })
     }
 }

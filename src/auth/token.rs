@@ -43,6 +43,7 @@ struct Raw {
     iss: Option<String>,
     exp: serde_json::Number,
     nbf: Option<serde_json::Number>,
+    iat: Option<serde_json::Number>,
     jti: Option<String>,
     #[serde(default)]
     roles: Vec<String>,
@@ -88,7 +89,7 @@ pub(super) fn verify(
         None => validation.validate_aud = false,
     }
     let raw = decode::<Raw>(token, &key.decoding, &validation).map_err(|error| said(&error))?;
-    let Raw { sub, iss, exp, nbf, jti, roles, permissions } = raw.claims;
+    let Raw { sub, iss, exp, nbf, iat, jti, roles, permissions } = raw.claims;
     if roles.len() > ROLES_MAX || permissions.len() > ROLES_MAX {
         return Err(refuse(format!("a token has at most {ROLES_MAX} roles and as many rules")));
     }
@@ -107,7 +108,8 @@ pub(super) fn verify(
     };
     let exp = seconds("exp", &exp)?;
     let nbf = nbf.map(|nbf| seconds("nbf", &nbf)).transpose()?;
-    Ok(Claims { sub, iss, aud: None, exp, nbf, iat: None, jti, roles, permissions })
+    let iat = iat.map(|iat| seconds("iat", &iat)).transpose()?;
+    Ok(Claims { sub, iss, aud: None, exp, nbf, iat, jti, roles, permissions })
 }
 
 /// The key of a token: the one with its id; without an id the only one.

@@ -1,15 +1,46 @@
 //! Who connections are, while the server runs.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use tidewire_core::access::Access;
 use tidewire_protocol::options::IdentityInfo;
 use tidewire_protocol::{ErrorCode, Refusal};
+use tokio::sync::watch;
 
-use super::{Core, Shared};
-use crate::auth::{Credential, Proven};
+use super::reload::Reloads;
+use super::{Core, Shared, StartError};
+use crate::auth::{Auth, Credential, Proven, RevocationError, Revocations, Revoke};
+use crate::config::Config;
 use crate::transport::Connection;
+
+/// The accounts of a server, and what has become of them.
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    pub(crate) auth: ArcSwap<Auth>,
+    pub(crate) revocations: ArcSwap<Revocations>,
+    /// Who revokes something does it alone.
+    revoking: Mutex<()>,
+    /// Counts the changes of all this.
+    pub(crate) changes: watch::Sender<u64>,
+    pub(crate) reloads: Reloads,
+}
+
+impl Accounts {
+    /// # Errors
+    /// When keys or roles cannot be used, or what was revoked cannot be read.
+    pub(super) fn load(config: &Config) -> Result<Self, StartError> {
+        let revocations = Revocations::read(config.data_dir.as_deref())?;
+        Ok(Self {
+            auth: ArcSwap::from_pointee(Auth::load(&config.auth)?),
+            revocations: ArcSwap::from_pointee(revocations),
+            revoking: Mutex::default(),
+            changes: watch::Sender::new(0),
+            reloads: Reloads::default(),
+        })
+    }
+}
 
 /// Who a connection is, and what it may do.
 #[derive(Clone, Debug)]
@@ -31,14 +62,28 @@ impl Account {
 }
 
 impl Shared {
+    /// Takes a token, or those of a subject, out of use: connections with them end. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be kept: then it is not revoked.
+    pub(crate) fn revoke(&self, revoke: &Revoke) -> Result<(), RevocationError> {
+        let _alone = self.accounts.revoking.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = self.config.data_dir.as_deref();
+        let more = self.accounts.revocations.load().with(revoke, self.clock.now_ms(), directory)?;
+        self.accounts.revocations.store(Arc::new(more));
+        self.accounts.changes.send_modify(|changes| *changes += 1);
+        Ok(())
+    }
+
     /// Whose a credential is; nothing where there are no accounts.
     ///
     /// # Errors
     /// `unauthenticated`, with what is wrong with it.
     pub(crate) fn account(&self, shown: Option<&str>) -> Result<Option<Account>, Refusal> {
-        let auth = self.auth.load();
+        let auth = self.accounts.auth.load();
         let proven = auth.authenticate(shown, self.clock.now_ms())?;
         let account = proven.map(|proven| {
+            self.accounts.revocations.load().check(&proven)?;
             let access = auth.access(&proven)?;
             Ok(Account { proven, access })
         });
@@ -51,7 +96,7 @@ impl Core {
     /// it was found out.
     pub(crate) fn admit(&self, connection: &Connection, account: Option<Account>, changes: u64) {
         self.set_account(connection, account);
-        if *self.shared.auth_changes.borrow() != changes {
+        if *self.shared.accounts.changes.borrow() != changes {
             self.ask_again(connection);
         }
     }
@@ -96,11 +141,14 @@ impl Core {
 
     /// Asks again who a connection is, since the accounts have changed.
     fn ask_again(&self, connection: &Connection) {
-        let auth = self.shared.auth.load();
+        let auth = self.shared.accounts.auth.load();
         let before = connection.account.borrow().clone();
         let credential = before.map_or(Credential::Nothing, |before| before.proven.credential);
         let account = auth.again(&credential, self.now_ms()).and_then(|proven| {
-            let account = |proven| Ok(Account { access: auth.access(&proven)?, proven });
+            let account = |proven| {
+                self.shared.accounts.revocations.load().check(&proven)?;
+                Ok(Account { access: auth.access(&proven)?, proven })
+            };
             proven.map(account).transpose()
         });
         match account {
@@ -112,7 +160,7 @@ impl Core {
 
 /// Asks again after each change of the accounts, until the server ends.
 pub(super) async fn follow_changes(core: Rc<Core>) {
-    let mut changes = core.shared.auth_changes.subscribe();
+    let mut changes = core.shared.accounts.changes.subscribe();
     while changes.changed().await.is_ok() {
         let connections: Vec<Rc<Connection>> = core.connections.borrow().iter().cloned().collect();
         connections.iter().for_each(|connection| core.ask_again(connection));

@@ -156,6 +156,7 @@ pub(super) fn run(
     }
     local.spawn_local(forward(Rc::clone(&core)));
     local.spawn_local(super::accounts::follow_changes(Rc::clone(&core)));
+    local.spawn_local(super::connections::answer(Rc::clone(&core)));
     local.spawn_local(crate::transport::receive(Rc::clone(&core), arrivals));
     local.spawn_local(dispatch::run(Rc::clone(&core), events));
     let mut stop = shared.stop.subscribe();

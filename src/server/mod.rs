@@ -7,6 +7,7 @@
 
 mod accounts;
 mod clock;
+mod connections;
 mod core;
 mod dispatch;
 mod figures;
@@ -24,7 +25,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tidewire_core::access::{LOCAL_ISSUER, Voter};
 use tidewire_core::fanout::FanoutLimits;
 use tidewire_core::shard::{Command, Event, ShardSnapshot};
@@ -32,18 +32,20 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::core::{Core, Woken};
 pub(crate) use accounts::Account;
+use accounts::Accounts;
 pub(crate) use clock::Clock;
+use connections::Ask;
+pub(crate) use connections::{Which, session_name};
 pub(crate) use figures::CoreFigures;
 pub use figures::Figures;
 pub(crate) use places::Place;
 use places::Places;
 pub(crate) use rates::OwnRates;
 use rates::Rates;
-use reload::Reloads;
 use shard_task::ShardTask;
 use shards::Shards;
 
-use crate::auth::{Auth, AuthError};
+use crate::auth::{AuthError, RevocationError};
 use crate::config::{AuthConfig, Config, ConfigError};
 use crate::journal::{DirectoryId, Reads, State, Storage, StorageError};
 use crate::recording::{Recorder, StopReason};
@@ -55,6 +57,8 @@ const SHARD_QUEUE: usize = 4096;
 const COPY_QUEUE: usize = 4;
 /// Groups of events that wait for a dispatcher; shards wait beyond it.
 const DISPATCHER_QUEUE: usize = 256;
+/// Questions to all cores that wait; who asks beyond it gets fewer answers.
+const ASKS: usize = 16;
 /// Accepted connections that wait for a core.
 const ARRIVAL_QUEUE: usize = 1024;
 
@@ -79,6 +83,9 @@ pub enum StartError {
     /// Accounts cannot be used.
     #[error("configuration: {0}")]
     Auth(#[from] AuthError),
+    /// What was revoked cannot be read.
+    #[error(transparent)]
+    Revocations(#[from] RevocationError),
     /// A file that is being written looks like one without accounts.
     #[error(
         "the accounts are gone from the configuration: to do without any, start the server again"
@@ -108,10 +115,9 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) tls: Tls,
-    pub(crate) auth: ArcSwap<Auth>,
-    /// Counts changes of the accounts.
-    pub(crate) auth_changes: tokio::sync::watch::Sender<u64>,
-    pub(crate) reloads: Reloads,
+    pub(crate) accounts: Accounts,
+    /// What all cores are asked.
+    asks: tokio::sync::broadcast::Sender<Ask>,
     pub(crate) voter_key: aws_lc_rs::hmac::Key,
     /// The data directory; nothing if no name is kept on disk.
     pub(crate) directory: Option<DirectoryId>,
@@ -160,7 +166,7 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check_exposure()?;
         make_data_dir(&config)?;
-        let (tls, auth) = (Tls::load(&config)?, Auth::load(&config.auth)?);
+        let (tls, accounts) = (Tls::load(&config)?, Accounts::load(&config)?);
         let listeners = listener::bind(&config).await?;
         let (address, admin_address) = (listeners.address, listeners.admin_address);
         let cores = config.cores();
@@ -179,9 +185,8 @@ impl Server {
         let shared = Arc::new(Shared {
             clock,
             tls,
-            auth: ArcSwap::from_pointee(auth),
-            auth_changes: tokio::sync::watch::Sender::new(0),
-            reloads: Reloads::default(),
+            accounts,
+            asks: tokio::sync::broadcast::Sender::new(ASKS),
             voter_key,
             directory,
             copies,
@@ -255,7 +260,7 @@ impl Server {
     /// Whether connections need an account.
     #[must_use]
     pub fn has_accounts(&self) -> bool {
-        self.shared.auth.load().has_accounts()
+        self.shared.accounts.auth.load().has_accounts()
     }
 
     /// Takes the accounts of another configuration, and reads the certificate again. Connections stay,
@@ -269,7 +274,7 @@ impl Server {
 
     /// Counts a configuration that could not even be read.
     pub fn reload_rejected(&self) {
-        self.shared.reloads.rejected.fetch_add(1, Ordering::Relaxed);
+        self.shared.accounts.reloads.rejected.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Tells clients to go, gives them the configured time, and stops.

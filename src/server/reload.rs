@@ -17,19 +17,23 @@ const LOOK: Duration = Duration::from_secs(2);
 /// When one of them cannot be used.
 pub(super) fn reload(shared: &Shared, config: &AuthConfig) -> Result<(), StartError> {
     let outcome = take(shared, config);
-    let counter = if outcome.is_ok() { &shared.reloads.taken } else { &shared.reloads.rejected };
+    let counter = if outcome.is_ok() {
+        &shared.accounts.reloads.taken
+    } else {
+        &shared.accounts.reloads.rejected
+    };
     counter.fetch_add(1, Ordering::Relaxed);
     outcome
 }
 
 fn take(shared: &Shared, config: &AuthConfig) -> Result<(), StartError> {
     let auth = Auth::load(config)?;
-    if !auth.has_accounts() && shared.auth.load().has_accounts() {
+    if !auth.has_accounts() && shared.accounts.auth.load().has_accounts() {
         return Err(StartError::AccountsGone);
     }
     shared.tls.reload()?;
-    shared.auth.store(Arc::new(auth));
-    shared.auth_changes.send_modify(|changes| *changes += 1);
+    shared.accounts.auth.store(Arc::new(auth));
+    shared.accounts.changes.send_modify(|changes| *changes += 1);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! A connection on its core: its outlet, and how it ends.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -21,6 +22,9 @@ pub(crate) struct Connection {
     pub(super) outlet: RefCell<Outlet>,
     /// Who it is; nothing where there are no accounts.
     pub(crate) account: RefCell<Option<Account>>,
+    /// Where it comes from, and since when it is there.
+    pub(crate) peer: Peer,
+    pub(crate) since_ms: u64,
     /// How much it may ask.
     pub(crate) rates: RefCell<OwnRates>,
     /// Rung when the connection's requests may be read again, if that is waited for.
@@ -32,6 +36,14 @@ pub(crate) struct Connection {
     waker: Waker,
     /// Output waits for the socket.
     blocked: Cell<bool>,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    /// `ws`, `wss` or `quic`.
+    pub(crate) transport: &'static str,
 }
 
 /// The connections of a core, by the slots of their sessions.
@@ -95,13 +107,15 @@ impl Wake for Writable {
 }
 
 impl Connection {
-    pub(super) fn new(core: &Core, id: SessionId, outlet: Outlet, rates: OwnRates) -> Rc<Self> {
+    pub(super) fn new(core: &Core, id: SessionId, outlet: Outlet, peer: Peer) -> Rc<Self> {
         let waker = Waker::from(Arc::new(Writable { id, woken: Arc::clone(&core.woken) }));
         let connection = Rc::new(Self {
             id,
             outlet: RefCell::new(outlet),
             account: RefCell::new(None),
-            rates: RefCell::new(rates),
+            peer,
+            since_ms: core.now_ms(),
+            rates: RefCell::new(core.shared.rates.begin(peer.address)),
             gate: Notify::new(),
             gate_is_awaited: Cell::new(false),
             ending: RefCell::new(None),

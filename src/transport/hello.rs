@@ -5,7 +5,7 @@ use tidewire_protocol::frame::BadFrame;
 use tidewire_protocol::options::ServerInfo;
 use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame, VERSION};
 
-use crate::server::{Account, Core};
+use crate::server::{Account, Core, session_name};
 
 /// Cells may travel in datagrams.
 const DATAGRAMS: &str = "datagrams";
@@ -41,7 +41,7 @@ pub(super) fn hello(
                 return Err(Refusal::new(ErrorCode::InvalidArgument, message));
             }
             tracing::debug!(core = core.number, client, "a client says hello");
-            let changes = *core.shared.auth_changes.borrow();
+            let changes = *core.shared.accounts.changes.borrow();
             let account = core.shared.account(token.as_deref())?;
             let datagrams = offers_datagrams && capabilities.iter().any(|name| name == DATAGRAMS);
             Ok(Welcome { datagrams, account, changes })
@@ -60,7 +60,7 @@ impl Welcome {
         ServerFrame::Welcome {
             version: VERSION,
             capabilities: if self.datagrams { vec![DATAGRAMS.to_owned()] } else { Vec::new() },
-            session: format!("{}-{}-{}", id.dispatcher, id.slot, id.generation),
+            session: session_name(id),
             info: ServerInfo {
                 server: concat!("tidewire/", env!("CARGO_PKG_VERSION")).to_owned(),
                 node: config.node.clone(),

@@ -400,3 +400,63 @@ async fn an_address_has_its_share_of_the_connections() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_ends_connections_and_revokes_tokens() {
+    let accounts = Accounts::start("");
+    let admin = |args: &[&str]| {
+        let all = [&["admin"], args, &["--admin", &accounts.daemon.admin]].concat();
+        tidewire().args(all).output().unwrap()
+    };
+    let viewer = accounts.viewer();
+    let mut clients = Vec::new();
+    for via in ALL {
+        clients.push(accounts.daemon.connect_as(via, Some(&viewer)).await.unwrap());
+    }
+    let backend = accounts.daemon.connect_as(Via::Ws, Some(&accounts.backend())).await.unwrap();
+    let listed = out(&admin(&["connection", "list", "--json"]));
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let listed = listed["connections"].as_array().unwrap();
+    let mut transports: Vec<&str> = listed
+        .iter()
+        .filter(|connection| connection["subject"] == "ann")
+        .map(|connection| connection["transport"].as_str().unwrap())
+        .collect();
+    transports.sort_unstable();
+    assert_eq!((listed.len(), transports), (4, vec!["quic", "ws", "wss"]));
+    assert!(out(&admin(&["connection", "list"])).contains(" ws 127.0.0.1 shop of local since 20"));
+
+    let over = async |client: &Client, says: &str| {
+        let mut states = client.states();
+        let state = timeout(PATIENCE, states.wait_for(is_over)).await;
+        let state = format!("{:?}", state.unwrap().unwrap());
+        assert!(state.contains(says), "{state}");
+    };
+    let session =
+        listed.iter().find(|found| found["transport"] == "ws" && found["subject"] == "ann");
+    let session = session.unwrap()["session"].as_str().unwrap();
+    assert!(out(&admin(&["connection", "kill", "--session", session])).contains("1 connections"));
+    over(&clients[0], "administrator").await;
+    assert!(out(&admin(&["connection", "kill", "--subject", "ann"])).contains("2 connections"));
+    for client in &clients[1..] {
+        over(client, "administrator").await;
+    }
+    // They may come back, until their tokens are revoked.
+    let again = accounts.daemon.connect_as(Via::Quic, Some(&viewer)).await.unwrap();
+    out(&admin(&["revoke", "--subject", "ann"]));
+    over(&again, "revoked").await;
+    let refused = accounts.daemon.connect_as(Via::Ws, Some(&viewer)).await.err().unwrap();
+    assert!(refused.to_string().contains("have been revoked"), "{refused}");
+    backend.ping().await.unwrap();
+    assert_eq!(admin(&["revoke"]).status.code(), Some(2));
+    assert_eq!(admin(&["connection", "kill"]).status.code(), Some(2));
+
+    // Through a restart as well; a token that was issued later counts.
+    let Accounts { daemon, files } = accounts;
+    let config = Accounts::config(&files, ROLES, "");
+    let accounts = Accounts { daemon: Daemon::start_in(daemon.kill(), &config), files };
+    let refused = accounts.daemon.connect_as(Via::Ws, Some(&viewer)).await.err().unwrap();
+    assert!(refused.to_string().contains("have been revoked"), "{refused}");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    accounts.daemon.connect_as(Via::Ws, Some(&accounts.viewer())).await.unwrap();
+}

@@ -1,6 +1,7 @@
 //! `tidewire admin`: what the admin listener of a running server offers.
 
 mod backup;
+mod connections;
 pub(in crate::cli) mod http;
 mod record;
 mod restore;
@@ -32,6 +33,11 @@ enum AdminCommand {
     /// Record what the server is told, to be replayed later
     #[command(subcommand, after_help = record::HELP)]
     Record(record::RecordCommand),
+    /// List and end connections
+    #[command(subcommand)]
+    Connection(connections::ConnectionCommand),
+    /// Take tokens out of use before they expire; connections with them end
+    Revoke(connections::RevokeArgs),
     /// Save what a running server keeps on disk, as one file
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup
@@ -43,6 +49,8 @@ enum AdminCommand {
 pub(super) async fn run(args: AdminArgs, globals: &Globals) -> Result<(), CliError> {
     match args.command {
         AdminCommand::Record(command) => record::run(args.admin, command, globals).await,
+        AdminCommand::Connection(command) => connections::run(args.admin, command, globals).await,
+        AdminCommand::Revoke(revoke) => connections::revoke(args.admin, revoke, globals).await,
         AdminCommand::Backup(backup) => backup::backup(args.admin, backup, globals).await,
         AdminCommand::Restore(args) => restore::restored(args, globals),
         AdminCommand::Verify(verify) => restore::verify(&verify, globals),

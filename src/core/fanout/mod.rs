@@ -364,6 +364,13 @@ impl Dispatcher {
         self.sessions.iter().map(|(_, session)| session.id)
     }
 
+    /// Subscriptions, watches and consumptions of a connection.
+    #[must_use]
+    pub fn subscriptions_of(&self, id: SessionId) -> usize {
+        let session = self.slot(id).and_then(|slot| self.sessions.get(slot));
+        session.map_or(0, |session| session.rest.subs.len() + session.rest.consuming.len())
+    }
+
     /// Number of subscriptions and watches.
     #[must_use]
     pub fn subscriptions(&self) -> usize {

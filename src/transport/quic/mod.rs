@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::frames::Frames;
-use super::connection::{self, CLOSE_TIMEOUT, Connection};
+use super::connection::{self, CLOSE_TIMEOUT, Connection, Peer};
 use super::hello::hello;
 use super::requests::Requests;
 use super::websocket::last_frame;
@@ -119,8 +119,8 @@ pub(super) async fn serve(core: Rc<Core>, incoming: Incoming, place: Place) {
     let options = SessionOptions { framing: Framing::LengthPrefixed, datagrams: welcome.datagrams };
     let id = core.open(options);
     let outlet = Outlet::new(quic.clone(), control);
-    let rates = core.shared.rates.begin(place.address());
-    let connection = Connection::new(&core, id, connection::Outlet::Quic(outlet), rates);
+    let peer = Peer { address: place.address(), transport: "quic" };
+    let connection = Connection::new(&core, id, connection::Outlet::Quic(outlet), peer);
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
     core.admit(&connection, welcome.account, welcome.changes);
     core.changed();

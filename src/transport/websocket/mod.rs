@@ -15,7 +15,7 @@ use tidewire_core::fanout::{Framing, SessionOptions};
 use tidewire_protocol::wire::Broken;
 use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame};
 
-use super::connection::{self, CLOSE_TIMEOUT, Connection};
+use super::connection::{self, CLOSE_TIMEOUT, Connection, Peer};
 use super::hello::{Welcome, hello};
 use super::requests::Requests;
 use super::stream::{Halves, Stream};
@@ -24,6 +24,8 @@ use unframe::{Ended, Received, Unframer};
 
 /// Serves a connection from this address after its HTTP upgrade. `first` is what HTTP had read already.
 pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes, address: IpAddr) {
+    let transport = if matches!(stream, Stream::Tls(_)) { "wss" } else { "ws" };
+    let peer = Peer { address, transport };
     let halves = Halves::new(stream);
     let mut inbound = Inbound {
         halves: halves.clone(),
@@ -40,8 +42,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes, address:
     };
     let options = SessionOptions { framing: Framing::Bare, datagrams: false };
     let id = core.open(options);
-    let rates = core.shared.rates.begin(address);
-    let connection = Connection::new(&core, id, connection::Outlet::Web(outlet), rates);
+    let connection = Connection::new(&core, id, connection::Outlet::Web(outlet), peer);
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
     core.admit(&connection, welcome.account, welcome.changes);
     core.changed();

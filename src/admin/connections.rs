@@ -1,0 +1,72 @@
+//! Who is connected, who has to go, and whose tokens do not count any more.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::refuse;
+use crate::auth::Revoke;
+use crate::server::{Shared, Which};
+
+/// Everybody who is connected.
+pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
+    Json(json!({ "connections": shared.connections().await })).into_response()
+}
+
+/// Which connections end: exactly one of these.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Chosen {
+    session: Option<String>,
+    subject: Option<String>,
+    address: Option<IpAddr>,
+}
+
+/// Ends connections.
+pub(super) async fn end(
+    State(shared): State<Arc<Shared>>,
+    Query(chosen): Query<Chosen>,
+) -> Response {
+    let which = match chosen {
+        Chosen { session: Some(session), subject: None, address: None } => Which::Session(session),
+        Chosen { session: None, subject: Some(subject), address: None } => Which::Subject(subject),
+        Chosen { session: None, subject: None, address: Some(address) } => Which::Address(address),
+        Chosen { .. } => {
+            let message = "say which: one of session, subject and address";
+            return refuse(StatusCode::BAD_REQUEST, "invalid_argument", message);
+        }
+    };
+    tracing::info!(?which, "connections are ended by an administrator");
+    Json(json!({ "ended": shared.end_connections(which).await })).into_response()
+}
+
+/// Takes tokens out of use.
+pub(super) async fn revoke(
+    State(shared): State<Arc<Shared>>,
+    body: Result<Json<Revoke>, JsonRejection>,
+) -> Response {
+    let Json(revoke) = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            return refuse(rejection.status(), "invalid_argument", &rejection.body_text());
+        }
+    };
+    tracing::info!(?revoke, "tokens are revoked by an administrator");
+    let of = Arc::clone(&shared);
+    let outcome = tokio::task::spawn_blocking(move || of.revoke(&revoke)).await;
+    match outcome {
+        Ok(Ok(())) => {
+            let is_kept = shared.config.data_dir.is_some();
+            let count = shared.accounts.revocations.load().len();
+            Json(json!({ "revocations": count, "kept": is_kept })).into_response()
+        }
+        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string()),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string()),
+    }
+}

@@ -1,0 +1,141 @@
+//! Who is connected, asked of all cores at once, and who has to go.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tidewire_core::shard::SessionId;
+use tidewire_protocol::{ErrorCode, Refusal};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+
+use super::{Core, Shared};
+use crate::transport::Connection;
+
+/// A connection, as operators see it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ConnectionInfo {
+    /// Its name here, in WELCOME and in the log.
+    pub(crate) session: String,
+    pub(crate) transport: &'static str,
+    pub(crate) address: IpAddr,
+    /// Unix time at which it said HELLO.
+    pub(crate) since_ms: u64,
+    /// Who it is; nothing where there are no accounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_at_ms: Option<u64>,
+    /// Subscriptions, watches and consumptions.
+    pub(crate) subscriptions: usize,
+}
+
+/// Which connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    Session(String),
+    Subject(String),
+    Address(IpAddr),
+}
+
+/// What all cores are asked; each answers once.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    List(mpsc::Sender<Vec<ConnectionInfo>>),
+    /// End these.
+    End(Arc<Which>, mpsc::Sender<usize>),
+}
+
+impl Which {
+    fn is(&self, info: &ConnectionInfo) -> bool {
+        match self {
+            Self::Session(session) => info.session == *session,
+            Self::Subject(subject) => info.subject.as_ref() == Some(subject),
+            Self::Address(address) => info.address == *address,
+        }
+    }
+}
+
+impl Shared {
+    /// Everybody who is connected.
+    pub(crate) async fn connections(&self) -> Vec<ConnectionInfo> {
+        let (sender, mut receiver) = mpsc::channel(self.dispatchers.len());
+        // Fails only when the cores have stopped.
+        drop(self.asks.send(Ask::List(sender)));
+        let mut all = Vec::new();
+        while let Some(some) = receiver.recv().await {
+            all.extend(some);
+        }
+        all
+    }
+
+    /// Ends connections; returns how many.
+    pub(crate) async fn end_connections(&self, which: Which) -> usize {
+        let (sender, mut receiver) = mpsc::channel(self.dispatchers.len());
+        drop(self.asks.send(Ask::End(Arc::new(which), sender)));
+        let mut ended = 0;
+        while let Some(some) = receiver.recv().await {
+            ended += some;
+        }
+        ended
+    }
+}
+
+/// The name of a session to people.
+pub(crate) fn session_name(id: SessionId) -> String {
+    format!("{}-{}-{}", id.dispatcher, id.slot, id.generation)
+}
+
+impl Core {
+    fn info(&self, connection: &Connection) -> ConnectionInfo {
+        let account = connection.account.borrow();
+        let identity = account.as_ref().map(super::Account::info);
+        let subscriptions = self.dispatcher.borrow().subscriptions_of(connection.id());
+        ConnectionInfo {
+            session: session_name(connection.id()),
+            transport: connection.peer.transport,
+            address: connection.peer.address,
+            since_ms: connection.since_ms,
+            issuer: identity.as_ref().map(|identity| identity.issuer.clone()),
+            subject: identity.as_ref().map(|identity| identity.subject.clone()),
+            expires_at_ms: identity.and_then(|identity| identity.expires_at_ms),
+            subscriptions,
+        }
+    }
+
+    fn end_those(&self, which: &Which) -> usize {
+        let connections: Vec<Rc<Connection>> = self.connections.borrow().iter().cloned().collect();
+        let chosen: Vec<_> =
+            connections.iter().filter(|connection| which.is(&self.info(connection))).collect();
+        for connection in &chosen {
+            let message = "an administrator has ended the connection";
+            connection.end(Refusal::new(ErrorCode::Forbidden, message));
+        }
+        chosen.len()
+    }
+}
+
+/// Answers what is asked of all cores, until the server ends.
+pub(super) async fn answer(core: Rc<Core>) {
+    let mut asks = core.shared.asks.subscribe();
+    loop {
+        match asks.recv().await {
+            Ok(Ask::List(reply)) => {
+                let connections: Vec<Rc<Connection>> =
+                    core.connections.borrow().iter().cloned().collect();
+                let all = connections.iter().map(|connection| core.info(connection)).collect();
+                // Who has asked may have gone.
+                drop(reply.send(all).await);
+            }
+            Ok(Ask::End(which, reply)) => {
+                let ended = core.end_those(&which);
+                reply.send(ended).await.unwrap_or_default();
+            }
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
