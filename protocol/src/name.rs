@@ -103,6 +103,24 @@ impl Pattern {
         if self.0.contains(['*', '>']) { None } else { Some(Name(Arc::clone(&self.0))) }
     }
 
+    /// Whether there is a name that both patterns match.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        // Names of the server are matched by what begins as they do, never by a wildcard.
+        let is_system = |pattern: &Self| pattern.0.starts_with('$');
+        if is_system(self) != is_system(other) {
+            return false;
+        }
+        let (mut ours, mut theirs) = (self.tokens(), other.tokens());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (Some(">"), Some(_)) | (Some(_), Some(">")) | (None, None) => return true,
+                (Some(our), Some(their)) if our == "*" || their == "*" || our == their => {}
+                (_, _) => return false,
+            }
+        }
+    }
+
     /// Whether the pattern matches this name, token by token.
     #[must_use]
     pub fn matches(&self, name: &Name) -> bool {
@@ -215,6 +233,37 @@ mod tests {
         }
         for bad in ["", ".", "a..b", "a.", ".a", "a b", "a\u{7}", "a.*", ">", &"x".repeat(257)] {
             assert_eq!(Name::parse(bad).unwrap_err().code, ErrorCode::InvalidName, "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns_overlap_where_a_name_is_matched_by_both() {
+        let tokens = ["a", "b", "*", ">", "$s"];
+        let mut patterns = Vec::new();
+        for first in tokens {
+            patterns.push(first.to_owned());
+            for second in tokens {
+                patterns.push(format!("{first}.{second}"));
+                for third in tokens {
+                    patterns.push(format!("{first}.{second}.{third}"));
+                }
+            }
+        }
+        let patterns: Vec<Pattern> =
+            patterns.iter().filter_map(|raw| Pattern::parse(raw).ok()).collect();
+        let mut names = vec![];
+        for length in 1..=4_u32 {
+            for number in 0..3_usize.pow(length) {
+                let token = |at: u32| ["a", "b", "$s"][number / 3_usize.pow(at) % 3];
+                names.push(name(&(0..length).map(token).collect::<Vec<_>>().join(".")));
+            }
+        }
+        assert!(patterns.len() > 80);
+        for one in &patterns {
+            for other in &patterns {
+                let both = names.iter().any(|name| one.matches(name) && other.matches(name));
+                assert_eq!(one.overlaps(other), both, "'{one}' and '{other}'");
+            }
         }
     }
 

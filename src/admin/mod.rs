@@ -7,6 +7,8 @@ mod connections;
 mod recording;
 mod streaming;
 
+pub(crate) use browsers::is_address;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -27,7 +29,8 @@ use crate::telemetry;
 /// Serves the admin listener until the server stops.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let is_local = shared.config.admin_listen.ip().is_loopback();
-    let mut routes = Router::new()
+    let keep_out = axum::middleware::from_fn_with_state(is_local, browsers::keep_out);
+    let routes = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -41,10 +44,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             "/v1/recording",
             get(recording::status).post(recording::start).delete(recording::stop),
         )
-        .with_state(shared);
-    if is_local {
-        routes = routes.layer(axum::middleware::from_fn(browsers::keep_out));
-    }
+        .with_state(shared)
+        .layer(keep_out);
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!(%error, "the admin listener has stopped");
     }

@@ -100,6 +100,11 @@ fn of_file(key: &str, config: &TokenKeyConfig) -> Result<TokenKey, AuthError> {
         Algorithm::Rs256 => DecodingKey::from_rsa_pem(&read),
         Algorithm::Hs256 => {
             let secret = read.trim_ascii_end();
+            if secret.starts_with(b"-----BEGIN") {
+                let rule = "a key in PEM form is no secret for HS256: whoever has the public key \
+                            could sign";
+                return Err(refuse(rule.to_owned()));
+            }
             if secret.len() < SECRET_BYTES_MIN {
                 let rule = format!("a secret for HS256 has at least {SECRET_BYTES_MIN} bytes");
                 return Err(refuse(rule));

@@ -22,6 +22,7 @@ pub(crate) use revocations::{Revocations, Revoke};
 pub(crate) use roles::allowed;
 pub(crate) use token::Claims;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -77,23 +78,49 @@ pub(crate) struct Proven {
     /// Rules that a token brings itself.
     pub(crate) grants: Vec<Grant>,
     pub(crate) expires_at_ms: Option<u64>,
-    /// What proved it, so that it can be asked again.
-    pub(crate) credential: Credential,
+    /// Its token's `jti` and `iat`; nothing if it showed none.
+    pub(crate) token: Option<TokenMarks>,
+    /// Whether it showed anything.
+    pub(crate) is_somebody: bool,
+}
+
+/// What tells a token apart from others of the same subject.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TokenMarks {
+    pub(crate) id: Option<String>,
+    pub(crate) issued_at_ms: Option<u64>,
 }
 
 /// What a connection showed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Credential {
     Nothing,
     Token {
         token: Arc<str>,
-        /// Its `jti`.
-        id: Option<String>,
-        /// Its `iat`.
-        issued_at_ms: Option<u64>,
     },
     /// The SHA-256 of an API key.
     ApiKey([u8; 32]),
+}
+
+impl Credential {
+    pub(crate) fn of(shown: Option<&str>) -> Self {
+        match shown {
+            None | Some("") => Self::Nothing,
+            Some(key) if api_key::looks_like_one(key) => Self::ApiKey(api_key::digest(key)),
+            Some(token) => Self::Token { token: token.into() },
+        }
+    }
+}
+
+/// Without what it is: whoever has it, has what it proves.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Token { .. } => "a token",
+            Self::ApiKey(_) => "an API key",
+        })
+    }
 }
 
 /// The accounts of a configuration.
@@ -134,43 +161,28 @@ impl Auth {
         !self.keys.is_empty() || !self.api_keys.is_empty() || self.anonymous_roles.is_some()
     }
 
-    /// Finds out who shows a credential; nothing where there are no accounts.
+    /// Whether somebody who shows nothing may do something.
+    pub(crate) fn lets_anybody_in(&self) -> bool {
+        !self.has_accounts() || self.anonymous_roles.as_ref().is_some_and(|roles| !roles.is_empty())
+    }
+
+    /// Finds out who shows a credential; nothing where there are no accounts. The time is the wall
+    /// clock's.
     ///
     /// # Errors
     /// `unauthenticated`, with what is wrong with it.
     pub(crate) fn authenticate(
         &self,
-        shown: Option<&str>,
+        shown: &Credential,
         now_ms: u64,
     ) -> Result<Option<Proven>, Refusal> {
         if !self.has_accounts() {
             return Ok(None);
         }
         match shown {
-            None | Some("") => self.anonymous().map(Some),
-            Some(key) if api_key::looks_like_one(key) => {
-                self.by_digest(api_key::digest(key)).map(Some)
-            }
-            Some(token) => self.by_token(token, now_ms).map(Some),
-        }
-    }
-
-    /// The same again, after the configuration has changed.
-    ///
-    /// # Errors
-    /// As [`Self::authenticate`].
-    pub(crate) fn again(
-        &self,
-        credential: &Credential,
-        now_ms: u64,
-    ) -> Result<Option<Proven>, Refusal> {
-        if !self.has_accounts() {
-            return Ok(None);
-        }
-        match credential {
             Credential::Nothing => self.anonymous(),
-            Credential::Token { token, .. } => self.by_token(token, now_ms),
-            Credential::ApiKey(digest) => self.by_digest(*digest),
+            Credential::Token { token } => self.by_token(token, now_ms),
+            Credential::ApiKey(digest) => self.by_digest(digest),
         }
         .map(Some)
     }
@@ -179,20 +191,15 @@ impl Auth {
     ///
     /// # Errors
     /// `unauthenticated` for a role that there is not.
-    pub(crate) fn access(&self, proven: &Proven) -> Result<Arc<Access>, Refusal> {
-        let Proven { identity, roles, grants, expires_at_ms, credential } = proven;
-        let subject = match credential {
-            // Whoever it is: nobody has names of their own.
-            Credential::Nothing => None,
-            Credential::Token { .. } | Credential::ApiKey(_) => Some(&*identity.subject),
-        };
-        let (permissions, acts_for_others) = self.roles.resolve(roles, grants, subject)?;
-        Ok(Arc::new(Access {
+    pub(crate) fn access(&self, proven: &Proven) -> Result<Access, Refusal> {
+        let Proven { identity, roles, grants, expires_at_ms, token: _, is_somebody } = proven;
+        // Nobody in particular has no names of their own.
+        let subject = is_somebody.then_some(&*identity.subject);
+        Ok(Access {
             identity: identity.clone(),
-            permissions: Arc::new(permissions),
-            acts_for_others,
+            permissions: Arc::new(self.roles.resolve(roles, grants, subject)?),
             expires_at_ms: *expires_at_ms,
-        }))
+        })
     }
 
     fn anonymous(&self) -> Result<Proven, Refusal> {
@@ -205,12 +212,13 @@ impl Auth {
             roles: roles.clone(),
             grants: Vec::new(),
             expires_at_ms: None,
-            credential: Credential::Nothing,
+            token: None,
+            is_somebody: false,
         })
     }
 
-    fn by_digest(&self, digest: [u8; 32]) -> Result<Proven, Refusal> {
-        let known = api_key::find(&self.api_keys, &digest);
+    fn by_digest(&self, digest: &[u8; 32]) -> Result<Proven, Refusal> {
+        let known = api_key::find(&self.api_keys, digest);
         let ApiKey { name, issuer, roles, .. } =
             known.ok_or_else(|| refuse("the API key is not known"))?;
         let identity = Identity { issuer: issuer.as_str().into(), subject: name.as_str().into() };
@@ -219,7 +227,8 @@ impl Auth {
             roles: roles.clone(),
             grants: Vec::new(),
             expires_at_ms: None,
-            credential: Credential::ApiKey(digest),
+            token: None,
+            is_somebody: true,
         })
     }
 
@@ -237,11 +246,11 @@ impl Auth {
             roles: claims.roles,
             grants: claims.permissions,
             expires_at_ms: Some(expires_at_ms),
-            credential: Credential::Token {
-                token: token.into(),
+            token: Some(TokenMarks {
                 id: claims.jti,
                 issued_at_ms: claims.iat.map(|iat| iat.saturating_mul(1000)),
-            },
+            }),
+            is_somebody: true,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tidewire_protocol::Refusal;
 
-use super::{Credential, Proven, refuse};
+use super::{Proven, TokenMarks, refuse};
 use crate::whole_file;
 
 /// Name of the file in the data directory.
@@ -130,9 +130,7 @@ impl Revocations {
     /// `unauthenticated`.
     pub(crate) fn check(&self, proven: &Proven) -> Result<(), Refusal> {
         // An API key goes from the configuration, and who shows nothing has nothing to be taken.
-        let Credential::Token { id, issued_at_ms, .. } = &proven.credential else {
-            return Ok(());
-        };
+        let Some(TokenMarks { id, issued_at_ms }) = &proven.token else { return Ok(()) };
         if id.as_ref().is_some_and(|id| self.tokens.contains_key(id)) {
             return Err(refuse("the token has been revoked"));
         }
@@ -159,11 +157,8 @@ mod tests {
             roles: Vec::new(),
             grants: Vec::new(),
             expires_at_ms: Some(100_000),
-            credential: Credential::Token {
-                token: "a.b.c".into(),
-                id: id.map(str::to_owned),
-                issued_at_ms,
-            },
+            token: Some(TokenMarks { id: id.map(str::to_owned), issued_at_ms }),
+            is_somebody: true,
         }
     }
 

@@ -62,7 +62,7 @@ impl Roles {
         Err(AuthError::value(key, rule))
     }
 
-    /// What these roles and rules allow somebody, and whether they may act for others.
+    /// What these roles and rules allow somebody.
     ///
     /// # Errors
     /// `unauthenticated` for a role that is not there, and a rule that is none.
@@ -71,15 +71,14 @@ impl Roles {
         names: &[String],
         grants: &[Grant],
         subject: Option<&str>,
-    ) -> Result<(Permissions, bool), Refusal> {
+    ) -> Result<Permissions, Refusal> {
         let mut lists = Vec::new();
-        let mut acts_for_others = false;
         for name in names {
             let role = self.0.iter().find(|role| role.name == *name).ok_or_else(|| {
                 refuse(format!("the configuration has no role '{}'", name.escape_default()))
             })?;
-            acts_for_others |= role.acts_for_others;
-            lists.push(list(format!("role '{name}'"), &role.grants, subject));
+            let list = list(format!("role '{name}'"), &role.grants, subject);
+            lists.push(RuleList { acts_for_others: role.acts_for_others, ..list });
         }
         if !grants.is_empty() {
             for (index, grant) in grants.iter().enumerate() {
@@ -89,7 +88,7 @@ impl Roles {
             }
             lists.push(list("the token".to_owned(), grants, subject));
         }
-        Ok((Permissions { lists }, acts_for_others))
+        Ok(Permissions { lists })
     }
 }
 
@@ -98,7 +97,7 @@ fn list(source: String, grants: &[Grant], subject: Option<&str>) -> RuleList {
         let allow = allowed(&grant.allow).ok()?;
         Rule::for_subject(number, &grant.names, allow, subject)
     });
-    RuleList { source, rules: rules.collect() }
+    RuleList { source, rules: rules.collect(), acts_for_others: false }
 }
 
 impl Grant {

@@ -11,6 +11,8 @@ use super::roles::Grant;
 
 /// Longest token in bytes.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// Characters of what is wrong with it.
+const SHOWN_CHARS_MAX: usize = 120;
 /// Roles and rules of its own that a token may hold.
 const ROLES_MAX: usize = 64;
 
@@ -64,6 +66,7 @@ pub(super) fn verify(
         return Err(refuse(format!("a token has at most {TOKEN_BYTES_MAX} bytes")));
     }
     let header = decode_header(token).map_err(|error| {
+        let error: String = error.to_string().escape_default().take(SHOWN_CHARS_MAX).collect();
         refuse(format!("the token cannot be read ({error}): it is neither a JWT nor an API key"))
     })?;
     let key = choose(keys, header.kid.as_deref())?;

@@ -1,8 +1,10 @@
 //! Accounts in the configuration.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use tidewire_protocol::tally::{ISSUER_BYTES_MAX, LOCAL_IDENTITY};
 
 use super::{ConfigError, check};
 use crate::auth::{Algorithm, Grant};
@@ -89,7 +91,62 @@ pub struct ApiKeyConfig {
 
 impl AuthConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        check("auth.leeway_ms", self.leeway_ms, 0, 600_000)
+        check("auth.leeway_ms", self.leeway_ms, 0, 600_000)?;
+        let refuse =
+            |key: String, rule: &str| Err(ConfigError::Value { key, rule: rule.to_owned() });
+        if self.jwks_issuer.is_some() && self.jwks_file.is_none() {
+            return refuse("auth.jwks_issuer".to_owned(), "is for jwks_file, which is not there");
+        }
+        if self.audience.as_deref() == Some("") {
+            return refuse("auth.audience".to_owned(), "is empty: leave it out");
+        }
+        let keys = self.token_key.iter().enumerate();
+        let keys = keys.map(|(at, key)| (format!("auth.token_key[{at}].issuer"), &key.issuer));
+        let api = self.api_key.iter().enumerate();
+        let api = api.map(|(at, key)| (format!("auth.api_key[{at}].issuer"), &key.issuer));
+        let set = [("auth.jwks_issuer".to_owned(), &self.jwks_issuer)];
+        for (key, issuer) in keys.chain(api).chain(set) {
+            let is_wrong = |issuer: &String| issuer.is_empty() || issuer.len() > ISSUER_BYTES_MAX;
+            if issuer.as_ref().is_some_and(is_wrong) {
+                return refuse(key, "has 1 to 256 bytes");
+            }
+        }
+        for (at, key) in self.api_key.iter().enumerate() {
+            let mut before = self.api_key.iter().take(at);
+            if before.any(|other| other.sha256.eq_ignore_ascii_case(&key.sha256)) {
+                return refuse(format!("auth.api_key[{at}].sha256"), "another key has the same");
+            }
+        }
+        Ok(())
+    }
+
+    /// What is valid and may let in more than was meant, a sentence each.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.jwks_file.is_some() && (self.jwks_issuer.is_none() || self.audience.is_none()) {
+            warnings.push(
+                "auth.jwks_file: without jwks_issuer and audience every token that one of its keys \
+                 has signed is taken, whoever it was made for"
+                    .to_owned(),
+            );
+        }
+        let keys = self.token_key.iter().map(|key| &key.issuer);
+        let api = self.api_key.iter().map(|key| &key.issuer);
+        let set = self.jwks_file.iter().map(|_| &self.jwks_issuer);
+        let issuers: BTreeSet<&str> = keys
+            .chain(api)
+            .chain(set)
+            .map(|issuer| issuer.as_deref().unwrap_or(LOCAL_IDENTITY))
+            .collect();
+        let mut rules = self.role.iter().flat_map(|role| &role.rules);
+        if issuers.len() > 1 && rules.any(|rule| rule.names.contains("{identity}")) {
+            warnings.push(
+                "auth.role: {identity} is the subject, whoever its issuer is, and there are several \
+                 issuers: two of them may mean different people by one name"
+                    .to_owned(),
+            );
+        }
+        warnings
     }
 
     /// Whether a configuration says that there are accounts.

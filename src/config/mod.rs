@@ -215,7 +215,7 @@ impl Config {
         let warnings = |(index, policy): (usize, &PolicyConfig)| {
             policy.warnings(index, &self.limits, shards).collect::<Vec<_>>()
         };
-        policies.flat_map(warnings).collect()
+        policies.flat_map(warnings).chain(self.auth.warnings()).collect()
     }
 
     /// Threads that serve connections.

@@ -9,6 +9,8 @@ use tidewire_protocol::options::IdentityInfo;
 use tidewire_protocol::{ErrorCode, Refusal};
 use tokio::sync::watch;
 
+use super::clock::wall_ms;
+use super::rates::Rates;
 use super::reload::Reloads;
 use super::{Core, Shared, StartError};
 use crate::auth::{Auth, Credential, Proven, RevocationError, Revocations, Revoke};
@@ -46,7 +48,7 @@ impl Accounts {
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     proven: Proven,
-    access: Arc<Access>,
+    access: Access,
 }
 
 impl Account {
@@ -69,7 +71,7 @@ impl Shared {
     pub(crate) fn revoke(&self, revoke: &Revoke) -> Result<(), RevocationError> {
         let _alone = self.accounts.revoking.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = self.config.data_dir.as_deref();
-        let more = self.accounts.revocations.load().with(revoke, self.clock.now_ms(), directory)?;
+        let more = self.accounts.revocations.load().with(revoke, wall_ms(), directory)?;
         self.accounts.revocations.store(Arc::new(more));
         self.accounts.changes.send_modify(|changes| *changes += 1);
         Ok(())
@@ -79,22 +81,29 @@ impl Shared {
     ///
     /// # Errors
     /// `unauthenticated`, with what is wrong with it.
-    pub(crate) fn account(&self, shown: Option<&str>) -> Result<Option<Account>, Refusal> {
-        let auth = self.accounts.auth.load();
-        let proven = auth.authenticate(shown, self.clock.now_ms())?;
-        let account = proven.map(|proven| {
-            self.accounts.revocations.load().check(&proven)?;
-            let access = auth.access(&proven)?;
-            Ok(Account { proven, access })
-        });
-        account.transpose()
+    pub(crate) fn account(&self, shown: &Credential) -> Result<Option<Account>, Refusal> {
+        let (auth, wall_ms) = (self.accounts.auth.load(), wall_ms());
+        let Some(proven) = auth.authenticate(shown, wall_ms)? else { return Ok(None) };
+        self.accounts.revocations.load().check(&proven)?;
+        let mut access = auth.access(&proven)?;
+        // The dispatcher's clock goes on by itself, whatever the system's is set to.
+        let left_ms = access.expires_at_ms.map(|at_ms| at_ms.saturating_sub(wall_ms));
+        access.expires_at_ms = left_ms.map(|left_ms| self.clock.now_ms().saturating_add(left_ms));
+        Ok(Some(Account { proven, access }))
     }
 }
 
 impl Core {
     /// Lets a new connection do what its account allows. `changes` counts those of the accounts before
     /// it was found out.
-    pub(crate) fn admit(&self, connection: &Connection, account: Option<Account>, changes: u64) {
+    pub(crate) fn admit(
+        &self,
+        connection: &Connection,
+        shown: Credential,
+        account: Option<Account>,
+        changes: u64,
+    ) {
+        connection.shown.replace(shown);
         self.set_account(connection, account);
         if *self.shared.accounts.changes.borrow() != changes {
             self.ask_again(connection);
@@ -103,15 +112,14 @@ impl Core {
 
     fn set_account(&self, connection: &Connection, account: Option<Account>) {
         let mut dispatcher = self.dispatcher.borrow_mut();
-        match &account {
-            Some(account) => {
-                dispatcher.set_access(connection.id(), Arc::clone(&account.access));
-            }
-            None => dispatcher.forget_access(connection.id()),
-        }
         let identity = account.as_ref().map(|account| &account.proven.identity);
         self.shared.rates.identify(&mut connection.rates.borrow_mut(), identity);
-        connection.account.replace(account);
+        let info = account.as_ref().map(Account::info);
+        match account {
+            Some(account) => dispatcher.set_access(connection.id(), account.access),
+            None => dispatcher.forget_access(connection.id()),
+        }
+        connection.identity.replace(info);
     }
 
     /// Takes a newer token of a connection.
@@ -123,47 +131,51 @@ impl Core {
         connection: &Connection,
         token: &str,
     ) -> Result<IdentityInfo, Refusal> {
-        let account = self.shared.account(Some(token))?.ok_or_else(|| {
+        Rates::check_token(&connection.rates.borrow())?;
+        let shown = Credential::of(Some(token));
+        let account = self.shared.account(&shown)?.ok_or_else(|| {
             Refusal::new(ErrorCode::Unsupported, "AUTH: the server has no accounts")
         })?;
-        let is_other = connection.account.borrow().as_ref().is_some_and(|before| {
-            let Proven { identity, credential, .. } = &before.proven;
-            *credential != Credential::Nothing && *identity != account.proven.identity
+        let info = account.info();
+        let is_other = connection.identity.borrow().as_ref().is_some_and(|before| {
+            *connection.shown.borrow() != Credential::Nothing
+                && (&before.issuer, &before.subject) != (&info.issuer, &info.subject)
         });
         if is_other {
             let message = "the token is of another subject: connect anew with it";
             return Err(Refusal::new(ErrorCode::Forbidden, message));
         }
-        let info = account.info();
+        connection.shown.replace(shown);
         self.set_account(connection, Some(account));
         Ok(info)
     }
 
     /// Asks again who a connection is, since the accounts have changed.
     fn ask_again(&self, connection: &Connection) {
-        let auth = self.shared.accounts.auth.load();
-        let before = connection.account.borrow().clone();
-        let credential = before.map_or(Credential::Nothing, |before| before.proven.credential);
-        let account = auth.again(&credential, self.now_ms()).and_then(|proven| {
-            let account = |proven| {
-                self.shared.accounts.revocations.load().check(&proven)?;
-                Ok(Account { access: auth.access(&proven)?, proven })
-            };
-            proven.map(account).transpose()
-        });
+        let account = self.shared.account(&connection.shown.borrow());
         match account {
             Ok(account) => self.set_account(connection, account),
-            Err(refusal) => connection.end(refusal),
+            Err(refusal) => {
+                // What it has asked and nobody has looked at yet is not carried out either.
+                self.dispatcher.borrow_mut().set_access(connection.id(), Access::nobody());
+                connection.end(refusal);
+            }
         }
     }
 }
+
+/// Connections that are asked again before others have their turn.
+const ASKED_AT_ONCE: usize = 32;
 
 /// Asks again after each change of the accounts, until the server ends.
 pub(super) async fn follow_changes(core: Rc<Core>) {
     let mut changes = core.shared.accounts.changes.subscribe();
     while changes.changed().await.is_ok() {
         let connections: Vec<Rc<Connection>> = core.connections.borrow().iter().cloned().collect();
-        connections.iter().for_each(|connection| core.ask_again(connection));
-        core.changed();
+        for some in connections.chunks(ASKED_AT_ONCE) {
+            some.iter().for_each(|connection| core.ask_again(connection));
+            core.changed();
+            tokio::task::yield_now().await;
+        }
     }
 }

@@ -10,13 +10,16 @@ pub(crate) struct Clock {
     started_unix_ms: u64,
 }
 
+/// Unix time in milliseconds as the system has it now, set back or forward as it may be: what
+/// others have dated, such as tokens, is held against it.
+pub(crate) fn wall_ms() -> u64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Clock {
     pub(crate) fn start() -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            started: Instant::now(),
-            started_unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
-        }
+        Self { started: Instant::now(), started_unix_ms: wall_ms() }
     }
 
     /// The same clock, or one that begins at `at_least_ms` if that is later: what was written under

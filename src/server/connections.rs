@@ -91,8 +91,7 @@ pub(crate) fn session_name(id: SessionId) -> String {
 
 impl Core {
     fn info(&self, connection: &Connection) -> ConnectionInfo {
-        let account = connection.account.borrow();
-        let identity = account.as_ref().map(super::Account::info);
+        let identity = connection.identity.borrow().clone();
         let subscriptions = self.dispatcher.borrow().subscriptions_of(connection.id());
         ConnectionInfo {
             session: session_name(connection.id()),

@@ -228,7 +228,7 @@ impl Server {
         }
         server.tasks.extend([
             tokio::spawn(crate::admin::serve(Arc::clone(&server.shared), listeners.admin)),
-            tokio::spawn(reload::watch_certificate(Arc::clone(&server.shared))),
+            tokio::spawn(reload::watch(Arc::clone(&server.shared))),
         ]);
         Ok(server)
     }

@@ -16,6 +16,8 @@ use crate::config::Config;
 
 /// A request counts once for each so many bytes that it begins.
 const BYTES_PER_REQUEST: usize = 4 * 1024;
+/// Tokens that a connection may show in a second.
+const TOKENS_PER_S: u32 = 4;
 /// Buckets of subjects or addresses that are kept though nobody uses them: who comes back soon finds
 /// theirs as it was.
 const UNUSED_MAX: usize = 4_096;
@@ -94,6 +96,8 @@ pub(crate) struct OwnRates {
     connection: Option<Bucket>,
     subject: Option<Arc<Bucket>>,
     address: Option<Arc<Bucket>>,
+    /// Tokens that it shows: each costs a signature.
+    tokens: Option<Bucket>,
 }
 
 impl Rates {
@@ -122,12 +126,23 @@ impl Rates {
             connection: Bucket::of(self.connection_per_s),
             subject: None,
             address: self.addresses.of(network(address)),
+            tokens: Bucket::of(TOKENS_PER_S),
         }
     }
 
     /// The connection is somebody's.
     pub(crate) fn identify(&self, own: &mut OwnRates, identity: Option<&Identity>) {
         own.subject = identity.and_then(|identity| self.subjects.of(identity.clone()));
+    }
+
+    /// Lets a connection show another token.
+    ///
+    /// # Errors
+    /// `rate_limited`: it has shown several within a second.
+    pub(crate) fn check_token(own: &OwnRates) -> Result<(), Refusal> {
+        let Some(bucket) = &own.tokens else { return Ok(()) };
+        let refuse = |wait| refuse(bucket, "tokens of this connection", "AUTH", wait);
+        bucket.take(NonZeroU32::MIN).map_err(refuse)
     }
 
     /// Lets a request of so many bytes in.
@@ -140,7 +155,7 @@ impl Rates {
         name: Option<&Name>,
         bytes: usize,
     ) -> Result<(), Refusal> {
-        let OwnRates { connection, subject, address } = own;
+        let OwnRates { connection, subject, address, tokens: _ } = own;
         if connection.is_none()
             && subject.is_none()
             && address.is_none()

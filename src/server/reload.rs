@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::clock::wall_ms;
 use super::{Shared, StartError};
 use crate::auth::Auth;
 use crate::config::AuthConfig;
 
 /// How often it is looked whether the certificate's files have been written.
 const LOOK: Duration = Duration::from_secs(2);
+/// When one that could not be used is looked at again.
+const RETRY: Duration = Duration::from_secs(5);
+/// A step of the system's clock; less is drift.
+const CLOCK_STEP_MS: u64 = 2_000;
 
 /// Takes other accounts, and the certificate anew; all of it or nothing.
 ///
@@ -45,25 +50,43 @@ pub(crate) struct Reloads {
 }
 
 /// Reads the certificate again when its files are written, and makes one anew that is about to
-/// expire. Ends with the server.
-pub(super) async fn watch_certificate(shared: Arc<Shared>) {
-    let mut refused = false;
+/// expire; asks again who is who when the system's clock was set. Ends with the server.
+pub(super) async fn watch(shared: Arc<Shared>) {
+    let mut refused: Option<(Instant, u32)> = None;
+    let mut ahead_ms = ahead(&shared);
     loop {
         tokio::time::sleep(LOOK).await;
-        if !shared.tls.is_outdated() {
-            continue;
+        let now_ahead_ms = ahead(&shared);
+        if now_ahead_ms.abs_diff(ahead_ms) > CLOCK_STEP_MS {
+            tracing::warn!(
+                ahead_ms,
+                now_ahead_ms,
+                "the system's clock was set: tokens are looked at again"
+            );
+            ahead_ms = now_ahead_ms;
+            shared.accounts.changes.send_modify(|changes| *changes += 1);
         }
-        match shared.tls.reload() {
-            Ok(()) => {
-                refused = false;
-                tracing::info!("the certificate was read again");
+        if shared.tls.is_outdated() && refused.is_none_or(|(at, _)| at.elapsed() > RETRY) {
+            match shared.tls.reload() {
+                Ok(()) => {
+                    refused = None;
+                    tracing::info!("the certificate was read again");
+                }
+                // Certificate and key may be written one after the other.
+                Err(error) => {
+                    let times = refused.map_or(1, |(_, times)| times.saturating_add(1));
+                    refused = Some((Instant::now(), times));
+                    if times == 2 {
+                        tracing::error!(%error, "the new certificate cannot be used; the old one stays");
+                    }
+                }
             }
-            // Certificate and key may be written one after the other.
-            Err(error) if !refused => {
-                refused = true;
-                tracing::error!(%error, "the new certificate cannot be used; the old one stays");
-            }
-            Err(_) => {}
         }
     }
+}
+
+/// By how much the system's clock is ahead of the server's.
+fn ahead(shared: &Shared) -> i64 {
+    let difference = i128::from(wall_ms()) - i128::from(shared.clock.now_ms());
+    i64::try_from(difference).unwrap_or(i64::MAX)
 }

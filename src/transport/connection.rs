@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use tidewire_core::shard::SessionId;
+use tidewire_protocol::options::IdentityInfo;
 use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
 use tokio::sync::Notify;
 
 use super::{quic, websocket};
-use crate::server::{Account, Core, OwnRates, Woken};
+use crate::auth::Credential;
+use crate::server::{Core, OwnRates, Woken};
 
 /// How long a server-made end may take: the last frames, the close.
 pub(super) const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -20,8 +22,9 @@ pub(super) const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_
 pub(crate) struct Connection {
     pub(super) id: SessionId,
     pub(super) outlet: RefCell<Outlet>,
-    /// Who it is; nothing where there are no accounts.
-    pub(crate) account: RefCell<Option<Account>>,
+    /// What it has shown, and who it is; nobody in particular where there are no accounts.
+    pub(crate) shown: RefCell<Credential>,
+    pub(crate) identity: RefCell<Option<IdentityInfo>>,
     /// Where it comes from, and since when it is there.
     pub(crate) peer: Peer,
     pub(crate) since_ms: u64,
@@ -112,7 +115,8 @@ impl Connection {
         let connection = Rc::new(Self {
             id,
             outlet: RefCell::new(outlet),
-            account: RefCell::new(None),
+            shown: RefCell::new(Credential::Nothing),
+            identity: RefCell::new(None),
             peer,
             since_ms: core.now_ms(),
             rates: RefCell::new(core.shared.rates.begin(peer.address)),

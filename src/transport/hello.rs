@@ -5,6 +5,7 @@ use tidewire_protocol::frame::BadFrame;
 use tidewire_protocol::options::ServerInfo;
 use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame, VERSION};
 
+use crate::auth::Credential;
 use crate::server::{Account, Core, session_name};
 
 /// Cells may travel in datagrams.
@@ -16,7 +17,8 @@ const CLIENT_BYTES_MAX: usize = 128;
 #[derive(Clone, Debug)]
 pub(super) struct Welcome {
     pub(super) datagrams: bool,
-    /// Who it is; nothing where there are no accounts.
+    /// What was shown, and who it is; nothing where there are no accounts.
+    pub(super) shown: Credential,
     pub(super) account: Option<Account>,
     /// Changes of the accounts before that was found out.
     pub(super) changes: u64,
@@ -42,9 +44,10 @@ pub(super) fn hello(
             }
             tracing::debug!(core = core.number, client, "a client says hello");
             let changes = *core.shared.accounts.changes.borrow();
-            let account = core.shared.account(token.as_deref())?;
+            let shown = Credential::of(token.as_deref());
+            let account = core.shared.account(&shown)?;
             let datagrams = offers_datagrams && capabilities.iter().any(|name| name == DATAGRAMS);
-            Ok(Welcome { datagrams, account, changes })
+            Ok(Welcome { datagrams, shown, account, changes })
         }
         Ok(_) => Err(Refusal::new(
             ErrorCode::HelloRequired,

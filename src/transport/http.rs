@@ -20,6 +20,7 @@ use super::Place;
 use super::pages::{CONTENT_SECURITY_POLICY, page};
 use super::stream::Stream;
 use super::websocket;
+use crate::admin::is_address;
 use crate::server::Core;
 
 /// First byte of a TLS connection: a handshake record (RFC 8446, section 5.1).
@@ -111,7 +112,12 @@ fn upgrade(core: &Rc<Core>, place: &Rc<Place>, mut request: Request<Incoming>) -
         Ok(key) => key,
         Err(rule) => return text(StatusCode::BAD_REQUEST, rule),
     };
-    if !is_allowed_origin(&core.shared.config.http.allowed_origins, request.headers()) {
+    // Whoever may do something without showing who they are: then a page must not come by a name that
+    // somebody has pointed here (DNS rebinding).
+    let config = &core.shared.config;
+    let is_open =
+        config.listen.ip().is_loopback() || core.shared.accounts.auth.load().lets_anybody_in();
+    if !is_allowed_origin(&config.http.allowed_origins, is_open, request.headers()) {
         return text(
             StatusCode::FORBIDDEN,
             "pages of this origin may not connect: http.allowed_origins lists those that may\n",
@@ -138,7 +144,8 @@ fn upgrade(core: &Rc<Core>, place: &Rc<Place>, mut request: Request<Incoming>) -
 
 /// Whether a page of this origin may connect: any page in a browser could, with what the browser
 /// can reach (RFC 6455, section 10.2). Clients that are no browsers name no origin.
-fn is_allowed_origin(allowed: &[String], headers: &HeaderMap) -> bool {
+/// `by_address`: it may connect to where it comes from only if that is an address, or `localhost`.
+fn is_allowed_origin(allowed: &[String], by_address: bool, headers: &HeaderMap) -> bool {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let (Some(origin), None) = (origins.next(), origins.next()) else {
         return !headers.contains_key(header::ORIGIN);
@@ -147,7 +154,9 @@ fn is_allowed_origin(allowed: &[String], headers: &HeaderMap) -> bool {
     let own = |host: &HeaderValue| {
         let host = host.to_str().unwrap_or_default();
         let authority = origin.split_once("://").map(|(_scheme, authority)| authority);
-        !host.is_empty() && authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+        !host.is_empty()
+            && authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+            && (!by_address || is_address(host))
     };
     headers.get(header::HOST).is_some_and(own)
         || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
@@ -221,12 +230,15 @@ mod tests {
             for origin in origins {
                 headers.append(header::ORIGIN, HeaderValue::from_static(origin));
             }
-            is_allowed_origin(&allowed, &headers)
+            is_allowed_origin(&allowed, host != "Live.example", &headers)
         };
         assert!(may("127.0.0.1:7171", &[]), "no browser");
         assert!(may("127.0.0.1:7171", &["http://127.0.0.1:7171"]));
         assert!(may("Live.example", &["https://live.example"]));
         assert!(may("127.0.0.1:7171", &["https://app.example"]));
+        assert!(may("localhost:7171", &["http://localhost:7171"]));
+        let rebound = ["http://evil.example:7171"];
+        assert!(!may("evil.example:7171", &rebound), "a name that was pointed here");
         for origin in [
             "http://127.0.0.1:8080",
             "null",

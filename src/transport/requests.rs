@@ -122,6 +122,8 @@ fn renew(core: &Core, connection: &Connection, stream: u16, req: u64, token: &st
         }
         Err(refusal) => ServerFrame::refuse(req, refusal),
     };
-    core.dispatcher.borrow_mut().send(connection.id(), stream, &frame);
+    if req != 0 {
+        core.dispatcher.borrow_mut().send(connection.id(), stream, &frame);
+    }
     core.changed();
 }

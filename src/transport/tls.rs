@@ -4,7 +4,7 @@ mod made;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::config::{Config, TlsConfig};
 use crate::whole_file;
-use made::{is_fresh, make_certificate};
+use made::{RENEWED_AFTER, is_fresh, make_certificate};
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,8 @@ struct Shown {
     file: Option<PathBuf>,
     /// When the files were written that it is from.
     written: Vec<Option<SystemTime>>,
+    /// When it was read, or made.
+    since: Instant,
 }
 
 /// Gives every handshake, over TCP and QUIC, the newest certificate.
@@ -112,6 +114,11 @@ impl Tls {
     /// # Errors
     /// When it is not to be had or cannot be used: the one in use stays.
     pub(crate) fn reload(&self) -> Result<(), TlsError> {
+        let shown = self.resolver.0.load();
+        if shown.file.is_none() && shown.since.elapsed() < RENEWED_AFTER {
+            // It was made, and clients may have been told which one it is.
+            return Ok(());
+        }
         self.resolver.0.store(Arc::new(self.from.read()?));
         Ok(())
     }
@@ -119,8 +126,10 @@ impl Tls {
     /// Whether its files have been written since, or it is one that was made and is old.
     pub(crate) fn is_outdated(&self) -> bool {
         let shown = self.resolver.0.load();
-        let is_old = self.from.tls.certificate.is_none()
-            && shown.file.as_deref().is_some_and(|file| !is_fresh(file));
+        let is_old = match &shown.file {
+            Some(file) => self.from.tls.certificate.is_none() && !is_fresh(file),
+            None => shown.since.elapsed() >= RENEWED_AFTER,
+        };
         is_old || shown.written != self.from.written()
     }
 
@@ -209,7 +218,8 @@ impl Shown {
         let provider = aws_lc_rs::default_provider();
         let certified =
             CertifiedKey::from_der(chain, key, &provider).map_err(|error| unusable(&error))?;
-        Ok(Self { certified: Arc::new(certified), sha256, file, written })
+        let since = Instant::now();
+        Ok(Self { certified: Arc::new(certified), sha256, file, written, since })
     }
 }
 

@@ -197,7 +197,7 @@ fn one_person_votes_once_however_they_come() {
     };
     out(&vote(&viewer, "ann", "A"));
     let refused = vote(&viewer, "bob", "A");
-    assert!(err(&refused).contains("'ann' may not name 'bob'"), "{}", err(&refused));
+    assert!(err(&refused).contains("'ann' may not vote 'poll' as 'bob'"), "{}", err(&refused));
     assert!(out(&vote(&backend, "ann", "A")).contains("the same ballot"));
     out(&vote(&backend, "bob", "B"));
     let counts = out(&accounts.run(&viewer, &["tally", "get", "poll", "--json"]));
@@ -296,7 +296,11 @@ fn api_keys_are_made_checked_and_explained_offline() {
         tidewire().args(offline).output().unwrap()
     };
     let checked = out(&auth(&["check", "--token", &key]));
-    assert!(checked.contains("subject  shop") && checked.contains("name of others"), "{checked}");
+    assert!(
+        checked.contains("subject  shop")
+            && checked.contains("role 'backend' may vote and be present in the name of others"),
+        "{checked}"
+    );
     let viewer = accounts.viewer();
     let explain =
         |op: &str, name: &str| auth(&["explain", "--token", &viewer, "--op", op, "--name", name]);
@@ -459,4 +463,32 @@ async fn an_administrator_ends_connections_and_revokes_tokens() {
     assert!(refused.to_string().contains("have been revoked"), "{refused}");
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     accounts.daemon.connect_as(Via::Ws, Some(&accounts.viewer())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_may_come_while_the_server_runs() {
+    let accounts = Accounts::start("");
+    let (token, config) = (accounts.viewer(), Accounts::config(&accounts.files, ROLES, ""));
+    let daemon = Daemon::start("");
+    let somebody = daemon.connect_as(Via::Ws, Some(&token)).await.unwrap();
+    let nobody = daemon.connect_as(Via::Quic, None).await.unwrap();
+    assert_eq!(somebody.server_info().identity, None);
+    let mut secret = follow(&somebody, "secret.a", Start::Latest).await;
+    somebody.publish("news", "as everybody may").await.unwrap();
+    std::fs::write(daemon.files().join("tidewire.toml"), config).unwrap();
+    daemon.signal("-HUP");
+    let ended = loop {
+        match timeout(PATIENCE, secret.next()).await.unwrap() {
+            Some(SubscriptionEvent::Ended(refusal)) => break refusal,
+            Some(_) => {}
+            None => panic!("it ends without a word"),
+        }
+    };
+    assert_eq!(ended.code, ErrorCode::Forbidden);
+    somebody.publish("user.ann.inbox", "with the token that it had shown").await.unwrap();
+    assert!(somebody.publish("news", "x").await.is_err());
+    let mut states = nobody.states();
+    let over = timeout(PATIENCE, states.wait_for(is_over)).await;
+    let over = format!("{:?}", over.unwrap().unwrap());
+    assert!(over.contains("a token is needed"), "{over}");
 }

@@ -43,7 +43,7 @@ pub struct Builder {
     target: Target,
     trust: Trust,
     client_name: String,
-    token: Option<String>,
+    token: Token,
     connect_timeout: Duration,
     patience: Duration,
     reconnect: bool,
@@ -56,7 +56,7 @@ impl Builder {
             target: Target::parse(url)?,
             trust: Trust::System,
             client_name: concat!("tidewire-client/", env!("CARGO_PKG_VERSION")).to_owned(),
-            token: None,
+            token: Token::default(),
             connect_timeout: Duration::from_secs(5),
             patience: Duration::from_secs(10),
             reconnect: true,
@@ -81,7 +81,7 @@ impl Builder {
     /// What proves to the server who this is.
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
-        self.token = Some(token.to_owned());
+        self.token = Token::new(Some(token.to_owned()));
         self
     }
 
@@ -131,7 +131,7 @@ impl Builder {
             );
             return Err(Error::Config(message));
         }
-        let token = Token::new(self.token);
+        let token = self.token;
         let connector = Connector::new(
             self.target.clone(),
             &self.trust,

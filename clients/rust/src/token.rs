@@ -1,5 +1,6 @@
 //! What proves to the server who this is; it may change while the client lives.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidewire_protocol::ClientFrame;
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::reply;
 
 /// The newest token, shared by a client and the task that connects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Token(Arc<Mutex<Option<String>>>);
 
 impl Token {
@@ -27,6 +28,13 @@ impl Token {
     }
 }
 
+/// Without what it is: whoever has it, has what it proves.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.get().is_some() { "Token(..)" } else { "no token" })
+    }
+}
+
 impl Client {
     /// Shows the server a newer token, before the one in use expires. It is also shown when the
     /// connection has to be made again. Returns who this is.
@@ -36,10 +44,14 @@ impl Client {
     /// connection's, `unsupported` when the server has no accounts, or when the connection is lost.
     pub async fn authenticate(&self, token: &str) -> Result<IdentityInfo, Error> {
         let shown = token.to_owned();
-        let pending =
-            self.start(|req| ClientFrame::Auth { req, token: shown }, reply::identity).await?;
-        let identity = pending.await?;
-        self.handle().token().set(token);
-        Ok(identity)
+        let asked = async {
+            self.start(|req| ClientFrame::Auth { req, token: shown }, reply::identity).await?.await
+        };
+        let outcome = asked.await;
+        // Without a connection nobody has refused it: it is shown with the next one.
+        if outcome.as_ref().err().is_none_or(Error::is_retryable) {
+            self.handle().token().set(token);
+        }
+        outcome
     }
 }

@@ -12,7 +12,7 @@ use super::super::connection::parse_name;
 use super::super::output::Output;
 use super::super::timestamp::show_rfc3339;
 use super::super::{CliError, Globals};
-use crate::auth::{Auth, Proven};
+use crate::auth::{Auth, Credential, Proven};
 use crate::config::Config;
 
 /// Exit code of what is refused.
@@ -55,7 +55,7 @@ impl CheckArgs {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let refused = |message: String| CliError { exit_code: REFUSED, message };
-        let proven = auth.authenticate(self.token.as_deref(), now_ms);
+        let proven = auth.authenticate(&Credential::of(self.token.as_deref()), now_ms);
         let proven = proven.map_err(|refusal| refused(refusal.message))?.ok_or_else(|| {
             refused("the configuration has no accounts: everybody may do everything".to_owned())
         })?;
@@ -75,12 +75,13 @@ pub(super) fn check(args: &CheckArgs, globals: &Globals) -> Result<(), CliError>
         output.json(&json!({
             "subject": *identity.subject, "issuer": *identity.issuer, "roles": roles,
             "permissions": grants, "expires_at_ms": expires_at_ms,
-            "acts_for_others": access.acts_for_others,
+            "acts_for_others": access.permissions.lists.iter()
+                .filter(|list| list.acts_for_others).map(|list| &list.source).collect::<Vec<_>>(),
         }))?;
         return output.flush();
     }
-    output.line(&format!("subject  {}", identity.subject))?;
-    output.line(&format!("issuer   {}", identity.issuer))?;
+    output.line(&format!("subject  {}", identity.subject.escape_default()))?;
+    output.line(&format!("issuer   {}", identity.issuer.escape_default()))?;
     output.line(&format!(
         "roles    {}",
         if roles.is_empty() { "none".into() } else { roles.join(", ") }
@@ -89,14 +90,15 @@ pub(super) fn check(args: &CheckArgs, globals: &Globals) -> Result<(), CliError>
         output.line(&format!("until    {}", show_rfc3339(*at_ms)))?;
     }
     for list in &access.permissions.lists {
+        if list.acts_for_others {
+            output
+                .line(&format!("{} may vote and be present in the name of others", list.source))?;
+        }
         for rule in &list.rules {
             let (number, source) = (rule.number, &list.source);
             output
                 .line(&format!("rule {number} of {source}: {} on '{}'", rule.allow, rule.names))?;
         }
-    }
-    if access.acts_for_others {
-        output.line("may vote and be present in the name of others")?;
     }
     output.flush()
 }

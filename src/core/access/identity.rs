@@ -31,8 +31,18 @@ pub struct Access {
     pub identity: Identity,
     /// What it may do.
     pub permissions: Arc<Permissions>,
-    /// Whether it may vote and be present in the name of others (a back end does).
-    pub acts_for_others: bool,
-    /// When it ends, Unix milliseconds.
+    /// When it ends, Unix milliseconds of the dispatcher's clock.
     pub expires_at_ms: Option<u64>,
+}
+
+impl Access {
+    /// Of nobody, who may do nothing.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self {
+            identity: Identity { issuer: LOCAL_ISSUER.into(), subject: "nobody".into() },
+            permissions: Arc::default(),
+            expires_at_ms: None,
+        }
+    }
 }

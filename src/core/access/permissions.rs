@@ -52,6 +52,8 @@ pub struct RuleList {
     pub source: String,
     /// The rules.
     pub rules: Vec<Rule>,
+    /// Whether what it allows is also allowed in the name of others.
+    pub acts_for_others: bool,
 }
 
 impl RuleList {
@@ -83,6 +85,23 @@ impl Permissions {
     pub fn operations(&self, name: &Name) -> Operations {
         let of = |list: &RuleList| list.decide(name).map_or(Operations::NONE, |rule| rule.allow);
         self.lists.iter().map(of).fold(Operations::NONE, Operations::union)
+    }
+
+    /// Whether an operation is allowed in the name of others.
+    #[must_use]
+    pub fn acts_for_others(&self, operation: Operation, name: &Name) -> bool {
+        self.lists.iter().any(|list| {
+            list.acts_for_others && list.decide(name).is_some_and(|rule| rule.allow.has(operation))
+        })
+    }
+
+    /// Whether there may be a name of a pattern on which all of this is allowed.
+    #[must_use]
+    pub fn may_allow(&self, needs: Operations, pattern: &Pattern) -> bool {
+        let all = self.lists.iter().flat_map(|list| &list.rules);
+        let overlapping = all.filter(|rule| rule.names.overlaps(pattern));
+        let allowed = overlapping.map(|rule| rule.allow).fold(Operations::NONE, Operations::union);
+        allowed.has_all(needs)
     }
 
     /// Whether an operation is allowed, and why.

@@ -14,7 +14,7 @@ fn list(source: &str, subject: Option<&str>, rules: &[(&str, &[Operation])]) -> 
     let rules = rules.iter().zip(1..).filter_map(|((names, allow), number)| {
         Rule::for_subject(number, names, allow.iter().copied().collect(), subject)
     });
-    RuleList { source: source.into(), rules: rules.collect() }
+    RuleList { source: source.into(), rules: rules.collect(), acts_for_others: false }
 }
 
 #[test]
@@ -77,7 +77,7 @@ proptest! {
             let rules = rules.into_iter().zip(1..).filter_map(|((names, allow), number)| {
                 Rule::for_subject(number, &names, allow, None)
             });
-            RuleList { source: "a".into(), rules: rules.collect() }
+            RuleList { source: "a".into(), rules: rules.collect(), acts_for_others: false }
         });
         let permissions = Permissions { lists: lists.collect() };
         let topic = name(&topic);

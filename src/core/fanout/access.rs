@@ -7,9 +7,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use slab::Slab;
-use tidewire_protocol::frame::Start;
+use tidewire_protocol::frame::{PresenceOp, Start};
 use tidewire_protocol::group::GroupOptions;
-use tidewire_protocol::{ClientFrame, ErrorCode, Name, Refusal};
+use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, Refusal};
 
 use super::session::{Owner, SubId};
 use super::{Dispatcher, Target};
@@ -18,7 +18,7 @@ use crate::shard::SessionId;
 use crate::{HashMap, hash_map};
 
 /// Verdicts that are remembered in all; beyond it they are made anew.
-const VERDICTS_MAX: usize = 262_144;
+const VERDICTS_MAX: usize = 65_536;
 
 /// The permissions in use, each kept once, with what they allow on names that were asked about.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct InUse {
 /// What a session has of it.
 #[derive(Debug)]
 pub(super) struct SessionAccess {
-    pub(super) access: Arc<Access>,
+    pub(super) access: Access,
     /// Place of the permissions among those in use.
     place: usize,
 }
@@ -50,19 +50,20 @@ impl Accesses {
         Self { seed, by_value: hash_map(seed), in_use: Slab::new(), verdicts: 0 }
     }
 
-    fn add(&mut self, permissions: &Arc<Permissions>) -> usize {
-        if let Some(place) = self.by_value.get(permissions) {
+    /// Their place, and the permissions that are equal to these and kept.
+    fn add(&mut self, permissions: &Arc<Permissions>) -> (usize, Arc<Permissions>) {
+        if let Some((known, place)) = self.by_value.get_key_value(permissions) {
             if let Some(in_use) = self.in_use.get_mut(*place) {
                 in_use.users += 1;
             }
-            return *place;
+            return (*place, Arc::clone(known));
         }
         let permissions = Arc::clone(permissions);
-        let by_value = Arc::clone(&permissions);
         let verdicts = hash_map(self.seed);
-        let place = self.in_use.insert(InUse { permissions, users: 1, verdicts });
-        self.by_value.insert(by_value, place);
-        place
+        let kept = Arc::clone(&permissions);
+        let place = self.in_use.insert(InUse { permissions: kept, users: 1, verdicts });
+        self.by_value.insert(Arc::clone(&permissions), place);
+        (place, permissions)
     }
 
     fn remove(&mut self, place: usize) {
@@ -87,7 +88,9 @@ impl Accesses {
     #[cold]
     fn decide(&mut self, place: usize, name: &Name) -> Operations {
         if self.verdicts >= VERDICTS_MAX {
-            self.in_use.iter_mut().for_each(|(_, in_use)| in_use.verdicts.clear());
+            // Their memory goes as well.
+            let seed = self.seed;
+            self.in_use.iter_mut().for_each(|(_, in_use)| in_use.verdicts = hash_map(seed));
             self.verdicts = 0;
         }
         let Some(in_use) = self.in_use.get_mut(place) else { return Operations::NONE };
@@ -101,15 +104,14 @@ impl Accesses {
 impl Dispatcher {
     /// Says who a connection is and what it may do, also in place of what was said before: what it
     /// follows and may not any more ends. A connection of which nothing is said may do everything.
-    pub fn set_access(&mut self, id: SessionId, access: Arc<Access>) {
+    pub fn set_access(&mut self, id: SessionId, mut access: Access) {
         let Some(slot) = self.slot(id) else { return };
-        let place = self.accesses.add(&access.permissions);
+        let (place, permissions) = self.accesses.add(&access.permissions);
+        access.permissions = permissions;
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let before = session.rest.access.replace(Box::new(SessionAccess { access, place }));
-        if let Some(before) = before {
-            self.accesses.remove(before.place);
-            self.end_forbidden(slot);
-        }
+        self.release_access(before);
+        self.end_forbidden(slot);
     }
 
     /// Says nothing of a connection any more: it may do everything.
@@ -127,7 +129,7 @@ impl Dispatcher {
 
     /// Who a connection is, and what it may do.
     #[must_use]
-    pub fn access(&self, id: SessionId) -> Option<&Arc<Access>> {
+    pub fn access(&self, id: SessionId) -> Option<&Access> {
         let slot = self.slot(id)?;
         Some(&self.sessions.get(slot)?.rest.access.as_ref()?.access)
     }
@@ -141,10 +143,11 @@ impl Dispatcher {
     /// Whether the session may do all of this with a name.
     #[inline]
     pub(super) fn allows(&mut self, slot: usize, needs: Operations, name: &Name) -> bool {
-        let session = self.sessions.get(slot);
-        match session.and_then(|session| session.rest.access.as_ref()) {
-            None => true,
-            Some(access) => {
+        match self.sessions.get(slot).map(|session| session.rest.access.as_ref()) {
+            // Nobody is there.
+            None => false,
+            Some(None) => true,
+            Some(Some(access)) => {
                 let place = access.place;
                 self.accesses.operations(place, name).has_all(needs)
             }
@@ -163,10 +166,9 @@ impl Dispatcher {
         }
         let needs = needs_of(frame);
         if let ClientFrame::Subscribe { pattern, .. } = frame {
-            // Of a pattern with wildcards it gets what it may have.
             return match pattern.as_name() {
                 Some(name) => self.check_allowed(slot, needs, &name),
-                None => Ok(()),
+                None => self.check_pattern(slot, needs, pattern),
             };
         }
         match frame.name() {
@@ -198,6 +200,27 @@ impl Dispatcher {
         Err(Refusal::new(ErrorCode::Forbidden, message))
     }
 
+    /// Of a pattern with wildcards a connection gets what it may have; where that is nothing, whatever
+    /// there is, it is refused.
+    fn check_pattern(
+        &self,
+        slot: usize,
+        needs: Operations,
+        pattern: &Pattern,
+    ) -> Result<(), Refusal> {
+        let session = self.sessions.get(slot);
+        let Some(access) = session.and_then(|session| session.rest.access.as_ref()) else {
+            return Ok(());
+        };
+        let Access { permissions, identity, .. } = &access.access;
+        if permissions.may_allow(needs, pattern) {
+            return Ok(());
+        }
+        let subject = identity.subject.escape_default();
+        let message = format!("'{subject}': no rule allows {needs} on any name of '{pattern}'");
+        Err(Refusal::new(ErrorCode::Forbidden, message))
+    }
+
     /// Ends what a session follows or consumes and may not any more.
     fn end_forbidden(&mut self, slot: usize) {
         let Some(session) = self.sessions.get(slot) else { return };
@@ -214,7 +237,13 @@ impl Dispatcher {
             let Some(needs) = self.subs.get(entry).map(|entry| entry.needs) else { continue };
             let Some(name) = self.name_of(entry) else { continue };
             if let Err(refusal) = self.check_allowed(slot, needs, &name) {
-                self.end_with(Owner { slot, entry, sub, is_plain: false }, refusal);
+                let owner = Owner { slot, entry, sub, is_plain: false };
+                let is_told = self.subs.get(entry).is_some_and(|entry| entry.is_open);
+                match is_told {
+                    true => self.end_with(owner, refusal),
+                    // Its request waits for an answer yet.
+                    false => self.refuse_sub(owner, refusal),
+                }
             }
         }
         let needs = Operations::from_iter([Operation::Group]);
@@ -267,7 +296,7 @@ impl Dispatcher {
     pub(super) fn person<'a>(
         &'a self,
         id: SessionId,
-        what: &str,
+        (operation, on): (Operation, &Name),
         named: &'a str,
     ) -> Result<Voter<'a>, Refusal> {
         let Some(access) = self.access(id) else {
@@ -277,13 +306,14 @@ impl Dispatcher {
         if named.is_empty() || named == subject {
             return Ok(Voter { issuer, subject });
         }
-        if access.acts_for_others {
+        if access.permissions.acts_for_others(operation, on) {
             return Ok(Voter { issuer, subject: named });
         }
         let (named, own) = (named.escape_default(), subject.escape_default());
+        let operation = operation.as_str();
         let message = format!(
-            "'{own}' may not name '{named}' as {what}: leave it empty, or use a role with \
-             acts_for_others"
+            "'{own}' may not {operation} '{on}' as '{named}': leave the name empty, or use a role \
+             with acts_for_others"
         );
         Err(Refusal::new(ErrorCode::Forbidden, message))
     }
@@ -309,13 +339,14 @@ pub(super) fn needs_of(frame: &ClientFrame) -> Operations {
         ClientFrame::Get { .. } | ClientFrame::Watch { .. } => Operation::Subscribe,
         ClientFrame::Incr { .. } => Operation::Incr,
         ClientFrame::Vote { .. } => Operation::Vote,
-        ClientFrame::Presence { .. } => Operation::Presence,
+        ClientFrame::Presence { op: PresenceOp::Join, .. } => Operation::Presence,
         ClientFrame::Group { .. } | ClientFrame::Consume { .. } => Operation::Group,
         ClientFrame::Tally { .. } | ClientFrame::Topic { .. } | ClientFrame::Invalidate { .. } => {
             Operation::Admin
         }
         // These are about nothing, or about what was allowed before.
-        ClientFrame::Hello { .. }
+        ClientFrame::Presence { op: PresenceOp::Leave, .. }
+        | ClientFrame::Hello { .. }
         | ClientFrame::Auth { .. }
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }

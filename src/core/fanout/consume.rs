@@ -44,6 +44,8 @@ pub(super) struct Consuming {
     pub(super) stream: u16,
     pub(super) home: u16,
     pub(super) partitions: u16,
+    /// Why it ends as soon as its request has been answered.
+    pub(super) ends: Option<Refusal>,
 }
 
 impl Consuming {
@@ -131,7 +133,8 @@ impl Dispatcher {
         }
         let Origin { req, stream, .. } = origin;
         let (name, of) = (topic.clone(), group.clone());
-        let consuming = Consuming { topic: name, group: of, req, stream, home, partitions };
+        let consuming =
+            Consuming { topic: name, group: of, req, stream, home, partitions, ends: None };
         session.rest.consuming.insert(sub, consuming);
         let request = GroupRequest { topic, group, ask: GroupAsk::Consume { sub, takes } };
         Ok(self.ask_group(origin, home, partitions, request))
@@ -204,9 +207,15 @@ impl Dispatcher {
     /// Ends a consumer that may not go on.
     pub(super) fn stop_consumer(&mut self, id: SessionId, sub: u32, refusal: Refusal) {
         let session = self.slot(id).and_then(|slot| self.sessions.get_mut(slot));
-        let Some(consuming) = session.and_then(|session| session.rest.consuming.get(&sub)) else {
+        let Some(consuming) = session.and_then(|session| session.rest.consuming.get_mut(&sub))
+        else {
             return;
         };
+        if consuming.req != 0 {
+            // Who leaves before the shard has taken them in would stay.
+            consuming.ends = Some(refusal);
+            return;
+        }
         let leave = consuming.leave(sub);
         let (home, partitions, stream) = (consuming.home, consuming.partitions, consuming.stream);
         let origin = Origin { session: id, stream, req: 0 };
@@ -266,10 +275,13 @@ impl Dispatcher {
         let found = session.rest.consuming.iter_mut().find(|(_, consuming)| consuming.req == req);
         let Some((sub, consuming)) = found else { return };
         consuming.req = 0;
+        let (sub, ends) = (*sub, consuming.ends.take());
         if !is_refused {
+            if let Some(refusal) = ends {
+                self.stop_consumer(id, sub, refusal);
+            }
             return;
         }
-        let sub = *sub;
         let Some(gone) = session.rest.consuming.remove(&sub) else { return };
         // Some partitions may have taken it in.
         let origin = Origin { session: id, stream: gone.stream, req: 0 };

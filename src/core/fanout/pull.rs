@@ -150,6 +150,9 @@ impl Dispatcher {
         if core::mem::take(&mut cursor.opens)
             && let Some(opening) = self.subs.get_mut(owner.entry).and_then(|s| s.opening.take())
         {
+            if let Some(entry) = self.subs.get_mut(owner.entry) {
+                entry.is_open = true;
+            }
             *pull.head = opening;
             pull.send(owner.sub, &Bytes::new());
         }

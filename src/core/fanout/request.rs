@@ -232,6 +232,10 @@ pub(super) fn writable(name: &Name) -> Result<(), Refusal> {
     Ok(())
 }
 
+pub(super) fn check_at_most(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
+    if text.is_empty() { Ok(()) } else { check_len(what, text, max) }
+}
+
 pub(super) fn check_len(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
     if text.is_empty() || text.len() > max {
         let len = text.len();

@@ -107,6 +107,8 @@ pub(super) struct Sub {
     pub(super) pattern: Option<PatternId>,
     /// What it needs with the names that it is about.
     pub(super) needs: Operations,
+    /// Whether its request has been answered, or the answer is on its lane.
+    pub(super) is_open: bool,
 }
 
 /// What a subscription gets.

@@ -7,15 +7,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use tidewire_protocol::frame::CellKind;
+use tidewire_protocol::frame::{CellKind, PresenceOp};
 use tidewire_protocol::record::{KEY_BYTES_MAX, validate};
 use tidewire_protocol::tally::TallyRules;
 use tidewire_protocol::{ClientFrame, Name, Refusal};
 
 use super::publishing::terms_of;
-use super::request::{HashVoter, check_len, writable};
+use super::request::{HashVoter, check_at_most, check_len, writable};
 use super::{Dispatcher, invalid};
-use crate::access::{LOCAL_ISSUER, Voter};
+use crate::access::{LOCAL_ISSUER, Operation, Voter};
 use crate::cell::VoterId;
 use crate::shard::{Request, SessionId};
 
@@ -51,7 +51,9 @@ impl Dispatcher {
                 (counter.clone(), Request::Counter { name: counter, op, operand, options })
             }
             ClientFrame::Vote { tally, voter, choices, revision, .. } => {
-                let person = self.person(id, "voter", &voter)?;
+                // First, since a refusal repeats the name.
+                check_at_most("voter", &voter, PERSON_BYTES_MAX)?;
+                let person = self.person(id, (Operation::Vote, &tally), &voter)?;
                 check_len("voter", person.subject, PERSON_BYTES_MAX)?;
                 let (voter, issuer) = (hash_voter(&tally, person), self.issuer(id));
                 (tally.clone(), Request::Vote { tally, voter, choices, revision, issuer })
@@ -78,15 +80,7 @@ impl Dispatcher {
                 (name.clone(), Request::Get { kind, name, key })
             }
             ClientFrame::Presence { op, name, member, data, .. } => {
-                writable(&name)?;
-                let member = self.person(id, "member", &member)?.subject.to_owned();
-                check_len("member", &member, PERSON_BYTES_MAX)?;
-                let data = data.map_or_else(Bytes::new, |data| Bytes::copy_from_slice(&data));
-                if data.len() > MEMBER_DATA_BYTES_MAX {
-                    let rule = format!("data: at most {MEMBER_DATA_BYTES_MAX} bytes");
-                    return Err(invalid(rule));
-                }
-                (name.clone(), Request::Presence { name, op, member, data })
+                self.presence(id, op, name, &member, data)?
             }
             ClientFrame::Hello { .. }
             | ClientFrame::Auth { .. }
@@ -108,6 +102,31 @@ impl Dispatcher {
     /// The issuer of the people that a session names; nothing where there are no accounts.
     fn issuer(&self, id: SessionId) -> Option<Arc<str>> {
         self.access(id).map(|access| Arc::clone(&access.identity.issuer))
+    }
+
+    /// Who joins or leaves. A member is of one connection, so nobody leaves for another's.
+    fn presence(
+        &self,
+        id: SessionId,
+        op: PresenceOp,
+        name: Name,
+        member: &str,
+        data: Option<Bytes>,
+    ) -> Result<(Name, Request), Refusal> {
+        writable(&name)?;
+        check_at_most("member", member, PERSON_BYTES_MAX)?;
+        let member = match (op, self.access(id)) {
+            (PresenceOp::Leave, Some(access)) if member.is_empty() => &access.identity.subject,
+            (PresenceOp::Leave, _) => member,
+            (PresenceOp::Join, _) => self.person(id, (Operation::Presence, &name), member)?.subject,
+        };
+        let member = member.to_owned();
+        check_len("member", &member, PERSON_BYTES_MAX)?;
+        let data = data.map_or_else(Bytes::new, |data| Bytes::copy_from_slice(&data));
+        if data.len() > MEMBER_DATA_BYTES_MAX {
+            return Err(invalid(format!("data: at most {MEMBER_DATA_BYTES_MAX} bytes")));
+        }
+        Ok((name.clone(), Request::Presence { name, op, member, data }))
     }
 
     /// The ballots of whom are taken out.

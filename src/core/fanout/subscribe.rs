@@ -168,6 +168,7 @@ impl Dispatcher {
             origin,
             pattern: None,
             needs: Operations::NONE,
+            is_open: false,
         })
     }
 

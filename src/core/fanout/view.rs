@@ -106,7 +106,7 @@ impl Dispatcher {
             return false;
         }
         let entry = self.subs.get(owner.entry);
-        entry.map(|entry| entry.needs).is_none_or(|needs| self.allows(owner.slot, needs, name))
+        entry.map(|entry| entry.needs).is_some_and(|needs| self.allows(owner.slot, needs, name))
     }
 
     /// The copy of a topic, requested from its shard if nobody here follows it yet.

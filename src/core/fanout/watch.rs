@@ -97,6 +97,7 @@ impl Dispatcher {
             origin,
             pattern: None,
             needs: Operations::from_iter([Operation::Subscribe]),
+            is_open: false,
         };
         let owner = self.insert_sub(slot, sub, entry, 1);
         let at = self.cells.get(view).map_or(0, |view| view.followers.len());

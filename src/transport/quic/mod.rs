@@ -122,7 +122,7 @@ pub(super) async fn serve(core: Rc<Core>, incoming: Incoming, place: Place) {
     let peer = Peer { address: place.address(), transport: "quic" };
     let connection = Connection::new(&core, id, connection::Outlet::Quic(outlet), peer);
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
-    core.admit(&connection, welcome.account, welcome.changes);
+    core.admit(&connection, welcome.shown, welcome.account, welcome.changes);
     core.changed();
     let refusal = tokio::select! {
         end = read_all(&core, &connection, &quic, requests) => end,

@@ -1,6 +1,7 @@
 //! A certificate for development, made here.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -10,7 +11,7 @@ use super::TlsError;
 /// (`serverCertificateHashes`) for at most 14 days.
 const SELF_SIGNED_DAYS: i64 = 13;
 /// A made certificate is made anew when it is older than this.
-const SELF_SIGNED_RENEW_DAYS: u64 = 6;
+pub(super) const RENEWED_AFTER: Duration = Duration::from_secs(6 * 86_400);
 
 /// A certificate and its key, in both forms.
 pub(super) struct Made {
@@ -29,7 +30,7 @@ pub(super) fn make_certificate() -> Result<Made, TlsError> {
     params.distinguished_name.push(rcgen::DnType::CommonName, "Tidewire development");
     let now = std::time::SystemTime::now();
     // An hour back, for clients whose clocks are behind.
-    params.not_before = (now - std::time::Duration::from_secs(3600)).into();
+    params.not_before = (now - Duration::from_secs(3600)).into();
     params.not_after = params.not_before + time::Duration::days(SELF_SIGNED_DAYS);
     params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
@@ -48,5 +49,5 @@ pub(super) fn is_fresh(certificate: &Path) -> bool {
     let age = std::fs::metadata(certificate)
         .and_then(|metadata| metadata.modified())
         .map(|modified| modified.elapsed().unwrap_or_default());
-    age.is_ok_and(|age| age.as_secs() < SELF_SIGNED_RENEW_DAYS * 86_400)
+    age.is_ok_and(|age| age < RENEWED_AFTER)
 }

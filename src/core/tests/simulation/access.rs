@@ -33,11 +33,11 @@ fn access(subject: &str, rules: &[(&str, &[Operation])]) -> Access {
     let rules = rules.iter().zip(1..).filter_map(|((names, allow), number)| {
         Rule::for_subject(number, names, allow.iter().copied().collect(), Some(subject))
     });
-    let list = RuleList { source: "role 'test'".into(), rules: rules.collect() };
+    let (source, rules) = ("role 'test'".into(), rules.collect());
+    let list = RuleList { source, rules, acts_for_others: false };
     Access {
         identity: Identity { issuer: "id.example".into(), subject: subject.into() },
         permissions: Arc::new(Permissions { lists: vec![list] }),
-        acts_for_others: false,
         expires_at_ms: None,
     }
 }
@@ -49,7 +49,7 @@ fn net(seed: u64) -> Net {
 }
 
 fn give(net: &mut Net, session: SessionId, access: Access) {
-    net.dispatchers[usize::from(session.dispatcher)].set_access(session, Arc::new(access));
+    net.dispatchers[usize::from(session.dispatcher)].set_access(session, access);
 }
 
 fn open(net: &mut Net, dispatcher: usize, access: Access) -> SessionId {
@@ -430,7 +430,9 @@ fn a_voter_is_who_the_token_says() {
     let mut net = net(8);
     let (poll, all) = (name("poll"), Operation::ALL.to_vec());
     let rules: &[(&str, &[Operation])] = &[("poll", &all)];
-    let backend = Access { acts_for_others: true, ..access("shop", rules) };
+    let mut backend = access("shop", rules);
+    let lists = &mut Arc::get_mut(&mut backend.permissions).unwrap().lists;
+    lists[0].acts_for_others = true;
     let backend = open(&mut net, 0, backend);
     let create = TallyRules::new(TallyKind::Single, vec!["A".into(), "B".into()]);
     let create = ClientFrame::Tally {
@@ -457,7 +459,7 @@ fn a_voter_is_who_the_token_says() {
     let frames = net.ask(ann, vote("bob", 0));
     let (code, message) = refusal(&frames).unwrap();
     assert_eq!(code, ErrorCode::Forbidden);
-    assert!(message.contains("'ann' may not name 'bob' as voter"), "{message}");
+    assert!(message.contains("'ann' may not vote 'poll' as 'bob'"), "{message}");
     // The back end means the same people.
     assert_eq!(status(&net.ask(backend, vote("ann", 0))), 2);
     assert_eq!(status(&net.ask(backend, vote("bob", 1))), 0);
@@ -523,4 +525,125 @@ fn equal_permissions_are_kept_once_and_go_with_their_connections() {
         net.close(session);
     }
     assert_eq!(net.dispatchers[0].permissions(), 0);
+}
+
+#[test]
+fn rules_that_come_later_end_what_was_there_before() {
+    let mut net = net(12);
+    let session = net.open(0);
+    for (_, frame) in frames_of("a.b") {
+        net.ask(session, frame);
+    }
+    let nothing: &[(&str, &[Operation])] = &[];
+    give(&mut net, session, access("ann", nothing));
+    net.settle();
+    let ended = net.pull(session, usize::MAX);
+    let ended = ended.iter().filter(|frame| matches!(frame, ServerFrame::Error { .. })).count();
+    assert_eq!(ended, 5, "three subscriptions, a watch and a consumer");
+    assert_eq!(net.dispatchers[0].subscriptions(), 0);
+}
+
+#[test]
+fn what_waits_for_its_answer_gets_a_refusal_for_it() {
+    let mut net = net(13);
+    let all: Vec<Operation> = Operation::ALL.to_vec();
+    let session = open(&mut net, 0, access("ann", &[("a.>", &all)]));
+    for (_, frame) in frames_of_groups("a.b") {
+        net.ask(session, frame);
+    }
+    net.pull(session, usize::MAX);
+    let consume = |sub| ClientFrame::Consume {
+        req: 70,
+        sub,
+        topic: name("a.b"),
+        group: name("workers"),
+        options: ConsumeOptions::default(),
+    };
+    net.request(session, subscribe(30, "a.new", Start::Latest, 0));
+    net.request(session, consume(31));
+    give(&mut net, session, access("ann", &[("b", &all)]));
+    net.settle();
+    let frames = net.pull(session, usize::MAX);
+    let refused = |req: u64, sub: Option<u32>| {
+        frames.iter().any(|frame| match frame {
+            ServerFrame::Error { req: of, sub: about, code, .. } => {
+                (*of, *about) == (req, sub) && *code == u64::from(ErrorCode::Forbidden.number())
+            }
+            _ => false,
+        })
+    };
+    assert!(refused(5, None), "SUBSCRIBE is answered: {frames:?}");
+    // The shard has taken it in, and it leaves again.
+    assert!(frames.iter().any(|frame| matches!(frame, ServerFrame::Ok { req: 70, .. })));
+    assert!(refused(0, Some(31)), "{frames:?}");
+    let publisher = net.open(1);
+    net.ask(publisher, publish(&name("a.b")));
+    let worker = net.open(2);
+    let frames = net.ask(worker, consume(1));
+    assert!(frames.iter().any(|frame| matches!(frame, ServerFrame::Leased { .. })), "{frames:?}");
+}
+
+#[test]
+fn a_pattern_without_anything_that_may_be_seen_is_refused() {
+    let mut net = net(14);
+    let rules: &[(&str, &[Operation])] = &[("a.*.c", &[Operation::Subscribe]), ("b.>", &[])];
+    let session = open(&mut net, 0, access("ann", rules));
+    for (pattern, start, is_taken) in [
+        (">", Start::Latest, true),
+        ("a.>", Start::Latest, true),
+        ("*.b.*", Start::Latest, true),
+        ("a.*", Start::Latest, false),
+        ("b.>", Start::Latest, false),
+        ("c.>", Start::Latest, false),
+        (">", Start::Earliest, false),
+    ] {
+        let frames = net.ask(session, subscribe(1, pattern, start.clone(), 0));
+        let refused = refusal(&frames).map(|(code, _)| code);
+        let expected = (!is_taken).then_some(ErrorCode::Forbidden);
+        assert_eq!(refused, expected, "{pattern} from {start:?}");
+        net.ask(session, ClientFrame::Unsubscribe { req: 2, sub: 1 });
+    }
+}
+
+#[test]
+fn acting_for_others_goes_as_far_as_its_own_role() {
+    let mut net = net(15);
+    let all: Vec<Operation> = Operation::ALL.to_vec();
+    let mut both = access("ann", &[("poll", &all)]);
+    let rule = Rule::for_subject(1, "room", [Operation::Presence].into_iter().collect(), None);
+    let list = RuleList {
+        source: "role 'host'".into(),
+        rules: rule.into_iter().collect(),
+        acts_for_others: true,
+    };
+    Arc::get_mut(&mut both.permissions).unwrap().lists.push(list);
+    let session = open(&mut net, 0, both);
+    let rules = Some(TallyRules::new(TallyKind::Single, vec!["A".into()]));
+    let (req, op) = (1, TallyOp::Create);
+    net.ask(session, ClientFrame::Tally { req, op, tally: name("poll"), rules });
+    let vote = |voter: &str| ClientFrame::Vote {
+        req: 2,
+        tally: name("poll"),
+        voter: voter.to_owned(),
+        choices: vec![Choice::Index(0)],
+        revision: None,
+    };
+    let join = |op, on: &str| ClientFrame::Presence {
+        req: 3,
+        op,
+        name: name(on),
+        member: "bob".to_owned(),
+        data: None,
+    };
+    assert_eq!(refusal(&net.ask(session, join(PresenceOp::Join, "room"))), None);
+    assert_eq!(refusal(&net.ask(session, vote("bob"))).unwrap().0, ErrorCode::Forbidden);
+    let frames = net.ask(session, join(PresenceOp::Join, "poll"));
+    assert_eq!(refusal(&frames).unwrap().0, ErrorCode::Forbidden);
+    assert_eq!(refusal(&net.ask(session, vote(""))), None);
+    // A name is shown in a refusal, so it must be short before anything else.
+    let long = net.ask(session, vote(&"\u{7f}".repeat(1_000)));
+    assert_eq!(refusal(&long).unwrap().0, ErrorCode::InvalidArgument);
+    // Who may not be there any more may leave.
+    give(&mut net, session, access("ann", &[("b", &all)]));
+    assert_eq!(refusal(&net.ask(session, join(PresenceOp::Leave, "room"))), None);
 }
