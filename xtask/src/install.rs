@@ -21,10 +21,10 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.exists())
 }
 
-/// A Python environment with the packages of a requirements file; returns its interpreter.
-pub(crate) fn python(requirements: &Path) -> Result<PathBuf, String> {
+/// A Python environment of this name with the packages of a requirements file; returns its interpreter.
+pub(crate) fn python(name: &str, requirements: &Path) -> Result<PathBuf, String> {
     debian("python3", "python3-venv")?;
-    let venv = root().join("target/python");
+    let venv = root().join("target").join(name);
     let python = venv.join("bin/python");
     if !python.exists() {
         run(root(), "python3", &["-m", "venv", &venv.to_string_lossy()], &[])?;

@@ -18,6 +18,7 @@ pub(crate) const STEPS: &[(&str, Step)] = &[
     ("demo", demo),
     ("crash", crash),
     ("stranger", stranger),
+    ("checkers", checkers),
     ("page", page),
 ];
 
@@ -88,7 +89,16 @@ fn play(options: &[&str], also: &[&str]) -> Result<(), String> {
 /// The client that was written from the protocol document alone.
 fn stranger() -> Result<(), String> {
     let folder = root().join("tests/stranger");
-    let python = install::python(&folder.join("requirements.txt"))?;
+    let python = install::python("python", &folder.join("requirements.txt"))?;
+    let args = ["-m", "pytest", "-q", "--no-header"];
+    let binary = binary().to_string_lossy().into_owned();
+    run(&folder, &python.to_string_lossy(), &args, &[("TIDEWIRE_BIN", &binary)])
+}
+
+/// What others' checkers find. They want other versions of the stranger's packages.
+fn checkers() -> Result<(), String> {
+    let folder = root().join("tests/checkers");
+    let python = install::python("python-checkers", &folder.join("requirements.txt"))?;
     let args = ["-m", "pytest", "-q", "--no-header"];
     let binary = binary().to_string_lossy().into_owned();
     run(&folder, &python.to_string_lossy(), &args, &[("TIDEWIRE_BIN", &binary)])
