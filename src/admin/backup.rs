@@ -10,9 +10,10 @@ use tidewire_core::{SHARDS, SHARDS_MAX};
 
 use super::refuse;
 use super::streaming::body;
+use crate::audit::Entry;
 use crate::backup::{Blocks, End, FORMAT, Header, send};
 use crate::journal::DirectoryId;
-use crate::server::Shared;
+use crate::server::{Shared, wall_ms};
 
 /// What is there already, of a backup that was cut off; nothing of a new one.
 #[derive(Deserialize)]
@@ -55,6 +56,7 @@ pub(super) async fn backup(
         directory_ms: made_ms,
         shards,
     };
+    shared.audit.record(|| Entry::done(wall_ms(), "admin.backup"));
     let before = End { shards: resume.shards, bytes: resume.bytes };
     let (sender, body) = body();
     tokio::task::spawn_blocking(move || {

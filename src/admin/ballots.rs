@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 
 use super::refuse;
 use super::streaming::body;
-use crate::server::Shared;
+use crate::audit::Entry;
+use crate::server::{Shared, wall_ms};
 
 /// Bytes of lines that are sent together.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -63,6 +64,7 @@ pub(super) async fn ballots(
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
         }
     }
+    shared.audit.record(|| Entry::done(wall_ms(), "admin.ballots").about(&name));
     let (sender, body) = body();
     tokio::task::spawn_blocking(move || {
         let now_ms = shared.clock.now_ms();

@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::refuse;
+use crate::audit::Entry;
 use crate::auth::Revoke;
-use crate::server::{Shared, Which};
+use crate::server::{Shared, Which, wall_ms};
 
 /// Everybody who is connected.
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
@@ -42,8 +43,12 @@ pub(super) async fn end(
             return refuse(StatusCode::BAD_REQUEST, "invalid_argument", message);
         }
     };
-    tracing::info!(?which, "connections are ended by an administrator");
-    Json(json!({ "ended": shared.end_connections(which).await })).into_response()
+    let said = format!("{which:?}");
+    let ended = shared.end_connections(which).await;
+    shared
+        .audit
+        .record(|| Entry::done(wall_ms(), "admin.kill").saying(format!("{said}: {ended} ended")));
+    Json(json!({ "ended": ended })).into_response()
 }
 
 /// Takes tokens out of use.
@@ -57,11 +62,12 @@ pub(super) async fn revoke(
             return refuse(rejection.status(), "invalid_argument", &rejection.body_text());
         }
     };
-    tracing::info!(?revoke, "tokens are revoked by an administrator");
+    let said = format!("{revoke:?}");
     let of = Arc::clone(&shared);
     let outcome = tokio::task::spawn_blocking(move || of.revoke(&revoke)).await;
     match outcome {
         Ok(Ok(())) => {
+            shared.audit.record(|| Entry::done(wall_ms(), "admin.revoke").saying(said));
             let is_kept = shared.config.data_dir.is_some();
             let count = shared.accounts.revocations.load().len();
             Json(json!({ "revocations": count, "kept": is_kept })).into_response()

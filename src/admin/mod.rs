@@ -76,8 +76,9 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (content_type, telemetry::render(&shared.figures, &shared.recorder, shared.journal.as_deref()))
-        .into_response()
+    let Shared { figures, recorder, journal, audit, .. } = &*shared;
+    let text = telemetry::render(figures, recorder, journal.as_deref(), audit);
+    (content_type, text).into_response()
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::refuse;
+use crate::audit::Entry;
 use crate::recording::{Limits, NOTICE, StartRefused, StartRequest, Status, StopReason};
-use crate::server::Shared;
+use crate::server::{Shared, wall_ms};
 
 /// Bounds of a recording for which none are asked.
 const BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
@@ -49,6 +50,7 @@ pub(super) async fn start(
     };
     match shared.recorder.start(request) {
         Ok(status) => {
+            shared.audit.record(|| Entry::done(wall_ms(), "admin.record"));
             let mut value = json!(status);
             if let Some(fields) = value.as_object_mut() {
                 fields.insert("notice".to_owned(), NOTICE.into());

@@ -2,11 +2,13 @@
 //!
 //! Unknown keys and bad values are refused with the file, the line and a caret.
 
+mod audit;
 mod auth;
 mod limits;
 mod policy;
 mod storage;
 
+pub use audit::AuditConfig;
 pub use auth::{ApiKeyConfig, AuthConfig, RoleConfig, TokenKeyConfig};
 pub use limits::LimitsConfig;
 pub use policy::{Durability, PolicyConfig};
@@ -48,6 +50,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Accounts.
     pub auth: AuthConfig,
+    /// The record of who did what.
+    pub audit: AuditConfig,
     /// QUIC's packets.
     pub quic: QuicConfig,
     /// What is kept on disk, and how.
@@ -107,6 +111,7 @@ impl Default for Config {
             tls: TlsConfig::default(),
             http: HttpConfig::default(),
             auth: AuthConfig::default(),
+            audit: AuditConfig::default(),
             quic: QuicConfig::default(),
             storage: StorageConfig::default(),
             limits: LimitsConfig::default(),

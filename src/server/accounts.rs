@@ -13,6 +13,7 @@ use super::clock::wall_ms;
 use super::rates::Rates;
 use super::reload::Reloads;
 use super::{Core, Shared, StartError};
+use crate::audit::Entry;
 use crate::auth::{Auth, Credential, Proven, RevocationError, Revocations, Revoke};
 use crate::config::Config;
 use crate::transport::Connection;
@@ -105,6 +106,8 @@ impl Core {
     ) {
         connection.shown.replace(shown);
         self.set_account(connection, account);
+        let who = || self.who(connection.id());
+        self.shared.audit.record(|| Entry::done(wall_ms(), "connected").by(who()));
         if *self.shared.accounts.changes.borrow() != changes {
             self.ask_again(connection);
         }

@@ -10,7 +10,9 @@ use tidewire_protocol::{ErrorCode, Refusal};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
+use super::clock::wall_ms;
 use super::{Core, Shared};
+use crate::audit::Entry;
 use crate::transport::Connection;
 
 /// A connection, as operators see it.
@@ -31,6 +33,15 @@ pub(crate) struct ConnectionInfo {
     pub(crate) expires_at_ms: Option<u64>,
     /// Subscriptions, watches and consumptions.
     pub(crate) subscriptions: usize,
+}
+
+/// Who has asked for something.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Who {
+    pub(crate) session: Option<String>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) subject: Option<String>,
 }
 
 /// Which connections.
@@ -102,6 +113,29 @@ impl Core {
             subject: identity.as_ref().map(|identity| identity.subject.clone()),
             expires_at_ms: identity.and_then(|identity| identity.expires_at_ms),
             subscriptions,
+        }
+    }
+
+    /// Who a session is, if it is still there.
+    pub(crate) fn who(&self, id: SessionId) -> Who {
+        let connection = self.connections.borrow().get(id);
+        let session = Some(session_name(id));
+        let Some(connection) = connection else { return Who { session, ..Who::default() } };
+        let identity = connection.identity.borrow();
+        Who {
+            session,
+            address: Some(connection.peer.address),
+            issuer: identity.as_ref().map(|identity| identity.issuer.clone()),
+            subject: identity.as_ref().map(|identity| identity.subject.clone()),
+        }
+    }
+
+    /// Passes on what the dispatcher has put on record.
+    pub(super) fn record(&self) {
+        loop {
+            let Some(audited) = self.dispatcher.borrow_mut().audited() else { return };
+            let who = self.who(audited.session);
+            self.shared.audit.record(|| Entry::of(wall_ms(), audited).by(who));
         }
     }
 

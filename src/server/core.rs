@@ -134,11 +134,13 @@ pub(super) fn run(
         }
     };
     let seed = shared.clock.now_ms();
+    let mut dispatcher = Dispatcher::new(number, seed, shared.fanout_limits())
+        .with_policies(Arc::new(shared.config.policies()));
+    if shared.audit.is_on() {
+        dispatcher = dispatcher.with_audit();
+    }
     let core = Rc::new(Core {
-        dispatcher: RefCell::new(
-            Dispatcher::new(number, seed, shared.fanout_limits())
-                .with_policies(Arc::new(shared.config.policies())),
-        ),
+        dispatcher: RefCell::new(dispatcher),
         connections: RefCell::default(),
         woken: Arc::default(),
         forward: Notify::new(),

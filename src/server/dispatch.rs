@@ -35,6 +35,7 @@ pub(super) async fn run(core: Rc<Core>, mut events: mpsc::Receiver<Vec<Event>>) 
         }
         apply(&core, &mut groups);
         serve(&core, &mut events, &mut groups).await;
+        core.record();
         core.shared.figures.set_core(core.number, &core.dispatcher.borrow());
     }
 }

@@ -30,6 +30,7 @@ pub struct CoreFigures {
     pub written_bytes: AtomicU64,
     pub requests: AtomicU64,
     pub rate_limited: AtomicU64,
+    pub audit_dropped: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +67,7 @@ impl Figures {
         core.updates.store(stats.updates, Relaxed);
         core.updates_restarted.store(stats.updates_restarted, Relaxed);
         core.gaps.store(stats.gaps, Relaxed);
+        core.audit_dropped.store(dispatcher.audit_dropped(), Relaxed);
         core.refusals.store(stats.refusals, Relaxed);
         core.recalls.store(stats.recalls, Relaxed);
         core.subscriptions.store(dispatcher.subscriptions() as u64, Relaxed);

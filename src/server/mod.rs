@@ -33,9 +33,9 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use self::core::{Core, Woken};
 pub(crate) use accounts::Account;
 use accounts::Accounts;
-pub(crate) use clock::Clock;
+pub(crate) use clock::{Clock, wall_ms};
 use connections::Ask;
-pub(crate) use connections::{Which, session_name};
+pub(crate) use connections::{Which, Who, session_name};
 pub(crate) use figures::CoreFigures;
 pub use figures::Figures;
 pub(crate) use places::Place;
@@ -45,6 +45,7 @@ use rates::Rates;
 use shard_task::ShardTask;
 use shards::Shards;
 
+use crate::audit::{Audit, AuditError, Writer};
 use crate::auth::{AuthError, RevocationError};
 use crate::config::{AuthConfig, Config, ConfigError};
 use crate::journal::{DirectoryId, Reads, State, Storage, StorageError};
@@ -83,6 +84,9 @@ pub enum StartError {
     /// Accounts cannot be used.
     #[error("configuration: {0}")]
     Auth(#[from] AuthError),
+    /// What is put on record cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// What was revoked cannot be read.
     #[error(transparent)]
     Revocations(#[from] RevocationError),
@@ -116,6 +120,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) tls: Tls,
     pub(crate) accounts: Accounts,
+    pub(crate) audit: Audit,
     /// What all cores are asked.
     asks: tokio::sync::broadcast::Sender<Ask>,
     pub(crate) voter_key: aws_lc_rs::hmac::Key,
@@ -167,6 +172,7 @@ impl Server {
         config.check_exposure()?;
         make_data_dir(&config)?;
         let (tls, accounts) = (Tls::load(&config)?, Accounts::load(&config)?);
+        let (audit, writer) = Audit::open(&config.audit)?;
         let listeners = listener::bind(&config).await?;
         let (address, admin_address) = (listeners.address, listeners.admin_address);
         let cores = config.cores();
@@ -186,6 +192,7 @@ impl Server {
             clock,
             tls,
             accounts,
+            audit,
             asks: tokio::sync::broadcast::Sender::new(ASKS),
             voter_key,
             directory,
@@ -217,20 +224,30 @@ impl Server {
             copies,
         };
         let arrivals = server.start_cores(shards.map(task), event_queues)?;
-        server.tasks.push(tokio::spawn(listener::accept_tcp(
-            Arc::clone(&server.shared),
-            listeners.tcp,
-            arrivals.clone(),
-        )));
+        server.start_tasks(listeners, &arrivals, writer).await;
+        Ok(server)
+    }
+
+    /// Starts what serves the sockets, and what goes on beside the cores.
+    async fn start_tasks(
+        &mut self,
+        listeners: listener::Listeners,
+        arrivals: &[mpsc::Sender<Arrival>],
+        writer: Option<Writer>,
+    ) {
+        let shared = || Arc::clone(&self.shared);
+        let record = |writer| tokio::spawn(crate::audit::write(shared(), writer));
+        let mut tasks = vec![
+            tokio::spawn(listener::accept_tcp(shared(), listeners.tcp, arrivals.to_vec())),
+            tokio::spawn(crate::admin::serve(shared(), listeners.admin)),
+            tokio::spawn(reload::watch(shared())),
+        ];
+        tasks.extend(writer.map(record));
+        self.tasks = tasks;
         if let Some(first) = arrivals.first() {
-            let handed_over = first.send(Arrival::Endpoint(listeners.udp, arrivals.clone()));
+            let handed_over = first.send(Arrival::Endpoint(listeners.udp, arrivals.to_vec()));
             drop(handed_over.await);
         }
-        server.tasks.extend([
-            tokio::spawn(crate::admin::serve(Arc::clone(&server.shared), listeners.admin)),
-            tokio::spawn(reload::watch(Arc::clone(&server.shared))),
-        ]);
-        Ok(server)
     }
 
     /// Address of WebSocket and HTTP (TCP) and of QUIC (UDP).
@@ -288,6 +305,7 @@ impl Server {
         }
         // While the shards are still there to say their last word.
         self.shared.recorder.stop(StopReason::ServerStopping).await;
+        self.shared.audit.finish().await;
         self.shared.stop.send_replace(Stage::Stopping);
         for task in self.tasks.drain(..) {
             task.abort();

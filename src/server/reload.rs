@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::clock::wall_ms;
 use super::{Shared, StartError};
+use crate::audit::Entry;
 use crate::auth::Auth;
 use crate::config::AuthConfig;
 
@@ -28,6 +29,13 @@ pub(super) fn reload(shared: &Shared, config: &AuthConfig) -> Result<(), StartEr
         &shared.accounts.reloads.rejected
     };
     counter.fetch_add(1, Ordering::Relaxed);
+    shared.audit.record(|| {
+        let entry = Entry::done(wall_ms(), "reload");
+        match &outcome {
+            Ok(()) => entry,
+            Err(error) => entry.refused("rejected", error.to_string()),
+        }
+    });
     outcome
 }
 

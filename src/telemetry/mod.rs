@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
+use crate::audit::Audit;
 use crate::journal::State;
 use crate::recording::Recorder;
 use crate::server::{CoreFigures, Figures};
@@ -42,7 +43,12 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
 ];
 
 /// Renders the server's figures in Prometheus's text format.
-pub(crate) fn render(figures: &Figures, recorder: &Recorder, journal: Option<&State>) -> String {
+pub(crate) fn render(
+    figures: &Figures,
+    recorder: &Recorder,
+    journal: Option<&State>,
+    audit: &Audit,
+) -> String {
     let prometheus = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&prometheus, || {
         for (name, help, figure) in COUNTERS {
@@ -80,6 +86,12 @@ pub(crate) fn render(figures: &Figures, recorder: &Recorder, journal: Option<&St
         let expired = "tidewire_topics_expired_total";
         describe_counter!(expired, "Topics removed because they were idle");
         counter!(expired).absolute(shards.topics_expired);
+
+        let (written, lost) = ("tidewire_audit_entries_total", "tidewire_audit_lost_total");
+        describe_counter!(written, "Entries of the audit record");
+        counter!(written).absolute(audit.written());
+        describe_counter!(lost, "Entries that are not in the audit record: too many, or no disk");
+        counter!(lost).absolute(audit.lost() + figures.sum(|core| &core.audit_dropped));
 
         recordings(recorder);
         if let Some(state) = journal {

@@ -11,6 +11,7 @@
 //! [`Dispatcher::outgoing`].
 
 mod access;
+mod audit;
 mod consume;
 mod events;
 mod filters;
@@ -41,6 +42,7 @@ mod view;
 mod watch;
 mod watched;
 
+pub use audit::{Audited, Outcome};
 pub use request::{HashVoter, is_for_shards};
 pub use session::{Framing, SessionOptions};
 pub use sink::{Lane, Sink};
@@ -58,6 +60,7 @@ use crate::shard::{Command, DispatcherId, SessionId};
 use crate::topic::{Batch, PatternIndex, PolicyTable, ProducerLimits, TopicId};
 use crate::{HashMap, SHARDS, hash_map};
 use access::Accesses;
+use audit::Audits;
 use filters::Filters;
 use gather::Gathers;
 use large::LargeUpdates;
@@ -158,6 +161,7 @@ pub struct Dispatcher {
     cell_names: HashMap<(CellKind, Name), usize>,
     filters: Filters,
     accesses: Accesses,
+    audits: Audits,
     large: LargeUpdates,
     recalls: Recalls,
     selections: Selections,
@@ -252,6 +256,7 @@ impl Dispatcher {
             cell_names: hash_map(seed),
             filters: Filters::new(seed),
             accesses: Accesses::new(seed),
+            audits: Audits::default(),
             selections: Selections::new(seed),
             offsets: Vec::new(),
             looked_at: Vec::new(),
@@ -305,6 +310,7 @@ impl Dispatcher {
         }
         let mut session = self.sessions.remove(slot);
         self.release_access(session.rest.access.take());
+        self.audit_gone(id, core::mem::take(&mut session.rest.audited));
         for shard in session.rest.present {
             self.outgoing.push_back((shard, Command::SessionEnded(id)));
         }

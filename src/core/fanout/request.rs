@@ -76,9 +76,11 @@ impl Dispatcher {
             | ClientFrame::Topic { .. }
             | ClientFrame::Invalidate { .. }) => {
                 let origin = Origin { session: id, stream, req: request.req().unwrap_or(0) };
+                self.audit_asked(origin, &request);
                 match self.admit(origin, request, hash_voter) {
                     Ok(command) => command,
                     Err(refusal) => {
+                        self.audit_refused(origin, &refusal);
                         self.refuse(origin, refusal, false);
                         None
                     }

@@ -5,6 +5,7 @@ mod outlet;
 
 pub(super) use outlet::Outlet;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,7 +113,7 @@ fn server_config(
 pub(super) async fn serve(core: Rc<Core>, incoming: Incoming, place: Place) {
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
     core.handshakes.set(core.handshakes.get() + 1);
-    let greeted = tokio::time::timeout(wait, greet(&core, incoming)).await;
+    let greeted = tokio::time::timeout(wait, greet(&core, incoming, place.address())).await;
     core.handshakes.set(core.handshakes.get() - 1);
     let Ok(Some(greeted)) = greeted else { return };
     let Greeted { quic, control, requests, welcome } = greeted;
@@ -187,12 +188,12 @@ struct Greeted {
 }
 
 /// Handshake, control stream, HELLO.
-async fn greet(core: &Core, incoming: Incoming) -> Option<Greeted> {
+async fn greet(core: &Core, incoming: Incoming, address: IpAddr) -> Option<Greeted> {
     let quic = incoming.accept().ok()?.await.ok()?;
     let (mut control, requests) = quic.accept_bi().await.ok()?;
     let mut requests = Frames::new(requests, core.shared.config.limits.max_frame_bytes);
     let greeting = match requests.next().await {
-        Ok(Some(frame)) => hello(core, &ClientFrame::decode(&frame), true),
+        Ok(Some(frame)) => hello(core, &ClientFrame::decode(&frame), true, address),
         Ok(None) => return None,
         Err(refusal) => Err(refusal),
     };

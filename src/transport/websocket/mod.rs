@@ -34,7 +34,8 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes, address:
     };
     let mut outlet = Outlet::new(halves);
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
-    let greeting = tokio::time::timeout(wait, greet(&core, &mut inbound, &mut outlet)).await;
+    let greeting =
+        tokio::time::timeout(wait, greet(&core, &mut inbound, &mut outlet, address)).await;
     let (welcome, rest) = match greeting {
         Ok(Ok(greeted)) => greeted,
         Ok(Err(end)) => return finish(&mut outlet, end).await,
@@ -110,6 +111,7 @@ async fn greet(
     core: &Rc<Core>,
     inbound: &mut Inbound,
     outlet: &mut Outlet,
+    address: IpAddr,
 ) -> Result<(Welcome, Received), End> {
     loop {
         let mut replies = Vec::new();
@@ -118,8 +120,8 @@ async fn greet(
         match (received.next_frame(), received.end) {
             (Some(frame), _) => {
                 let frame = frame.map_err(malformed)?;
-                let welcome =
-                    hello(core, &ClientFrame::decode(&frame), false).map_err(End::Refused)?;
+                let welcome = hello(core, &ClientFrame::decode(&frame), false, address)
+                    .map_err(End::Refused)?;
                 return Ok((welcome, received));
             }
             (None, Some(end)) => return Err(end.into()),
