@@ -5,7 +5,7 @@
 //! configuration and the command line. `docs/architecture.md` has the map.
 
 pub mod admin;
-mod audit;
+pub mod audit;
 pub mod auth;
 mod backup;
 pub mod bench;

@@ -29,7 +29,7 @@ pub(super) async fn keep_out(
 /// (DNS rebinding).
 fn is_of_another_site(by_address: bool, headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let Some(host) = text(header::HOST) else { return true };
+    let host = text(header::HOST).unwrap_or_default();
     let is_other = |origin: &str| {
         origin.split_once("://").is_none_or(|(_scheme, authority)| authority != host)
     };
@@ -75,6 +75,7 @@ mod tests {
             assert!(is_other(host, None), "{host}");
         }
         assert!(is_of_another_site(true, &HeaderMap::new()));
+        assert!(!is_of_another_site(false, &HeaderMap::new()), "a probe by HTTP/1.0");
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("node-1.example:7173"));
         assert!(!is_of_another_site(false, &headers), "where others than this machine reach it");

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::refuse;
 use crate::audit::Entry;
-use crate::auth::Revoke;
+use crate::auth::{RevocationError, Revoke};
 use crate::server::{Shared, Which, wall_ms};
 
 /// Everybody who is connected.
@@ -64,13 +64,26 @@ pub(super) async fn revoke(
     };
     let said = format!("{revoke:?}");
     let of = Arc::clone(&shared);
-    let outcome = tokio::task::spawn_blocking(move || of.revoke(&revoke)).await;
+    let revoked = move || {
+        let outcome = of.revoke(&revoke);
+        of.audit.record(|| {
+            let entry = Entry::done(wall_ms(), "admin.revoke").saying(&said);
+            match &outcome {
+                Ok(()) => entry,
+                Err(error) => entry.refused("failed", format!("{said}: {error}")),
+            }
+        });
+        outcome
+    };
+    let outcome = tokio::task::spawn_blocking(revoked).await;
     match outcome {
         Ok(Ok(())) => {
-            shared.audit.record(|| Entry::done(wall_ms(), "admin.revoke").saying(said));
             let is_kept = shared.config.data_dir.is_some();
             let count = shared.accounts.revocations.load().len();
             Json(json!({ "revocations": count, "kept": is_kept })).into_response()
+        }
+        Ok(Err(error @ RevocationError::Issuer)) => {
+            refuse(StatusCode::NOT_FOUND, "not_found", &error.to_string())
         }
         Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string()),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string()),

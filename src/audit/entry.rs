@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
-use tidewire_core::fanout::{Audited, Outcome};
+use tidewire_core::fanout::Audited;
 use tidewire_protocol::Name;
 
 use crate::server::Who;
@@ -18,7 +18,7 @@ pub(crate) struct Entry {
     /// The topic or cell that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// `done`, `refused` or `unknown`.
+    /// `done` or `refused`.
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
@@ -75,17 +75,22 @@ impl Entry {
 
     /// What a dispatcher has put on record.
     pub(crate) fn of(time_ms: u64, audited: Audited) -> Self {
-        let Audited { session: _, action, outcome } = audited;
+        let Audited { at_ms: _, session: _, identity: _, action, refusal } = audited;
         let (event, name) = match action {
             Some((event, name)) => (event, Some(name.as_str().to_owned())),
             None => ("denied", None),
         };
         let entry = Self { name, ..Self::done(time_ms, event) };
-        match outcome {
-            Outcome::Done => entry,
-            Outcome::Refused(refusal) => entry.refused(refusal.code.name(), refusal.message),
-            Outcome::Unknown => Self { outcome: "unknown", ..entry },
+        match refusal {
+            None => entry,
+            Some(refusal) => entry.refused(refusal.code.name(), refusal.message),
         }
+    }
+
+    /// Whether anybody can make it at will.
+    pub(super) fn is_noise(&self) -> bool {
+        self.outcome == "refused" && matches!(self.event.as_str(), "denied" | "hello" | "auth")
+            || self.event == "connected"
     }
 
     pub(super) fn line(&self) -> String {

@@ -1,17 +1,19 @@
 //! The record of who did what: JSON lines in a file, and records of the topic `$sys.audit`.
 
 mod entry;
+mod log;
+
+pub use log::AuditError;
 
 pub(crate) use entry::Entry;
+use log::Log;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tidewire_core::shard::{Command, Origin, Request, SessionId, Terms};
 use tidewire_protocol::Name;
 use tidewire_protocol::frame::AckLevel;
@@ -25,6 +27,8 @@ use crate::server::Shared;
 const TOPIC: &str = "$sys.audit";
 /// Entries that wait to be written; beyond it they are counted only.
 const QUEUE: usize = 8_192;
+/// Entries in a second of what anybody can make at will: refused requests, connections.
+const NOISE_PER_S: u32 = 200;
 /// A server that stops waits so long for its record.
 const FINISH: Duration = Duration::from_secs(2);
 /// Entries that are written together.
@@ -34,27 +38,18 @@ const TOGETHER: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Audit {
     sender: Option<mpsc::Sender<Entry>>,
+    noise: Option<DefaultDirectRateLimiter>,
     taken: AtomicU64,
     lost: AtomicU64,
     written: AtomicU64,
-}
-
-/// Why there is no record.
-#[derive(Debug, thiserror::Error)]
-#[error("audit.file: cannot write {path}: {source}")]
-pub struct AuditError {
-    /// The file.
-    pub path: PathBuf,
-    /// The system's reason.
-    pub source: io::Error,
 }
 
 /// The other end: what writes.
 #[derive(Debug)]
 pub(crate) struct Writer {
     entries: mpsc::Receiver<Entry>,
-    file: Option<(PathBuf, File)>,
-    topic: Option<Name>,
+    file: Option<Log>,
+    topic: bool,
 }
 
 impl Audit {
@@ -65,6 +60,7 @@ impl Audit {
     pub(crate) fn open(config: &AuditConfig) -> Result<(Self, Option<Writer>), AuditError> {
         let off = || Self {
             sender: None,
+            noise: NonZeroU32::new(NOISE_PER_S).map(Quota::per_second).map(RateLimiter::direct),
             taken: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             written: AtomicU64::new(0),
@@ -72,12 +68,9 @@ impl Audit {
         if config.file.is_none() && !config.topic {
             return Ok((off(), None));
         }
-        let file = match &config.file {
-            Some(path) => Some((path.clone(), append_to(path)?)),
-            None => None,
-        };
+        let file = config.file.as_deref().map(Log::open).transpose()?;
         let (sender, entries) = mpsc::channel(QUEUE);
-        let topic = config.topic.then(|| Name::parse(TOPIC).ok()).flatten();
+        let topic = config.topic;
         Ok((Self { sender: Some(sender), ..off() }, Some(Writer { entries, file, topic })))
     }
 
@@ -86,15 +79,20 @@ impl Audit {
         self.sender.is_some()
     }
 
-    /// Puts something on record, unless too much waits to be written.
+    /// Puts something on record, unless too much waits to be written; of what anybody can make at will
+    /// only so much in a second, and so much that room is left for the rest.
     pub(crate) fn record(&self, entry: impl FnOnce() -> Entry) {
         let Some(sender) = &self.sender else { return };
+        let entry = entry();
+        let has_room = !entry.is_noise()
+            || sender.capacity() > QUEUE / 2
+                && self.noise.as_ref().is_none_or(|noise| noise.check().is_ok());
         match sender.try_reserve() {
-            Ok(place) => {
+            Ok(place) if has_room => {
                 self.taken.fetch_add(1, Relaxed);
-                place.send(entry());
+                place.send(entry);
             }
-            Err(_full) => {
+            Ok(_) | Err(_) => {
                 self.lost.fetch_add(1, Relaxed);
             }
         }
@@ -121,62 +119,45 @@ impl Audit {
     }
 }
 
-fn append_to(path: &PathBuf) -> Result<File, AuditError> {
-    let mut options = OpenOptions::new();
-    let file = options.create(true).append(true).mode(0o600).open(path);
-    file.map_err(|source| AuditError { path: path.clone(), source })
-}
-
 /// Writes what comes until the server ends.
 pub(crate) async fn write(shared: Arc<Shared>, writer: Writer) {
     let Writer { mut entries, mut file, topic } = writer;
+    let topic = topic.then(|| Name::parse(TOPIC).ok()).flatten();
+    let topic = topic.map(|name| (shared.config.policies().home(&name), name));
     let mut some = Vec::with_capacity(TOGETHER);
     while entries.recv_many(&mut some, TOGETHER).await > 0 {
         let lines: Vec<String> = some.drain(..).map(|entry| entry.line()).collect();
         let count = lines.len() as u64;
-        if let Some((path, open)) = file.take() {
+        if let Some(mut log) = file.take() {
             let text = lines.join("\n") + "\n";
             let written = tokio::task::spawn_blocking(move || {
-                let outcome = write_to(&path, open, text.as_bytes());
-                (path, outcome)
+                let outcome = log.write(text.as_bytes());
+                (log, outcome)
             });
             match written.await {
-                Ok((path, Ok(open))) => file = Some((path, open)),
-                Ok((path, Err(error))) => {
-                    shared.audit.lost.fetch_add(count, Relaxed);
-                    tracing::error!(%error, file = %path.display(), "the audit file cannot be written");
-                    file = append_to(&path).ok().map(|open| (path, open));
+                Ok((log, outcome)) => {
+                    if let Err(error) = outcome {
+                        shared.audit.lost.fetch_add(count, Relaxed);
+                        tracing::error!(%error, count, "entries are not in the audit file");
+                    }
+                    file = Some(log);
                 }
-                Err(error) => tracing::error!(%error, "the audit file cannot be written"),
+                Err(error) => tracing::error!(%error, "the audit file is not written any more"),
             }
         }
-        for line in topic.iter().flat_map(|_| &lines) {
-            publish(&shared, topic.as_ref(), line).await;
+        for line in &lines {
+            if let Some((shard, name)) = &topic {
+                publish(&shared, *shard, name, line).await;
+            }
         }
         shared.audit.written.fetch_add(count, Relaxed);
     }
 }
 
-/// Writes to the file, or to a new one of its name if it was moved away.
-fn write_to(path: &PathBuf, mut open: File, text: &[u8]) -> io::Result<File> {
-    use std::os::unix::fs::MetadataExt as _;
-    let is_same = |there: std::fs::Metadata| {
-        open.metadata().is_ok_and(|here| (here.dev(), here.ino()) == (there.dev(), there.ino()))
-    };
-    if !path.metadata().is_ok_and(is_same) {
-        open = append_to(path).map_err(|error| error.source)?;
-    }
-    open.write_all(text)?;
-    open.sync_data()?;
-    Ok(open)
-}
-
 /// Publishes a line on behalf of nobody.
-async fn publish(shared: &Shared, topic: Option<&Name>, line: &str) {
-    let Some(topic) = topic else { return };
+async fn publish(shared: &Shared, shard: u16, topic: &Name, line: &str) {
     let session = SessionId { dispatcher: 0, slot: u32::MAX, generation: 0 };
     let origin = Origin { session, stream: 0, req: 0 };
-    let shard = shared.config.policies().home(topic);
     let request = Request::Publish {
         topic: topic.clone(),
         ack: AckLevel::None,

@@ -161,6 +161,17 @@ impl Auth {
         !self.keys.is_empty() || !self.api_keys.is_empty() || self.anonymous_roles.is_some()
     }
 
+    /// Whether a key speaks for this issuer; for local people, if none is named.
+    pub(crate) fn has_issuer(&self, issuer: Option<&str>) -> bool {
+        let of = |key: &TokenKey| key.issuer.as_deref().unwrap_or(LOCAL_ISSUER).to_owned();
+        self.keys.iter().any(|key| of(key) == issuer.unwrap_or(LOCAL_ISSUER))
+    }
+
+    /// How far the clocks of issuers may be off.
+    pub(crate) fn leeway_ms(&self) -> u64 {
+        self.leeway_ms
+    }
+
     /// Whether somebody who shows nothing may do something.
     pub(crate) fn lets_anybody_in(&self) -> bool {
         !self.has_accounts() || self.anonymous_roles.as_ref().is_some_and(|roles| !roles.is_empty())
@@ -204,7 +215,9 @@ impl Auth {
 
     fn anonymous(&self) -> Result<Proven, Refusal> {
         let Some(roles) = &self.anonymous_roles else {
-            return Err(refuse("a token is needed: send one in HELLO"));
+            return Err(refuse(
+                "a token is needed: send one in HELLO (the command line: --token, or TIDEWIRE_TOKEN)",
+            ));
         };
         let identity = Identity { issuer: LOCAL_ISSUER.into(), subject: ANONYMOUS.into() };
         Ok(Proven {

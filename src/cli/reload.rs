@@ -1,10 +1,12 @@
 //! What `tidewire serve` does on SIGHUP: reads its configuration again.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::serve::ServeArgs;
+use super::CliError;
+use crate::config::Config;
 use crate::server::Server;
 
 /// What is taken while the server runs.
@@ -12,23 +14,28 @@ const APPLIED: [&str; 1] = ["auth"];
 
 /// The configuration as it was read last.
 pub(super) struct Reload {
+    file: Option<PathBuf>,
     known: Table,
 }
 
 impl Reload {
-    pub(super) fn new(args: &ServeArgs) -> Self {
-        Self { known: table(args).unwrap_or_default() }
+    /// The file that was read, if there is one.
+    pub(super) fn new(file: Option<&Path>) -> Self {
+        let known = file.and_then(table).unwrap_or_default();
+        Self { file: file.map(Path::to_owned), known }
     }
 
     /// Takes what can be taken, all of it or nothing, and says of each key what has become of it.
-    pub(super) fn run(&mut self, args: &ServeArgs, server: &Server) {
-        let (config, table) = match args.config().and_then(|config| {
-            config.check_exposure().map_err(|error| super::CliError::usage(error.to_string()))?;
-            Ok((config, table(args).unwrap_or_default()))
-        }) {
-            Ok(read) => read,
+    pub(super) fn run(&mut self, config: Result<Config, CliError>, server: &Server) {
+        let config = config.and_then(|config| {
+            config.check_exposure().map_err(|error| CliError::usage(error.to_string()))?;
+            Ok(config)
+        });
+        let table = self.file.as_deref().and_then(table).unwrap_or_default();
+        let config = match config {
+            Ok(config) => config,
             Err(error) => {
-                server.reload_rejected();
+                server.reload_rejected(&error.message);
                 return tracing::error!("rejected, nothing has changed: {}", error.message);
             }
         };
@@ -51,8 +58,8 @@ impl Reload {
     }
 }
 
-fn table(args: &ServeArgs) -> Option<Table> {
-    std::fs::read_to_string(args.config.as_ref()?).ok()?.parse().ok()
+fn table(file: &Path) -> Option<Table> {
+    std::fs::read_to_string(file).ok()?.parse().ok()
 }
 
 /// The keys whose values differ.

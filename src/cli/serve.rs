@@ -18,7 +18,7 @@ use crate::server::Server;
 pub(crate) struct ServeArgs {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "TIDEWIRE_CONFIG")]
-    pub(super) config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// Directory of what the server keeps: names on disk, its made certificate, recordings
     #[arg(long, value_name = "DIR", env = "TIDEWIRE_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -34,7 +34,7 @@ pub(crate) struct ServeArgs {
 }
 
 impl ServeArgs {
-    pub(super) fn config(&self) -> Result<Config, CliError> {
+    fn config(&self) -> Result<Config, CliError> {
         let mut config = match &self.config {
             Some(path) => Config::read(path).map_err(|e| CliError::usage(e.to_string()))?,
             None => Config::default(),
@@ -59,12 +59,12 @@ pub(super) async fn run(args: ServeArgs, globals: &Globals) -> Result<(), CliErr
     let mut hangup = signal(SignalKind::hangup()).map_err(|e| failed(e.to_string()))?;
     let server = Server::start(config).await.map_err(|error| failed(error.to_string()))?;
     announce(&server, globals)?;
-    let mut reload = Reload::new(&args);
+    let mut reload = Reload::new(args.config.as_deref());
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload.run(&args, &server),
+            _ = hangup.recv() => reload.run(args.config(), &server),
         }
     }
     tracing::info!("stopping: clients are told to go");

@@ -5,6 +5,7 @@
 mod audit;
 mod auth;
 mod limits;
+mod nearest;
 mod policy;
 mod storage;
 
@@ -157,9 +158,11 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
-            path: path.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
+        let config: Self = toml::from_str(&text).map_err(|error| {
+            let said = error.to_string();
+            let hint = nearest::hint(&said).map(|hint| format!("\n{hint}"));
+            let message = said.trim_end().to_owned() + &hint.unwrap_or_default();
+            ConfigError::Parse { path: path.to_owned(), message }
         })?;
         config.validate()?;
         Ok(config)

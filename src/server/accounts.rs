@@ -71,6 +71,11 @@ impl Shared {
     /// When it cannot be kept: then it is not revoked.
     pub(crate) fn revoke(&self, revoke: &Revoke) -> Result<(), RevocationError> {
         let _alone = self.accounts.revoking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Revoke::Subject { issuer, .. } = revoke
+            && !self.accounts.auth.load().has_issuer(issuer.as_deref())
+        {
+            return Err(RevocationError::Issuer);
+        }
         let directory = self.config.data_dir.as_deref();
         let more = self.accounts.revocations.load().with(revoke, wall_ms(), directory)?;
         self.accounts.revocations.store(Arc::new(more));
@@ -85,7 +90,7 @@ impl Shared {
     pub(crate) fn account(&self, shown: &Credential) -> Result<Option<Account>, Refusal> {
         let (auth, wall_ms) = (self.accounts.auth.load(), wall_ms());
         let Some(proven) = auth.authenticate(shown, wall_ms)? else { return Ok(None) };
-        self.accounts.revocations.load().check(&proven)?;
+        self.accounts.revocations.load().check(&proven, auth.leeway_ms())?;
         let mut access = auth.access(&proven)?;
         // The dispatcher's clock goes on by itself, whatever the system's is set to.
         let left_ms = access.expires_at_ms.map(|at_ms| at_ms.saturating_sub(wall_ms));
@@ -106,8 +111,7 @@ impl Core {
     ) {
         connection.shown.replace(shown);
         self.set_account(connection, account);
-        let who = || self.who(connection.id());
-        self.shared.audit.record(|| Entry::done(wall_ms(), "connected").by(who()));
+        self.shared.audit.record(|| Entry::done(wall_ms(), "connected").by(Self::who(connection)));
         if *self.shared.accounts.changes.borrow() != changes {
             self.ask_again(connection);
         }
@@ -115,7 +119,9 @@ impl Core {
 
     fn set_account(&self, connection: &Connection, account: Option<Account>) {
         let mut dispatcher = self.dispatcher.borrow_mut();
-        let identity = account.as_ref().map(|account| &account.proven.identity);
+        // Those who show nothing are not one person.
+        let somebody = account.as_ref().filter(|account| account.proven.is_somebody);
+        let identity = somebody.map(|account| &account.proven.identity);
         self.shared.rates.identify(&mut connection.rates.borrow_mut(), identity);
         let info = account.as_ref().map(Account::info);
         match account {
@@ -134,6 +140,18 @@ impl Core {
         connection: &Connection,
         token: &str,
     ) -> Result<IdentityInfo, Refusal> {
+        let outcome = self.take_token(connection, token);
+        self.shared.audit.record(|| {
+            let entry = Entry::done(wall_ms(), "auth").by(Self::who(connection));
+            match &outcome {
+                Ok(_) => entry,
+                Err(refusal) => entry.refused(refusal.code.name(), refusal.message.clone()),
+            }
+        });
+        outcome
+    }
+
+    fn take_token(&self, connection: &Connection, token: &str) -> Result<IdentityInfo, Refusal> {
         Rates::check_token(&connection.rates.borrow())?;
         let shown = Credential::of(Some(token));
         let account = self.shared.account(&shown)?.ok_or_else(|| {
@@ -159,6 +177,10 @@ impl Core {
         match account {
             Ok(account) => self.set_account(connection, account),
             Err(refusal) => {
+                self.shared.audit.record(|| {
+                    let entry = Entry::done(wall_ms(), "ended").by(Self::who(connection));
+                    entry.saying(refusal.message.clone())
+                });
                 // What it has asked and nobody has looked at yet is not carried out either.
                 self.dispatcher.borrow_mut().set_access(connection.id(), Access::nobody());
                 connection.end(refusal);

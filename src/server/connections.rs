@@ -65,7 +65,7 @@ impl Which {
         match self {
             Self::Session(session) => info.session == *session,
             Self::Subject(subject) => info.subject.as_ref() == Some(subject),
-            Self::Address(address) => info.address == *address,
+            Self::Address(address) => info.address == address.to_canonical(),
         }
     }
 }
@@ -116,14 +116,11 @@ impl Core {
         }
     }
 
-    /// Who a session is, if it is still there.
-    pub(crate) fn who(&self, id: SessionId) -> Who {
-        let connection = self.connections.borrow().get(id);
-        let session = Some(session_name(id));
-        let Some(connection) = connection else { return Who { session, ..Who::default() } };
+    /// Who a connection is.
+    pub(crate) fn who(connection: &Connection) -> Who {
         let identity = connection.identity.borrow();
         Who {
-            session,
+            session: Some(session_name(connection.id())),
             address: Some(connection.peer.address),
             issuer: identity.as_ref().map(|identity| identity.issuer.clone()),
             subject: identity.as_ref().map(|identity| identity.subject.clone()),
@@ -131,11 +128,19 @@ impl Core {
     }
 
     /// Passes on what the dispatcher has put on record.
-    pub(super) fn record(&self) {
+    pub(crate) fn record(&self) {
         loop {
             let Some(audited) = self.dispatcher.borrow_mut().audited() else { return };
-            let who = self.who(audited.session);
-            self.shared.audit.record(|| Entry::of(wall_ms(), audited).by(who));
+            let ago_ms = self.now_ms().saturating_sub(audited.at_ms);
+            let connection = self.connections.borrow().get(audited.session);
+            let who = Who {
+                session: Some(session_name(audited.session)),
+                address: connection.map(|connection| connection.peer.address),
+                issuer: audited.identity.as_ref().map(|who| who.issuer.as_ref().to_owned()),
+                subject: audited.identity.as_ref().map(|who| who.subject.as_ref().to_owned()),
+            };
+            let time_ms = wall_ms().saturating_sub(ago_ms);
+            self.shared.audit.record(|| Entry::of(time_ms, audited).by(who));
         }
     }
 

@@ -84,6 +84,8 @@ impl Core {
 
     /// Forgets a connection.
     pub(crate) fn close(&self, id: SessionId) {
+        // While it is known where it came from.
+        self.record();
         self.connections.borrow_mut().remove(id);
         self.dispatcher.borrow_mut().close(id);
         self.forward.notify_one();

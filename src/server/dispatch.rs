@@ -81,6 +81,7 @@ async fn serve(
                 groups.push(group);
             }
             apply(core, groups);
+            core.record();
             pump_woken(core, now);
         }
     }

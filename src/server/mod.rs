@@ -17,6 +17,7 @@ mod recalling;
 mod reload;
 mod shard_task;
 mod shards;
+mod start_error;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,13 +45,13 @@ pub(crate) use rates::OwnRates;
 use rates::Rates;
 use shard_task::ShardTask;
 use shards::Shards;
+pub use start_error::StartError;
 
-use crate::audit::{Audit, AuditError, Writer};
-use crate::auth::{AuthError, RevocationError};
-use crate::config::{AuthConfig, Config, ConfigError};
-use crate::journal::{DirectoryId, Reads, State, Storage, StorageError};
+use crate::audit::{Audit, Entry, Writer};
+use crate::config::{AuthConfig, Config};
+use crate::journal::{DirectoryId, Reads, State, Storage};
 use crate::recording::{Recorder, StopReason};
-use crate::transport::{Arrival, Tls, TlsError, listener};
+use crate::transport::{Arrival, Tls, listener};
 
 /// Commands that wait for a shard; readers of connections wait beyond it.
 const SHARD_QUEUE: usize = 4096;
@@ -62,57 +63,6 @@ const DISPATCHER_QUEUE: usize = 256;
 const ASKS: usize = 16;
 /// Accepted connections that wait for a core.
 const ARRIVAL_QUEUE: usize = 1024;
-
-/// Why a server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address is not to be had.
-    #[error(
-        "cannot listen on {address} ({what}): {source}; use another address or stop what uses it"
-    )]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The protocol.
-        what: &'static str,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The certificate is not to be had.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// Accounts cannot be used.
-    #[error("configuration: {0}")]
-    Auth(#[from] AuthError),
-    /// What is put on record cannot be written.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    /// What was revoked cannot be read.
-    #[error(transparent)]
-    Revocations(#[from] RevocationError),
-    /// A file that is being written looks like one without accounts.
-    #[error(
-        "the accounts are gone from the configuration: to do without any, start the server again"
-    )]
-    AccountsGone,
-    /// The configuration would open the server to everybody.
-    #[error(transparent)]
-    Exposure(#[from] ConfigError),
-    /// The data directory is not to be had.
-    #[error("cannot use data directory {path}: {source}; choose another with --data-dir")]
-    DataDir {
-        /// The directory.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// What is kept on disk is not to be had.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// A thread could not be made.
-    #[error("cannot start a thread: {0}")]
-    Thread(std::io::Error),
-}
 
 /// What all cores share.
 pub(crate) struct Shared {
@@ -290,8 +240,10 @@ impl Server {
     }
 
     /// Counts a configuration that could not even be read.
-    pub fn reload_rejected(&self) {
+    pub fn reload_rejected(&self, reason: &str) {
         self.shared.accounts.reloads.rejected.fetch_add(1, Ordering::Relaxed);
+        let entry = || Entry::done(wall_ms(), "reload").refused("rejected", reason);
+        self.shared.audit.record(entry);
     }
 
     /// Tells clients to go, gives them the configured time, and stops.

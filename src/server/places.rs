@@ -37,8 +37,14 @@ impl Places {
         Self { all: Arc::new(Semaphore::new(all)), per_address, taken: Arc::default() }
     }
 
+    /// Whether an address has a limit of its own: then it has to be proven before it counts.
+    pub(crate) fn counts_addresses(&self) -> bool {
+        self.per_address > 0
+    }
+
     /// A place for a connection from this address, if there is one.
     pub(crate) fn take(&self, address: IpAddr) -> Option<Place> {
+        let address = address.to_canonical();
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         if self.per_address == 0 {
             return Some(Place { address, places: None, _permit: permit });

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,11 +53,13 @@ impl Bucket {
 struct Shared<K> {
     per_s: u32,
     buckets: Mutex<HashMap<K, Arc<Bucket>>>,
+    /// With so many it is looked which ones nobody uses.
+    prune_at: AtomicUsize,
 }
 
 impl<K: Eq + Hash> Shared<K> {
     fn new(per_s: u32) -> Self {
-        Self { per_s, buckets: Mutex::default() }
+        Self { per_s, buckets: Mutex::default(), prune_at: AtomicUsize::new(UNUSED_MAX) }
     }
 
     /// The bucket of somebody, if there is a limit.
@@ -69,11 +72,10 @@ impl<K: Eq + Hash> Shared<K> {
             return Some(Arc::clone(known));
         }
         let bucket = Arc::new(Bucket::of(self.per_s)?);
-        let in_use = |bucket: &Arc<Bucket>| Arc::strong_count(bucket) > 1;
-        if buckets.len() >= UNUSED_MAX
-            && buckets.values().filter(|b| !in_use(b)).count() >= UNUSED_MAX
-        {
-            buckets.retain(|_, bucket| in_use(bucket));
+        // Each look at all of them is paid for by as many that were added.
+        if buckets.len() >= self.prune_at.load(Relaxed) {
+            buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1);
+            self.prune_at.store(2 * buckets.len() + UNUSED_MAX, Relaxed);
         }
         buckets.insert(whose, Arc::clone(&bucket));
         Some(bucket)

@@ -39,7 +39,8 @@ pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream, place: Pl
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
     let from_afar = !place.address().to_canonical().is_loopback();
     let Ok(Some(stream)) = tokio::time::timeout(wait, open(&core, stream)).await else { return };
-    let needs_tls = from_afar && matches!(stream, Stream::Plain(_)) && !core.shared.config.insecure;
+    let is_plain = matches!(stream, Stream::Plain(_));
+    let needs_tls = from_afar && is_plain && !core.shared.config.insecure;
     // A WebSocket outlives what HTTP knows of its connection.
     let place = Rc::new(place);
     let service = hyper::service::service_fn(|request| {
@@ -47,7 +48,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream, place: Pl
         async move {
             let reply = match needs_tls {
                 true => text(StatusCode::FORBIDDEN, NEEDS_TLS),
-                false => answer(&core, &place, request),
+                false => answer(&core, &place, is_plain, request),
             };
             Ok::<_, Infallible>(reply)
         }
@@ -82,10 +83,10 @@ async fn open(core: &Core, stream: std::net::TcpStream) -> Option<Stream> {
     }
 }
 
-fn answer(core: &Rc<Core>, place: &Rc<Place>, request: Request<Incoming>) -> Reply {
+fn answer(core: &Rc<Core>, place: &Rc<Place>, is_plain: bool, request: Request<Incoming>) -> Reply {
     let path = request.uri().path().to_owned();
     if path == WEBSOCKET_PATH {
-        return upgrade(core, place, request);
+        return upgrade(core, place, is_plain, request);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
@@ -107,16 +108,20 @@ fn answer(core: &Rc<Core>, place: &Rc<Place>, request: Request<Incoming>) -> Rep
 }
 
 /// Answers the opening handshake of a WebSocket (RFC 6455, section 4.2).
-fn upgrade(core: &Rc<Core>, place: &Rc<Place>, mut request: Request<Incoming>) -> Reply {
+fn upgrade(
+    core: &Rc<Core>,
+    place: &Rc<Place>,
+    is_plain: bool,
+    mut request: Request<Incoming>,
+) -> Reply {
     let key = match handshake_key(request.headers()) {
         Ok(key) => key,
         Err(rule) => return text(StatusCode::BAD_REQUEST, rule),
     };
-    // Whoever may do something without showing who they are: then a page must not come by a name that
-    // somebody has pointed here (DNS rebinding).
+    // Where something may be done without showing who it is, a page must not come by a name that
+    // somebody has pointed here (DNS rebinding). With TLS such a name has no certificate.
     let config = &core.shared.config;
-    let is_open =
-        config.listen.ip().is_loopback() || core.shared.accounts.auth.load().lets_anybody_in();
+    let is_open = is_plain && core.shared.accounts.auth.load().lets_anybody_in();
     if !is_allowed_origin(&config.http.allowed_origins, is_open, request.headers()) {
         return text(
             StatusCode::FORBIDDEN,

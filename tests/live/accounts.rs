@@ -407,7 +407,8 @@ async fn an_address_has_its_share_of_the_connections() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_ends_connections_and_revokes_tokens() {
-    let accounts = Accounts::start("");
+    let exact = "[auth]\nleeway_ms = 0\n";
+    let accounts = Accounts::start(exact);
     let admin = |args: &[&str]| {
         let all = [&["admin"], args, &["--admin", &accounts.daemon.admin]].concat();
         tidewire().args(all).output().unwrap()
@@ -447,6 +448,8 @@ async fn an_administrator_ends_connections_and_revokes_tokens() {
     }
     // They may come back, until their tokens are revoked.
     let again = accounts.daemon.connect_as(Via::Quic, Some(&viewer)).await.unwrap();
+    let nobody = admin(&["revoke", "--subject", "ann", "--issuer", "https://id.example"]);
+    assert!(err(&nobody).contains("no key for tokens speaks for this issuer"), "{}", err(&nobody));
     out(&admin(&["revoke", "--subject", "ann"]));
     over(&again, "revoked").await;
     let refused = accounts.daemon.connect_as(Via::Ws, Some(&viewer)).await.err().unwrap();
@@ -457,7 +460,7 @@ async fn an_administrator_ends_connections_and_revokes_tokens() {
 
     // Through a restart as well; a token that was issued later counts.
     let Accounts { daemon, files } = accounts;
-    let config = Accounts::config(&files, ROLES, "");
+    let config = Accounts::config(&files, ROLES, exact);
     let accounts = Accounts { daemon: Daemon::start_in(daemon.kill(), &config), files };
     let refused = accounts.daemon.connect_as(Via::Ws, Some(&viewer)).await.err().unwrap();
     assert!(refused.to_string().contains("have been revoked"), "{refused}");

@@ -194,7 +194,12 @@ fn a_typo_in_the_configuration_is_shown_with_a_caret() {
     let check = tidewire().args(["config", "check"]).arg(&file).output().unwrap();
     assert_eq!(check.status.code(), Some(2));
     let message = err(&check);
-    assert!(message.contains("lissten") && message.contains('^'), "{message}");
+    assert!(
+        message.contains("lissten")
+            && message.contains('^')
+            && message.contains("did you mean `listen`"),
+        "{message}"
+    );
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config/tidewire.toml");
     assert!(tidewire().args(["config", "check", shipped]).status().unwrap().success());
 }

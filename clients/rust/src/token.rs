@@ -49,7 +49,10 @@ impl Client {
         };
         let outcome = asked.await;
         // Without a connection nobody has refused it: it is shown with the next one.
-        if outcome.as_ref().err().is_none_or(Error::is_retryable) {
+        let is_lost = |error: &Error| {
+            matches!(error, Error::ConnectionLost { .. } | Error::NotConnected { .. })
+        };
+        if outcome.as_ref().err().is_none_or(is_lost) {
             self.handle().token().set(token);
         }
         outcome

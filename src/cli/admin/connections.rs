@@ -37,10 +37,14 @@ pub(super) struct Chosen {
 }
 
 #[derive(Args, Clone, Debug)]
-#[group(id = "whose", required = true, multiple = false, args = ["token_id", "subject"])]
 pub(super) struct RevokeArgs {
     /// The token with this `jti`
-    #[arg(long, value_name = "JTI")]
+    #[arg(
+        long,
+        value_name = "JTI",
+        required_unless_present = "subject",
+        conflicts_with = "subject"
+    )]
     token_id: Option<String>,
     /// All tokens of this subject that were issued until now
     #[arg(long)]

@@ -1,41 +1,22 @@
 //! What connections may do: decided once for each name, and remembered for all with the same rules.
 
+mod table;
+
+pub(super) use table::Accesses;
+
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use slab::Slab;
 use tidewire_protocol::frame::{PresenceOp, Start};
 use tidewire_protocol::group::GroupOptions;
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, Refusal};
 
 use super::session::{Owner, SubId};
 use super::{Dispatcher, Target};
-use crate::access::{Access, LOCAL_ISSUER, Operation, Operations, Permissions, Voter};
+use crate::access::{Access, LOCAL_ISSUER, Operation, Operations, Voter};
 use crate::shard::SessionId;
-use crate::{HashMap, hash_map};
-
-/// Verdicts that are remembered in all; beyond it they are made anew.
-const VERDICTS_MAX: usize = 65_536;
-
-/// The permissions in use, each kept once, with what they allow on names that were asked about.
-#[derive(Debug)]
-pub(super) struct Accesses {
-    seed: u64,
-    by_value: HashMap<Arc<Permissions>, usize>,
-    in_use: Slab<InUse>,
-    /// Verdicts in all.
-    verdicts: usize,
-}
-
-#[derive(Debug)]
-struct InUse {
-    permissions: Arc<Permissions>,
-    users: usize,
-    verdicts: HashMap<Name, Operations>,
-}
 
 /// What a session has of it.
 #[derive(Debug)]
@@ -43,62 +24,6 @@ pub(super) struct SessionAccess {
     pub(super) access: Access,
     /// Place of the permissions among those in use.
     place: usize,
-}
-
-impl Accesses {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { seed, by_value: hash_map(seed), in_use: Slab::new(), verdicts: 0 }
-    }
-
-    /// Their place, and the permissions that are equal to these and kept.
-    fn add(&mut self, permissions: &Arc<Permissions>) -> (usize, Arc<Permissions>) {
-        if let Some((known, place)) = self.by_value.get_key_value(permissions) {
-            if let Some(in_use) = self.in_use.get_mut(*place) {
-                in_use.users += 1;
-            }
-            return (*place, Arc::clone(known));
-        }
-        let permissions = Arc::clone(permissions);
-        let verdicts = hash_map(self.seed);
-        let kept = Arc::clone(&permissions);
-        let place = self.in_use.insert(InUse { permissions: kept, users: 1, verdicts });
-        self.by_value.insert(Arc::clone(&permissions), place);
-        (place, permissions)
-    }
-
-    fn remove(&mut self, place: usize) {
-        let Some(in_use) = self.in_use.get_mut(place) else { return };
-        in_use.users -= 1;
-        if in_use.users == 0 {
-            let in_use = self.in_use.remove(place);
-            self.by_value.remove(&in_use.permissions);
-            self.verdicts -= in_use.verdicts.len();
-        }
-    }
-
-    /// What is allowed with a name.
-    #[inline]
-    fn operations(&mut self, place: usize, name: &Name) -> Operations {
-        match self.in_use.get(place).and_then(|in_use| in_use.verdicts.get(name)) {
-            Some(known) => *known,
-            None => self.decide(place, name),
-        }
-    }
-
-    #[cold]
-    fn decide(&mut self, place: usize, name: &Name) -> Operations {
-        if self.verdicts >= VERDICTS_MAX {
-            // Their memory goes as well.
-            let seed = self.seed;
-            self.in_use.iter_mut().for_each(|(_, in_use)| in_use.verdicts = hash_map(seed));
-            self.verdicts = 0;
-        }
-        let Some(in_use) = self.in_use.get_mut(place) else { return Operations::NONE };
-        let operations = in_use.permissions.operations(name);
-        in_use.verdicts.insert(name.clone(), operations);
-        self.verdicts += 1;
-        operations
-    }
 }
 
 impl Dispatcher {
@@ -137,7 +62,7 @@ impl Dispatcher {
     /// Sets of permissions that connections have; equal ones are kept once.
     #[must_use]
     pub fn permissions(&self) -> usize {
-        self.accesses.in_use.len()
+        self.accesses.len()
     }
 
     /// Whether the session may do all of this with a name.
@@ -248,8 +173,9 @@ impl Dispatcher {
         }
         let needs = Operations::from_iter([Operation::Group]);
         for (sub, topic) in consuming {
-            if let Err(refusal) = self.check_allowed(slot, needs, &topic) {
-                self.stop_consumer(id, sub, refusal);
+            match self.check_allowed(slot, needs, &topic) {
+                Err(refusal) => self.stop_consumer(id, sub, refusal),
+                Ok(()) => self.keep_consumer(id, sub),
             }
         }
         self.mark_replied(slot);

@@ -1,5 +1,5 @@
 //! What is put on record: requests that only few may make, with what has become of them, and requests
-//! that nobody may make.
+//! that the rules do not allow.
 
 use alloc::collections::VecDeque;
 
@@ -7,45 +7,61 @@ use tidewire_protocol::frame::{GroupOp, TallyOp, TopicOp};
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Refusal, ServerFrame};
 
 use super::Dispatcher;
+use crate::access::Identity;
 use crate::shard::{Origin, SessionId};
+use crate::{HashMap, hash_map};
 
 /// Entries that wait to be taken; beyond it they are counted only.
 const ENTRIES_MAX: usize = 4_096;
+/// Of these, what anybody can make at will.
+const DENIED_MAX: usize = ENTRIES_MAX / 2;
+/// Request ids under which shards are asked what is put on record, so that no other reply is taken
+/// for theirs. Clients have smaller ids, gathers larger ones.
+const OWN_REQUESTS: u64 = 1 << 59;
 
 /// Something to be put on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audited {
+    /// Unix time in milliseconds, of the dispatcher's clock.
+    pub at_ms: u64,
     /// Whose request it was.
     pub session: SessionId,
+    /// Who that was then; nothing where there are no accounts.
+    pub identity: Option<Identity>,
     /// What was asked, and of which name; nothing for a request that the rules do not allow, which the
     /// refusal names.
     pub action: Option<(&'static str, Name)>,
-    /// What has become of it.
-    pub outcome: Outcome,
-}
-
-/// What has become of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was carried out.
-    Done,
-    /// It was refused.
-    Refused(Refusal),
-    /// The connection was gone before that was known.
-    Unknown,
+    /// Why it was refused; nothing if it was carried out.
+    pub refusal: Option<Refusal>,
 }
 
 /// The records of a dispatcher.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Audits {
     is_on: bool,
     entries: VecDeque<Audited>,
     dropped: u64,
+    /// What shards have been asked and have not answered yet, by its own request id.
+    asked: HashMap<u64, Asked>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Asked {
+    origin: Origin,
+    identity: Option<Identity>,
+    action: (&'static str, Name),
 }
 
 impl Audits {
+    pub(super) fn new(seed: u64) -> Self {
+        let (entries, asked) = (VecDeque::new(), hash_map(seed));
+        Self { is_on: false, entries, dropped: 0, asked, last: 0 }
+    }
+
     fn push(&mut self, audited: Audited) {
-        if self.entries.len() >= ENTRIES_MAX {
+        let max = if audited.action.is_some() { ENTRIES_MAX } else { DENIED_MAX };
+        if self.entries.len() >= max {
             self.dropped += 1;
             return;
         }
@@ -72,16 +88,16 @@ impl Dispatcher {
         self.audits.dropped
     }
 
-    /// Remembers a request of which the outcome is put on record.
-    pub(super) fn audit_asked(&mut self, origin: Origin, frame: &ClientFrame) {
-        if !self.audits.is_on {
-            return;
-        }
-        let Some(action) = action_of(frame) else { return };
-        let session = self.slot(origin.session).and_then(|slot| self.sessions.get_mut(slot));
-        if let Some(session) = session {
-            session.rest.audited.push((origin.req, action));
-        }
+    /// The origin under which a request is carried out: one of its own, if what becomes of it is put on
+    /// record.
+    pub(super) fn audit_asked(&mut self, origin: Origin, frame: &ClientFrame) -> Origin {
+        let action = self.audits.is_on.then(|| action_of(frame)).flatten();
+        let Some(action) = action else { return origin };
+        let identity = self.access(origin.session).map(|access| access.identity.clone());
+        self.audits.last += 1;
+        let req = OWN_REQUESTS | self.audits.last;
+        self.audits.asked.insert(req, Asked { origin, identity, action });
+        Origin { req, ..origin }
     }
 
     /// A request was refused before a shard was told.
@@ -89,47 +105,46 @@ impl Dispatcher {
         if !self.audits.is_on {
             return;
         }
-        let action = self.take_asked(origin);
-        let is_denied = refusal.code == ErrorCode::Forbidden;
-        if is_denied || action.is_some() {
-            let (session, outcome) = (origin.session, Outcome::Refused(refusal.clone()));
-            self.audits.push(Audited { session, action, outcome });
-        }
-    }
-
-    /// A shard has answered a request.
-    pub(super) fn audit_answered(&mut self, origin: Origin, frame: Option<&ServerFrame>) {
-        if !self.audits.is_on {
+        let asked = self.audits.asked.remove(&origin.req);
+        if asked.is_none() && refusal.code != ErrorCode::Forbidden {
             return;
         }
-        let Some(action) = self.take_asked(origin) else { return };
-        let outcome = match frame {
-            Some(ServerFrame::Error { code, message, .. }) => {
-                let code = ErrorCode::from_number(*code).unwrap_or(ErrorCode::Internal);
-                Outcome::Refused(Refusal::new(code, message.clone()))
-            }
-            _ => Outcome::Done,
-        };
-        self.audits.push(Audited { session: origin.session, action: Some(action), outcome });
+        let identity = self.access(origin.session).map(|access| access.identity.clone());
+        self.audits.push(Audited {
+            at_ms: self.now_ms,
+            session: origin.session,
+            identity,
+            action: asked.map(|asked| asked.action),
+            refusal: Some(refusal.clone()),
+        });
     }
 
-    /// A connection is gone; what it has asked may have been carried out.
-    pub(super) fn audit_gone(
+    /// A request has been answered. Returns the request id that its client knows, and the answer with
+    /// that id.
+    pub(super) fn audit_answered(
         &mut self,
-        session: SessionId,
-        asked: impl IntoIterator<Item = (u64, (&'static str, Name))>,
-    ) {
-        for (_, action) in asked {
-            let (action, outcome) = (Some(action), Outcome::Unknown);
-            self.audits.push(Audited { session, action, outcome });
+        req: u64,
+        mut frame: Option<ServerFrame>,
+    ) -> (u64, Option<ServerFrame>) {
+        if req < OWN_REQUESTS {
+            return (req, frame);
         }
-    }
-
-    fn take_asked(&mut self, origin: Origin) -> Option<(&'static str, Name)> {
-        let slot = self.slot(origin.session)?;
-        let asked = &mut self.sessions.get_mut(slot)?.rest.audited;
-        let at = asked.iter().position(|(req, _)| *req == origin.req)?;
-        Some(asked.remove(at).1)
+        let Some(Asked { origin, identity, action }) = self.audits.asked.remove(&req) else {
+            return (0, frame);
+        };
+        let mut refusal = None;
+        match &mut frame {
+            Some(ServerFrame::Error { req, code, message, .. }) => {
+                *req = origin.req;
+                let code = ErrorCode::from_number(*code).unwrap_or(ErrorCode::Internal);
+                refusal = Some(Refusal::new(code, message.clone()));
+            }
+            Some(ServerFrame::Ok { req, .. }) => *req = origin.req,
+            _ => {}
+        }
+        let (at_ms, session, action) = (self.now_ms, origin.session, Some(action));
+        self.audits.push(Audited { at_ms, session, identity, action, refusal });
+        (origin.req, frame)
     }
 }
 

@@ -204,6 +204,14 @@ impl Dispatcher {
         self.ask_group(origin, consuming.home, consuming.partitions, *request)
     }
 
+    /// A consumer that was to end may go on after all.
+    pub(super) fn keep_consumer(&mut self, id: SessionId, sub: u32) {
+        let session = self.slot(id).and_then(|slot| self.sessions.get_mut(slot));
+        if let Some(consuming) = session.and_then(|session| session.rest.consuming.get_mut(&sub)) {
+            consuming.ends = None;
+        }
+    }
+
     /// Ends a consumer that may not go on.
     pub(super) fn stop_consumer(&mut self, id: SessionId, sub: u32, refusal: Refusal) {
         let session = self.slot(id).and_then(|slot| self.sessions.get_mut(slot));
@@ -304,6 +312,9 @@ impl Dispatcher {
         let Some(slot) = self.slot(id) else { return };
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let Some(consuming) = session.rest.consuming.get(&sub) else { return };
+        if consuming.ends.is_some() {
+            return;
+        }
         let (stream, bytes_max) = (consuming.stream, self.limits.max_frame_bytes);
         let partition = partition.map(u64::from);
         for (deliveries, body) in frames_of(&deliveries, &body, bytes_max) {

@@ -42,7 +42,7 @@ mod view;
 mod watch;
 mod watched;
 
-pub use audit::{Audited, Outcome};
+pub use audit::Audited;
 pub use request::{HashVoter, is_for_shards};
 pub use session::{Framing, SessionOptions};
 pub use sink::{Lane, Sink};
@@ -256,7 +256,7 @@ impl Dispatcher {
             cell_names: hash_map(seed),
             filters: Filters::new(seed),
             accesses: Accesses::new(seed),
-            audits: Audits::default(),
+            audits: Audits::new(seed),
             selections: Selections::new(seed),
             offsets: Vec::new(),
             looked_at: Vec::new(),
@@ -310,7 +310,6 @@ impl Dispatcher {
         }
         let mut session = self.sessions.remove(slot);
         self.release_access(session.rest.access.take());
-        self.audit_gone(id, core::mem::take(&mut session.rest.audited));
         for shard in session.rest.present {
             self.outgoing.push_back((shard, Command::SessionEnded(id)));
         }

@@ -38,8 +38,8 @@ impl Dispatcher {
         frame: Option<ServerFrame>,
         is_refused: bool,
     ) {
+        let (req, frame) = self.audit_answered(req, frame);
         let Some(slot) = self.slot(id) else { return };
-        self.audit_answered(Origin { session: id, stream, req }, frame.as_ref());
         self.stats.refusals += u64::from(is_refused);
         let Some(session) = self.sessions.get_mut(slot) else { return };
         session.rest.in_flight = session.rest.in_flight.saturating_sub(1);

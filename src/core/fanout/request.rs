@@ -76,11 +76,12 @@ impl Dispatcher {
             | ClientFrame::Topic { .. }
             | ClientFrame::Invalidate { .. }) => {
                 let origin = Origin { session: id, stream, req: request.req().unwrap_or(0) };
-                self.audit_asked(origin, &request);
-                match self.admit(origin, request, hash_voter) {
+                let asked = self.audit_asked(origin, &request);
+                let admitted = check_id(origin.req);
+                match admitted.and_then(|()| self.admit(asked, request, hash_voter)) {
                     Ok(command) => command,
                     Err(refusal) => {
-                        self.audit_refused(origin, &refusal);
+                        self.audit_refused(asked, &refusal);
                         self.refuse(origin, refusal, false);
                         None
                     }
@@ -103,9 +104,6 @@ impl Dispatcher {
         frame: ClientFrame,
         hash_voter: HashVoter<'_>,
     ) -> Result<Option<(u16, Command)>, Refusal> {
-        if origin.req > REQUEST_ID_MAX {
-            return Err(invalid(format!("req: a request id is at most {REQUEST_ID_MAX}")));
-        }
         self.check_access(origin.session, &frame)?;
         match frame {
             ClientFrame::Subscribe { sub, pattern, start, options, .. } => {
@@ -224,6 +222,13 @@ pub fn is_for_shards(frame: &ClientFrame) -> bool {
         | ClientFrame::Watch { .. }
         | ClientFrame::Producer { .. } => false,
     }
+}
+
+fn check_id(req: u64) -> Result<(), Refusal> {
+    if req > REQUEST_ID_MAX {
+        return Err(invalid(format!("req: a request id is at most {REQUEST_ID_MAX}")));
+    }
+    Ok(())
 }
 
 pub(super) fn writable(name: &Name) -> Result<(), Refusal> {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use tidewire_protocol::frame::length_prefix;
 use tidewire_protocol::options::Filter;
-use tidewire_protocol::{Name, Refusal, ServerFrame};
+use tidewire_protocol::{Refusal, ServerFrame};
 
 use super::CursorId;
 use super::access::SessionAccess;
@@ -73,8 +73,6 @@ pub(super) struct Rest {
     pub(super) consuming: BTreeMap<u32, Consuming>,
     /// What it may do; everything, if nothing was said.
     pub(super) access: Option<Box<SessionAccess>>,
-    /// Requests of which the outcome is put on record.
-    pub(super) audited: Vec<(u64, (&'static str, Name))>,
 }
 
 /// Place of a subscription or watch among all of its dispatcher.
@@ -152,7 +150,6 @@ impl Session {
             present: BTreeSet::new(),
             consuming: BTreeMap::new(),
             access: None,
-            audited: Vec::new(),
         };
         Self {
             id,

@@ -64,6 +64,14 @@ pub(super) async fn accept(
     };
     for target in cores.iter().cycle() {
         let Some(incoming) = endpoint.accept().await else { return };
+        // Anybody can send a packet in the name of another address.
+        if core.shared.places.counts_addresses()
+            && !incoming.remote_address_validated()
+            && incoming.may_retry()
+        {
+            drop(incoming.retry());
+            continue;
+        }
         let place = core.shared.places.take(incoming.remote_address().ip());
         let draining = core.shared.draining.load(std::sync::atomic::Ordering::Relaxed);
         let (Some(place), false) = (place, draining) else {

@@ -1,0 +1,61 @@
+//! Why a server does not start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::audit::AuditError;
+use crate::auth::{AuthError, RevocationError};
+use crate::config::ConfigError;
+use crate::journal::StorageError;
+use crate::transport::TlsError;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is not to be had.
+    #[error(
+        "cannot listen on {address} ({what}): {source}; use another address or stop what uses it"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The protocol.
+        what: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The certificate is not to be had.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Accounts cannot be used.
+    #[error("configuration: {0}")]
+    Auth(#[from] AuthError),
+    /// What is put on record cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// What was revoked cannot be read.
+    #[error(transparent)]
+    Revocations(#[from] RevocationError),
+    /// A file that is being written looks like one without accounts.
+    #[error(
+        "the accounts are gone from the configuration: to do without any, start the server again"
+    )]
+    AccountsGone,
+    /// The configuration would open the server to everybody.
+    #[error(transparent)]
+    Exposure(#[from] ConfigError),
+    /// The data directory is not to be had.
+    #[error("cannot use data directory {path}: {source}; choose another with --data-dir")]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// What is kept on disk is not to be had.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A thread could not be made.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
