@@ -62,6 +62,9 @@ pub(super) struct TokenKey {
     pub(super) decoding: DecodingKey,
     /// The `iss` of its tokens.
     pub(super) issuer: Option<String>,
+    /// The roles that its tokens may name; nothing: all.
+    pub(super) roles: Option<Vec<String>>,
+    pub(super) may_bring_rules: bool,
 }
 
 /// Reads all keys of a configuration.
@@ -87,7 +90,7 @@ pub(super) fn load(config: &AuthConfig) -> Result<Vec<TokenKey>, AuthError> {
 }
 
 fn of_file(key: &str, config: &TokenKeyConfig) -> Result<TokenKey, AuthError> {
-    let TokenKeyConfig { id, algorithm, file, issuer } = config;
+    let TokenKeyConfig { id, algorithm, file, issuer, roles, may_bring_rules } = config;
     let read = std::fs::read(file).map_err(|source| AuthError::Read {
         key: format!("{key}.file"),
         path: file.clone(),
@@ -116,7 +119,14 @@ fn of_file(key: &str, config: &TokenKeyConfig) -> Result<TokenKey, AuthError> {
         let (path, algorithm) = (file.display(), algorithm.as_str());
         refuse(format!("{path} holds no public key for {algorithm} in PEM form: {error}"))
     })?;
-    Ok(TokenKey { id: id.clone(), algorithm: *algorithm, decoding, issuer: issuer.clone() })
+    Ok(TokenKey {
+        id: id.clone(),
+        algorithm: *algorithm,
+        decoding,
+        issuer: issuer.clone(),
+        roles: roles.clone(),
+        may_bring_rules: *may_bring_rules,
+    })
 }
 
 /// The keys of a JSON Web Key Set (RFC 7517). Those for anything but signatures, or for algorithms
@@ -138,7 +148,9 @@ fn of_set(key: &str, file: &Path, issuer: Option<&str>) -> Result<Vec<TokenKey>,
             let id = id.as_deref().unwrap_or("without an id");
             AuthError::value(key, format!("key '{id}' cannot be used: {error}"))
         })?;
-        keys.push(TokenKey { id, algorithm, decoding, issuer: issuer.map(str::to_owned) });
+        let issuer = issuer.map(str::to_owned);
+        let (roles, may_bring_rules) = (None, true);
+        keys.push(TokenKey { id, algorithm, decoding, issuer, roles, may_bring_rules });
     }
     if keys.is_empty() {
         let rule = format!(

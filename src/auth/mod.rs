@@ -143,6 +143,11 @@ impl Auth {
         let roles = Roles::of(&config.role)?;
         let keys = keys::load(config)?;
         let api_keys = api_key::load(&config.api_key, &roles)?;
+        for (index, key) in config.token_key.iter().enumerate() {
+            for role in key.roles.iter().flatten() {
+                roles.check(&format!("auth.token_key[{index}].roles"), role)?;
+            }
+        }
         for role in config.anonymous_roles.iter().flatten() {
             roles.check("auth.anonymous_roles", role)?;
         }

@@ -62,6 +62,8 @@ impl Keys {
             algorithm: *algorithm,
             file: self.file(*algorithm),
             issuer: None,
+            roles: None,
+            may_bring_rules: true,
         };
         let rules = vec![
             grant("secret.>", &[]),
@@ -344,10 +346,34 @@ fn keys_that_are_none_are_refused_with_their_place() {
     assert!(Auth::load(&config).unwrap_err().to_string().contains("cannot read /nowhere"));
     let short = keys.folder.path().join("short");
     std::fs::write(&short, "too short\n").unwrap();
-    config.token_key[0] =
-        TokenKeyConfig { id: None, algorithm: Algorithm::Hs256, file: short, issuer: None };
+    let key = &mut config.token_key[0];
+    (key.id, key.algorithm, key.file) = (None, Algorithm::Hs256, short);
     assert!(Auth::load(&config).unwrap_err().to_string().contains("at least 32 bytes"));
     let mut config = keys.config(&[]);
     config.role[1].name = "viewer".to_owned();
     assert!(Auth::load(&config).unwrap_err().to_string().contains("auth.role[1].name"));
+}
+
+#[test]
+fn a_key_gives_no_more_than_it_is_trusted_with() {
+    let keys = Keys::make();
+    let mut config = keys.config(&[Algorithm::EdDsa, Algorithm::Es256]);
+    config.token_key[0].roles = Some(vec!["viewer".to_owned()]);
+    config.token_key[0].may_bring_rules = false;
+    let auth = Auth::load(&config).unwrap();
+    let by = |algorithm: Algorithm, roles: &[&str], permissions: Vec<Grant>| {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        let claims = Claims { roles, permissions, ..claims() };
+        keys.sign(algorithm, Some(algorithm.as_str()), claims)
+    };
+    let (own, both) = (vec![grant("a", &["publish"])], ["viewer", "backend"]);
+    assert!(authenticate(&auth, &by(Algorithm::EdDsa, &["viewer"], vec![])).is_ok());
+    assert!(authenticate(&auth, &by(Algorithm::EdDsa, &[], vec![])).is_ok());
+    let message = refused(&auth, &by(Algorithm::EdDsa, &both, vec![]));
+    assert_eq!(message, "the token's key may not give role 'backend'");
+    assert!(refused(&auth, &by(Algorithm::EdDsa, &[], own.clone())).contains("may not"));
+    assert!(authenticate(&auth, &by(Algorithm::Es256, &both, own)).is_ok());
+    config.token_key[0].roles = Some(vec!["root".to_owned()]);
+    let error = Auth::load(&config).unwrap_err().to_string();
+    assert!(error.contains("auth.token_key[0].roles"), "{error}");
 }

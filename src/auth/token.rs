@@ -109,10 +109,24 @@ pub(super) fn verify(
         }
         (None, _) => None,
     };
+    check_trust(key, &roles, &permissions)?;
     let exp = seconds("exp", &exp)?;
     let nbf = nbf.map(|nbf| seconds("nbf", &nbf)).transpose()?;
     let iat = iat.map(|iat| seconds("iat", &iat)).transpose()?;
     Ok(Claims { sub, iss, aud: None, exp, nbf, iat, jti, roles, permissions })
+}
+
+/// A key may be trusted with some roles only, and not with rules.
+fn check_trust(key: &TokenKey, roles: &[String], rules: &[Grant]) -> Result<(), Refusal> {
+    let is_beyond = |role: &&String| key.roles.as_ref().is_some_and(|may| !may.contains(role));
+    if let Some(role) = roles.iter().find(is_beyond) {
+        let role = role.escape_default();
+        return Err(refuse(format!("the token's key may not give role '{role}'")));
+    }
+    if !rules.is_empty() && !key.may_bring_rules {
+        return Err(refuse("the token brings rules of its own, and its key may not"));
+    }
+    Ok(())
 }
 
 /// The key of a token: the one with its id; without an id the only one.

@@ -73,6 +73,16 @@ pub struct TokenKeyConfig {
     pub file: PathBuf,
     /// The `iss` of its tokens; absent: they speak of local people.
     pub issuer: Option<String>,
+    /// The roles that its tokens may name; absent: all.
+    #[serde(default)]
+    pub roles: Option<Vec<String>>,
+    /// Whether its tokens may bring rules of their own.
+    #[serde(default = "yes")]
+    pub may_bring_rules: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// An API key.
