@@ -80,6 +80,7 @@ impl Load {
             phase: Arc::clone(&phase),
             clock,
             progress: progress.clone(),
+            over_time: None,
         };
         let subscribers = Subscribers::start(target, audience).await?;
         let mut publishers = self.publish(target, &topic, &flow, &phase, clock).await?;
@@ -112,6 +113,7 @@ impl Load {
             ack: AckLevel::Memory,
             in_flight_max: IN_FLIGHT_MAX,
             acknowledged: Arc::new(AtomicU64::new(0)),
+            refused: None,
             phase: Arc::clone(phase),
             clock,
         };
@@ -125,7 +127,7 @@ impl Load {
                     schedule.start(clock, Arc::clone(phase))?
                 }
             };
-            Ok(Task { topic: topic.clone(), pace })
+            Ok(Task { topic: topic.clone(), pace, token: None })
         };
         let tasks = (0..self.publishers).map(task).collect::<Result<Vec<_>, CliError>>()?;
         Publishers::start(target, &work, tasks, 1).await

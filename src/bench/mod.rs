@@ -4,9 +4,11 @@
 //! bench's own; or it is one that runs already. Both share this machine's processors, so each
 //! result says what either side used.
 
+mod accounts;
 mod args;
 mod delivery;
 mod fanout;
+mod flood;
 mod flow;
 mod idle;
 mod journal;
@@ -15,6 +17,7 @@ mod lean;
 mod limit;
 mod machine;
 mod open_files;
+mod over_time;
 mod pace;
 mod payload;
 mod phase;
@@ -117,6 +120,7 @@ async fn run_workload(
         Workload::Tally(args) => tally::run(args, sizes, target, progress).await,
         Workload::Idle(args) => idle::run(args, sizes, target, progress).await,
         Workload::Latency(args) => latency::run(args, sizes, target, progress).await,
+        Workload::Flood(args) => flood::run(args, sizes, target, progress).await,
         Workload::Journal(_) | Workload::Hold(_) => {
             Err(CliError::usage("this workload needs no server"))
         }
@@ -132,6 +136,7 @@ impl Workload {
             Self::Tally(_) => "tally",
             Self::Idle(_) => "idle",
             Self::Latency(_) => "latency",
+            Self::Flood(_) => "flood",
             Self::Journal(_) => "journal",
             Self::Hold(_) => "hold",
         }
@@ -148,6 +153,7 @@ impl Workload {
                     subscriptions: whole(args.subscribers.div_ceil(connections)),
                     // Twice, so that the oldest batch may leave as a whole.
                     kept: Some((2 * args.window_records(), args.batch.shape())),
+                    ..Needs::default()
                 }
             }
             Self::Publish(args) => {
@@ -158,7 +164,7 @@ impl Workload {
                 Needs {
                     connections: whole(connections) + usize::from(args.writers),
                     subscriptions: whole(args.watchers.div_ceil(connections)),
-                    kept: None,
+                    ..Needs::default()
                 }
             }
             Self::Idle(args) => Needs { connections: whole(args.connections), ..Needs::default() },
@@ -168,9 +174,16 @@ impl Workload {
                 Needs {
                     connections: whole(connections),
                     subscriptions: whole(most.div_ceil(connections)),
-                    kept: None,
+                    ..Needs::default()
                 }
             }
+            Self::Flood(args) => Needs {
+                connections: whole(args.publishers)
+                    + whole(args.subscribers)
+                    + whole(args.flooders),
+                accounts: true,
+                ..Needs::default()
+            },
             Self::Journal(_) | Self::Hold(_) => Needs::default(),
         }
     }

@@ -78,6 +78,16 @@ impl Phase {
         self.0.load(Ordering::Relaxed) == OVER
     }
 
+    /// From now on events count.
+    pub(crate) fn begin(&self) {
+        self.0.store(MEASURING, Ordering::Relaxed);
+    }
+
+    /// From now on no more load is wanted.
+    pub(crate) fn end(&self) {
+        self.0.store(OVER, Ordering::Relaxed);
+    }
+
     /// Lets the warm-up pass, then the measured time.
     ///
     /// # Errors
@@ -96,10 +106,10 @@ impl Phase {
         }
         let before = Usages::read(server).await?;
         begin();
-        self.0.store(MEASURING, Ordering::Relaxed);
+        self.begin();
         let began = Instant::now();
         let samples = sample(times.seconds, server, progress, began, &count).await;
-        self.0.store(OVER, Ordering::Relaxed);
+        self.end();
         let elapsed = began.elapsed();
         let after = Usages::read(server).await?;
         Ok(Measured { elapsed, samples, ..after.since(&before, elapsed) })

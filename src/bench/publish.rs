@@ -42,6 +42,7 @@ pub(crate) async fn run(
         ack: args.ack.level(),
         in_flight_max: args.rate.map_or(args.window.into(), |_| OPEN_IN_FLIGHT_MAX),
         acknowledged: Arc::new(AtomicU64::new(0)),
+        refused: None,
         phase: Arc::clone(&phase),
         clock,
     };
@@ -90,7 +91,7 @@ fn tasks(args: &PublishArgs, work: &Work) -> Result<Vec<Task>, CliError> {
         };
         let topic = Name::parse(&format!("{topic}.{}", number % args.topics));
         let topic = topic.map_err(|refusal| CliError::usage(refusal.message))?;
-        Ok(Task { topic, pace })
+        Ok(Task { topic, pace, token: None })
     };
     (0..args.publishers).map(task).collect()
 }

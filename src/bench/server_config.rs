@@ -6,6 +6,7 @@ use std::path::Path;
 use tidewire_core::SHARDS_MAX;
 use toml::{Table, Value};
 
+use super::accounts::Accounts;
 use super::payload::Batch;
 use crate::config::{LimitsConfig, PolicyConfig};
 
@@ -21,13 +22,19 @@ pub(crate) struct Needs {
     pub(crate) subscriptions: usize,
     /// Records that a topic is to keep for its slowest subscriber, and their size.
     pub(crate) kept: Option<(u64, Batch)>,
+    /// Whether its connections are somebody's.
+    pub(crate) accounts: bool,
 }
 
 /// The configuration as TOML.
 ///
 /// # Errors
 /// When the file cannot be read or is no TOML.
-pub(crate) fn server_config(file: Option<&Path>, needs: &Needs) -> Result<String, String> {
+pub(crate) fn server_config(
+    file: Option<&Path>,
+    needs: &Needs,
+    accounts: Option<&Accounts>,
+) -> Result<String, String> {
     let mut config = match file {
         Some(file) => {
             let name = file.display();
@@ -43,6 +50,9 @@ pub(crate) fn server_config(file: Option<&Path>, needs: &Needs) -> Result<String
     raise(&mut config, "subscriptions_max", default.subscriptions_max as u64, subscriptions as u64);
     if let Some((records, batch)) = needs.kept {
         keep(&mut config, records, batch);
+    }
+    if let Some(accounts) = accounts {
+        accounts.add_to(&mut config);
     }
     Ok(config.to_string())
 }
@@ -95,7 +105,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let config: Config =
-            toml::from_str(&server_config(Some(file.path()), needs).unwrap()).unwrap();
+            toml::from_str(&server_config(Some(file.path()), needs, None).unwrap()).unwrap();
         config.validate().unwrap();
         assert_eq!(config.warnings(), [""; 0]);
         config
@@ -126,9 +136,10 @@ mod tests {
     fn a_file_that_is_no_toml_is_refused_by_name() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "limits = [").unwrap();
-        let refusal = server_config(Some(file.path()), &Needs::default()).unwrap_err();
+        let refusal = server_config(Some(file.path()), &Needs::default(), None).unwrap_err();
         assert!(refusal.contains("--config") && refusal.contains("line 1"), "{refusal}");
-        let refusal = server_config(Some(Path::new("/no/file")), &Needs::default()).unwrap_err();
+        let refusal =
+            server_config(Some(Path::new("/no/file")), &Needs::default(), None).unwrap_err();
         assert!(refusal.contains("--config /no/file cannot be read"), "{refusal}");
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::args::{
-    BatchArgs, FanoutArgs, IdleArgs, LatencyArgs, PublishArgs, TallyArgs, TimesArgs, Workload,
+    BatchArgs, FanoutArgs, FloodArgs, IdleArgs, LatencyArgs, PublishArgs, TallyArgs, TimesArgs,
+    Workload,
 };
 
 /// What was asked for: a name for programs, a noun for people, and the value.
@@ -21,6 +22,7 @@ impl Sizes {
             Workload::Tally(args) => Self::tally(args),
             Workload::Idle(args) => Self::idle(args),
             Workload::Latency(args) => Self::latency(args),
+            Workload::Flood(args) => Self::flood(args),
             Workload::Journal(_) | Workload::Hold(_) => Self::default(),
         }
     }
@@ -67,6 +69,18 @@ impl Sizes {
             .with("connections", "connections", args.connections)
             .with("connections_per_process", "on each process", args.connections_per_process)
             .with("seconds", "seconds", args.seconds)
+    }
+
+    fn flood(args: &FloodArgs) -> Self {
+        Self::default()
+            .with("publishers", "publishers", args.publishers)
+            .with("rate", "records a second", args.rate.get())
+            .with("subscribers", "subscribers", args.subscribers)
+            .batch(args.batch)
+            .with("flooders", "connections that flood", args.flooders)
+            .with("window", "window of each", args.window)
+            .with("topics", "topics", args.topics)
+            .with("times", "seconds before, meanwhile and after", args.times.clone())
     }
 
     fn latency(args: &LatencyArgs) -> Self {

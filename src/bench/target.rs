@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tidewire_client::{Client, Error, Trust};
 
 use super::USAGE;
+use super::accounts::Accounts;
 use super::args::TargetArgs;
 use super::lean::Endpoint;
 use super::process::UsageSource;
@@ -32,6 +34,7 @@ pub(crate) struct Target {
     endpoint: Option<Endpoint>,
     usage: UsageSource,
     child: Option<ChildServer>,
+    accounts: Option<Accounts>,
 }
 
 impl fmt::Display for Target {
@@ -55,7 +58,9 @@ impl Target {
             return Self::new(url.clone(), trust, usage, None);
         }
         let failed = |message| CliError { exit_code: USAGE, message };
-        let config = server_config(args.config.as_deref(), needs).map_err(failed)?;
+        let accounts = needs.accounts.then(Accounts::make).transpose().map_err(failed)?;
+        let config = server_config(args.config.as_deref(), needs, accounts.as_ref());
+        let config = config.map_err(failed)?;
         let child = ChildServer::start(config).await.map_err(failed)?;
         let scheme = args.scheme();
         // Without encryption there is no certificate to be checked.
@@ -64,7 +69,29 @@ impl Target {
             _ => Trust::Fingerprint(child.certificate_sha256()),
         };
         let url = format!("{scheme}://{}", child.address());
-        Self::new(url, trust, UsageSource::Process(child.pid()), Some(child))
+        let target = Self::new(url, trust, UsageSource::Process(child.pid()), Some(child))?;
+        Ok(Self { accounts, ..target })
+    }
+
+    /// What somebody shows to be who they are; nothing where connections are nobody's.
+    ///
+    /// # Errors
+    /// When no token can be made.
+    pub(crate) fn token(&self, subject: &str) -> Result<Option<Arc<str>>, CliError> {
+        let failed = |message| CliError { exit_code: USAGE, message };
+        let token = self.accounts.as_ref().map(|accounts| accounts.token(subject));
+        Ok(token.transpose().map_err(failed)?.map(Arc::from))
+    }
+
+    /// The same server for somebody whose connections all show who they are.
+    ///
+    /// # Errors
+    /// When no token can be made, or it is reached in a way that shows none.
+    pub(crate) fn shown_as(&self, subject: &str) -> Result<Self, CliError> {
+        let mut target = Self::elsewhere(&self.url, self.trust.clone())?;
+        let token = self.token(subject)?;
+        target.endpoint = target.endpoint.map(|endpoint| endpoint.showing(token));
+        Ok(target)
     }
 
     fn new(
@@ -74,7 +101,7 @@ impl Target {
         child: Option<ChildServer>,
     ) -> Result<Self, CliError> {
         let endpoint = Endpoint::of(&url, &trust)?;
-        Ok(Self { url, trust, endpoint, usage, child })
+        Ok(Self { url, trust, endpoint, usage, child, accounts: None })
     }
 
     /// The server of another process of the bench.

@@ -4,7 +4,8 @@ mod refusals;
 mod workloads;
 
 pub(crate) use workloads::{
-    BatchArgs, FanoutArgs, HoldArgs, IdleArgs, LatencyArgs, PublishArgs, TallyArgs, ThreadsArgs,
+    BatchArgs, FanoutArgs, FloodArgs, HoldArgs, IdleArgs, LatencyArgs, PublishArgs, TallyArgs,
+    ThreadsArgs,
 };
 
 use std::net::SocketAddr;
@@ -64,6 +65,13 @@ pub(crate) enum Workload {
     /// with more subscribers fewer records are published. Each number of subscribers has its turn
     /// in each round.
     Latency(LatencyArgs),
+    /// Let one identity flood the server, and measure what that does to the others
+    ///
+    /// The others publish by a schedule that waits for nothing, each as somebody of its own, and the
+    /// latency counts from the moment a record was to be sent to its delivery. The flood is one
+    /// identity on many connections that publishes as fast as it is let. Told are the latencies before
+    /// it, meanwhile and after it, and how soon the others are back to normal.
+    Flood(FloodArgs),
     /// Append to the journal on disk, without a server before it
     ///
     /// What the disk room takes in rounds of all its shards, and what a plain file takes of the same
@@ -83,6 +91,7 @@ impl Workload {
             Self::Tally(args) => Some(&args.target),
             Self::Idle(args) => Some(&args.target),
             Self::Latency(args) => Some(&args.target),
+            Self::Flood(args) => Some(&args.target),
             Self::Journal(_) | Self::Hold(_) => None,
         }
     }
@@ -95,6 +104,7 @@ impl Workload {
             Self::Tally(args) => Some(&args.output),
             Self::Idle(args) => Some(&args.output),
             Self::Latency(args) => Some(&args.output),
+            Self::Flood(args) => Some(&args.output),
             Self::Journal(_) | Self::Hold(_) => None,
         }
     }

@@ -6,8 +6,8 @@ use std::path::Path;
 use tidewire_client::protocol::FRAME_BYTES_MAX;
 
 use super::{
-    BatchArgs, FanoutArgs, IdleArgs, LatencyArgs, OutputArgs, PublishArgs, TallyArgs, TargetArgs,
-    ThreadsArgs, Workload,
+    BatchArgs, FanoutArgs, FloodArgs, IdleArgs, LatencyArgs, OutputArgs, PublishArgs, TallyArgs,
+    TargetArgs, ThreadsArgs, Workload,
 };
 
 /// Files that a process has open beside its connections.
@@ -30,6 +30,7 @@ impl Workload {
             Self::Tally(args) => tally(args, files_max)?,
             Self::Idle(args) => idle(args, files_max)?,
             Self::Latency(args) => latency(args, files_max)?,
+            Self::Flood(args) => flood(args, files_max)?,
             Self::Journal(_) | Self::Hold(_) => {}
         }
         self.target().map_or(Ok(()), trust)?;
@@ -71,6 +72,25 @@ fn idle(args: &IdleArgs, files_max: u64) -> Result<(), String> {
             .map_err(|refusal| format!("{refusal}, or measure a server elsewhere with --url"))?;
     }
     Ok(())
+}
+
+fn flood(args: &FloodArgs, files_max: u64) -> Result<(), String> {
+    batch(args.batch, &args.target)?;
+    if args.target.url.is_some() {
+        return Err("--url: a flood is for a server of the bench's own, which has its accounts; \
+                    give its configuration with --config"
+            .to_owned());
+    }
+    if args.target.scheme() == "quic" {
+        return Err("--transport quic: a flood comes over ws or wss".to_owned());
+    }
+    if args.times.len() != 3 {
+        return Err(
+            "--times: three numbers of seconds, before, while and after the flood lasts".to_owned()
+        );
+    }
+    let beside = u64::from(args.publishers) + u64::from(args.subscribers);
+    files("--flooders", args.flooders, beside, files_max)
 }
 
 fn latency(args: &LatencyArgs, files_max: u64) -> Result<(), String> {

@@ -3,6 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tidewire_client::{AckLevel, Name};
@@ -179,6 +180,57 @@ pub(crate) struct LatencyArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Options of the flood workload.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct FloodArgs {
+    /// Others that publish, each with a connection and an identity of its own
+    #[arg(long, value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) publishers: u32,
+    /// Records that they publish per second, all together
+    #[arg(long, value_name = "N", default_value = "2000")]
+    pub(crate) rate: NonZeroU32,
+    /// Subscribers of what they publish
+    #[arg(long, value_name = "N", default_value_t = 4,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) subscribers: u32,
+    /// Connections of the one that floods
+    #[arg(long, value_name = "N", default_value_t = 32,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) flooders: u32,
+    /// Publishes under way on each of these
+    #[arg(long, value_name = "N", default_value_t = 1024,
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) window: u16,
+    /// Topics that it floods
+    #[arg(long, value_name = "N", default_value_t = 16,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) topics: u32,
+    /// Seconds that are measured before the flood, while it lasts, and after it
+    #[arg(long, value_name = "S,S,S", default_value = "10,20,10", value_delimiter = ',',
+          num_args = 1, value_parser = clap::value_parser!(u32).range(2..=86_400))]
+    pub(crate) times: Vec<u32>,
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+impl FloodArgs {
+    /// All seconds.
+    pub(crate) fn seconds(&self) -> u32 {
+        self.times.iter().sum()
+    }
+
+    /// When the flood comes, and when it ends.
+    pub(crate) fn flood_s(&self) -> (Duration, Duration) {
+        let after = |parts| self.times.iter().take(parts).copied().map(u64::from).sum();
+        (Duration::from_secs(after(1)), Duration::from_secs(after(2)))
+    }
 }
 
 /// What is published.

@@ -28,6 +28,8 @@ pub(crate) struct Endpoint {
     /// What the WebSocket's request asks for.
     request: String,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// What its connections show.
+    token: Option<Arc<str>>,
 }
 
 impl Endpoint {
@@ -62,7 +64,13 @@ impl Endpoint {
             host,
             port,
             tls,
+            token: None,
         }))
+    }
+
+    /// The same for connections that show this token.
+    pub(crate) fn showing(self, token: Option<Arc<str>>) -> Self {
+        Self { token, ..self }
     }
 
     /// A connection that has been welcomed.
@@ -103,7 +111,7 @@ impl Endpoint {
             return Err(format!("the server there does not speak {WEBSOCKET_PROTOCOL}"));
         }
         // Before HELLO the server says nothing, so the library has read nothing ahead.
-        greet(Link::new(socket.into_inner()), client_name).await
+        greet(Link::new(socket.into_inner()), client_name, self.token.as_deref()).await
     }
 }
 
@@ -121,11 +129,11 @@ fn untrusted(words: &str) -> String {
     }
 }
 
-async fn greet(mut link: Link, client_name: &str) -> Result<Link, String> {
+async fn greet(mut link: Link, client_name: &str, token: Option<&str>) -> Result<Link, String> {
     link.queue(&ClientFrame::Hello {
         version: VERSION,
         capabilities: Vec::new(),
-        token: None,
+        token: token.map(str::to_owned),
         client: Some(client_name.to_owned()),
     });
     let mut greeting = Greeting(None);

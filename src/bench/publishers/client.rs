@@ -13,7 +13,7 @@ use crate::cli::CliError;
 /// # Errors
 /// The first publish that is refused.
 pub(super) async fn publish(client: Client, work: Work, task: Task) -> Result<Sent, CliError> {
-    let Task { topic, mut pace } = task;
+    let Task { topic, mut pace, token: _ } = task;
     let (sending, mut acknowledging) = mpsc::channel(work.in_flight_max);
     let publish = async {
         // The receiver goes only when a publish was refused, which ends this side too.

@@ -2,6 +2,7 @@
 //! written at once.
 
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use tidewire_client::{ErrorCode, ServerFrame};
@@ -17,6 +18,9 @@ use crate::cli::CliError;
 /// Gathered before a write, so that batches do not wait for each other in here.
 const OUT_BYTES: usize = 64 * 1024;
 
+/// Of a thread that lets all others go first.
+const LOWEST_PRIORITY: i32 = 19;
+
 /// Connects, says so, and publishes at its pace until the run is over.
 ///
 /// # Errors
@@ -27,6 +31,11 @@ pub(super) async fn publish(
     task: Task,
     connected: oneshot::Sender<()>,
 ) -> Result<Sent, CliError> {
+    if work.refused.is_some() {
+        // Where it cannot be set, the flood takes processor time from the server.
+        rustix::process::setpriority_process(None, LOWEST_PRIORITY).unwrap_or_default();
+    }
+    let endpoint = endpoint.showing(task.token);
     let link = endpoint.connect(CLIENT_NAME).await.map_err(|reason| not_connected(&reason))?;
     // Nobody waits for it when another publisher has failed already.
     connected.send(()).unwrap_or_default();
@@ -139,6 +148,18 @@ impl Answers {
         }
     }
 
+    /// Whether a publish of which refusals are counted has been refused.
+    fn counts_refusal(&mut self, req: u64) -> bool {
+        let Some(refused) = &self.acknowledged.work.refused else { return false };
+        let place = usize::try_from(req).unwrap_or(0).wrapping_sub(1);
+        if self.from_ns.get_mut(place).and_then(Option::take).is_none() {
+            return false;
+        }
+        self.free.push(place);
+        refused.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
     fn refuse(&mut self, message: String) {
         const REFUSED: u8 = 1;
         self.refused.get_or_insert(CliError { exit_code: REFUSED, message });
@@ -149,7 +170,10 @@ impl Hear for Answers {
     fn frame(&mut self, frame: ServerFrame) {
         match frame {
             ServerFrame::PubAck { req, offset, .. } => self.answered(req, offset),
-            ServerFrame::Error { code, message, .. } => {
+            ServerFrame::Error { req, code, message, .. } => {
+                if self.counts_refusal(req) {
+                    return;
+                }
                 let code = ErrorCode::from_number(code)
                     .map_or_else(|| code.to_string(), |code| code.to_string());
                 self.refuse(format!("{message} ({code})"));
@@ -190,6 +214,7 @@ mod tests {
             ack: AckLevel::Memory,
             in_flight_max,
             acknowledged: Arc::default(),
+            refused: None,
             phase: Arc::new(Phase::default()),
             clock: Clock::start(),
         })

@@ -29,6 +29,9 @@ pub(crate) struct Work {
     pub(crate) in_flight_max: usize,
     /// Counts what is acknowledged in the measured time.
     pub(crate) acknowledged: Arc<AtomicU64>,
+    /// For those who flood: counts what is refused; without it a refusal is the end. Their thread
+    /// lets all others go first, since floods come from elsewhere.
+    pub(crate) refused: Option<Arc<AtomicU64>>,
     pub(crate) phase: Arc<Phase>,
     pub(crate) clock: Clock,
 }
@@ -37,6 +40,8 @@ pub(crate) struct Work {
 pub(crate) struct Task {
     pub(crate) topic: Name,
     pub(crate) pace: Pace,
+    /// What its connection shows, where there are lean ones.
+    pub(crate) token: Option<Arc<str>>,
 }
 
 /// What publishers have done.

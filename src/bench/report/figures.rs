@@ -77,6 +77,7 @@ pub(crate) enum Unit {
     SecondsPerMillion,
     Bytes,
     Kib,
+    Ratio,
 }
 
 /// Which way is better.
@@ -119,9 +120,15 @@ pub(crate) const KINDS: &[Kind] = kinds! {
     "each_watcher.p99_us" "to each watcher p99" Us Lower
     "each_watcher.max_us" "to each watcher max" Us Lower
     "reach_all_us" "one record to all" Us Lower
+    "flood_acknowledged_per_s" "of the flood, taken" PerSecond Neither
+    "flood_refused_per_s" "of the flood, refused" PerSecond Neither
+    "flood_p50_ratio" "p50 in the flood to before" Ratio Lower
+    "flood_p99_ratio" "p99 in the flood to before" Ratio Lower
+    "recovered_s" "back to normal after" Seconds Lower
     "server_cpu_s_per_million" "server CPU per million" SecondsPerMillion Lower
     "kib_per_connection" "server memory per connection" Kib Lower
     "server_rss_before_bytes" "server memory before" Bytes Lower
+    "server_rss_peak_bytes" "server memory at most" Bytes Lower
     "server_rss_bytes" "server memory" Bytes Lower
 };
 
@@ -139,6 +146,7 @@ impl Unit {
             Self::SecondsPerMillion => format!("{} s", digits(value)),
             Self::Bytes => format!("{} MiB", digits(value / 1024.0 / 1024.0)),
             Self::Kib => format!("{} KiB", digits(value)),
+            Self::Ratio => format!("{} times", digits(value)),
         }
     }
 }

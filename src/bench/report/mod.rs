@@ -97,6 +97,7 @@ pub(crate) enum Plot {
     Processors,
     Connections,
     MemoryBytes,
+    LatencyUs,
 }
 
 /// The whole run, whose name is empty, or a part of it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tidewire_client::Name;
 
 use super::flow::Flow;
+use super::over_time::OverTime;
 use super::payload::Batch;
 use super::phase::Phase;
 use super::progress::Progress;
@@ -32,6 +33,8 @@ pub(crate) struct Audience {
     pub(crate) phase: Arc<Phase>,
     pub(crate) clock: Clock,
     pub(crate) progress: Progress,
+    /// Where the latency of each delivery is noted by its time as well.
+    pub(crate) over_time: Option<Arc<OverTime>>,
 }
 
 impl Audience {

@@ -6,7 +6,8 @@ use crate::bench::report::{Baseline, Distribution, Plot, Report, Timeline};
 
 /// The charts that a run has something for.
 pub(super) fn charts(report: &Report, baseline: Option<&Baseline>) -> Vec<Chart> {
-    let plots = [Plot::PerSecond, Plot::Processors, Plot::Connections, Plot::MemoryBytes];
+    let plots =
+        [Plot::LatencyUs, Plot::PerSecond, Plot::Processors, Plot::Connections, Plot::MemoryBytes];
     let over_time = plots.into_iter().filter_map(|plot| over_time(plot, report, baseline));
     percentiles(report, baseline).into_iter().chain(over_time).collect()
 }
@@ -145,6 +146,7 @@ impl Plot {
             Self::Processors => "processors",
             Self::Connections => "connections",
             Self::MemoryBytes => "memory",
+            Self::LatencyUs => "latency-over-time",
         }
     }
 
@@ -154,6 +156,7 @@ impl Plot {
             Self::Processors => "Processors in use",
             Self::Connections => "Connections open",
             Self::MemoryBytes => "Server memory",
+            Self::LatencyUs => "Latency over time",
         }
     }
 
@@ -163,13 +166,14 @@ impl Plot {
             Self::Processors => "processors",
             Self::Connections => "connections",
             Self::MemoryBytes => "resident",
+            Self::LatencyUs => "latency",
         }
     }
 
     /// What round numbers are counted in.
     fn unit(self) -> f64 {
         match self {
-            Self::PerSecond | Self::Processors | Self::Connections => 1.0,
+            Self::PerSecond | Self::Processors | Self::Connections | Self::LatencyUs => 1.0,
             Self::MemoryBytes => MIB,
         }
     }
@@ -178,6 +182,7 @@ impl Plot {
         match self {
             Self::PerSecond | Self::Connections => short,
             Self::Processors => |value| ((value * 100.0).round() / 100.0).to_string(),
+            Self::LatencyUs => |value| Unit::Us.show(value),
             Self::MemoryBytes => |value| format!("{} MiB", (value / MIB * 10.0).round() / 10.0),
         }
     }

@@ -11,6 +11,7 @@ use tidewire_client::protocol::frame::DeliverView;
 use super::super::{Audience, Faults};
 use crate::bench::flow::Flow;
 use crate::bench::lean::Hear;
+use crate::bench::over_time::OverTime;
 use crate::bench::phase::Phase;
 use crate::demo::freshness::Clock;
 use crate::demo::latency::Latencies;
@@ -55,6 +56,7 @@ pub(super) struct Ear {
     flow: Arc<Flow>,
     phase: Arc<Phase>,
     clock: Clock,
+    over_time: Option<Arc<OverTime>>,
     burst: Burst,
 }
 
@@ -90,6 +92,7 @@ impl Ear {
             flow: Arc::clone(&audience.flow),
             phase: Arc::clone(&audience.phase),
             clock: audience.clock,
+            over_time: audience.over_time.clone(),
             burst: Burst::default(),
         }
     }
@@ -150,11 +153,14 @@ impl Hear for Ear {
             let bytes = deliver.body.len();
             self.hole(at, &format!("got {bytes} bytes as {records} records"));
         }
-        if self.burst.is_measured
+        if (self.burst.is_measured || self.over_time.is_some())
             && let Some(stamp) = deliver.body.get(self.stamp_at..).and_then(<[u8]>::first_chunk)
         {
             let latency_ns = self.burst.at_ns.saturating_sub(u64::from_be_bytes(*stamp));
-            self.heard.borrow_mut().latency.record(latency_ns, 1);
+            match &self.over_time {
+                Some(over_time) => over_time.record(self.burst.at_ns, latency_ns),
+                None => self.heard.borrow_mut().latency.record(latency_ns, 1),
+            }
         }
         self.burst.records += records;
         if self.burst.last != Some(at) {

@@ -18,6 +18,7 @@ fn ear() -> (Ear, Arc<Flow>, Rc<RefCell<Heard>>) {
         phase: Arc::new(Phase::default()),
         clock: Clock::start(),
         progress: Progress::hidden(),
+        over_time: None,
     };
     let heard = Rc::new(RefCell::new(Heard::default()));
     let mut ear = Ear::new(&audience, 1, 2, Rc::clone(&heard), Arc::new(AtomicU64::new(0)));
