@@ -167,6 +167,6 @@ async fn publish(shared: &Shared, shard: u16, topic: &Name, line: &str) {
     };
     if let Some(queue) = shared.shards.get(usize::from(shard)) {
         // Fails only when the server is stopping.
-        drop(queue.send(Command::Request(origin, request)).await);
+        drop(queue.send(Command::Request(origin, request).into()).await);
     }
 }

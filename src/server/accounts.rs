@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::clock::wall_ms;
 use super::rates::Rates;
 use super::reload::Reloads;
-use super::{Core, Shared, StartError};
+use super::{Core, Shared, StartError, Whose};
 use crate::audit::Entry;
 use crate::auth::{Auth, Credential, Proven, RevocationError, Revocations, Revoke};
 use crate::config::Config;
@@ -123,6 +123,8 @@ impl Core {
         let somebody = account.as_ref().filter(|account| account.proven.is_somebody);
         let identity = somebody.map(|account| &account.proven.identity);
         self.shared.rates.identify(&mut connection.rates.borrow_mut(), identity);
+        let whose = Whose::of(identity, connection.peer.address);
+        connection.flow.replace(self.turns.of(whose));
         let info = account.as_ref().map(Account::info);
         match account {
             Some(account) => dispatcher.set_access(connection.id(), account.access),

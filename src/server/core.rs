@@ -10,7 +10,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
 use super::shard_task::{self, ShardTask};
-use super::{CoreFigures, Shared, Stage, dispatch};
+use super::turns::Turns;
+use super::{CoreFigures, Queued, Shared, Stage, Turn, dispatch};
 use crate::transport::{Arrival, Connections, OutBuf};
 
 /// Most bytes of one read: what has come meanwhile is read at once, and published as one batch.
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     /// What sockets are read into: by all connections in turn, so that idle ones need none.
     pub(crate) inbound: RefCell<Vec<u8>>,
     pub(crate) handshakes: Cell<usize>,
+    /// Whose requests are taken next.
+    pub(crate) turns: Turns,
     /// Somebody waits until the dispatcher's commands have been passed on.
     pub(crate) held: Cell<bool>,
 }
@@ -96,19 +99,25 @@ impl Core {
     pub(crate) async fn send(&self, shard: u16, command: Command) {
         if let Some(queue) = self.shared.shards.get(usize::from(shard)) {
             // Fails only when the server is stopping.
-            drop(queue.send(command).await);
+            drop(queue.send(command.into()).await);
         }
     }
 
-    /// Sends commands to a shard, in order; waits while its queue is full.
-    pub(crate) async fn send_all(&self, shard: u16, commands: &mut Vec<Command>) {
+    /// Sends commands of a connection to a shard, in order; waits while its queue is full, or its
+    /// flow has no room.
+    pub(crate) async fn send_all(&self, shard: u16, commands: &mut Vec<Command>, turn: &Turn) {
         let Some(queue) = self.shared.shards.get(usize::from(shard)) else { return };
+        let mut room = turn.room(commands.iter().map(Command::requests).sum()).await;
         while !commands.is_empty() {
             let count = commands.len().min(queue.max_capacity());
             // Fails only when the server is stopping.
             let Ok(places) = queue.reserve_many(count).await else { return commands.clear() };
+            let is_last = count == commands.len();
+            let mut left = count;
             for (place, command) in places.zip(commands.drain(..count)) {
-                place.send(command);
+                left -= 1;
+                let room = if is_last && left == 0 { room.take() } else { None };
+                place.send(Queued { command, room });
             }
         }
     }
@@ -150,6 +159,7 @@ pub(super) fn run(
         head: RefCell::default(),
         inbound: RefCell::new(vec![0; INBOUND_BYTES]),
         handshakes: Cell::new(0),
+        turns: Turns::default(),
         held: Cell::new(false),
         number,
         shared: Arc::clone(&shared),

@@ -12,12 +12,14 @@ mod core;
 mod dispatch;
 mod figures;
 mod places;
+mod queued;
 mod rates;
 mod recalling;
 mod reload;
 mod shard_task;
 mod shards;
 mod start_error;
+mod turns;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,7 +30,7 @@ use std::time::Duration;
 
 use tidewire_core::access::{LOCAL_ISSUER, Voter};
 use tidewire_core::fanout::FanoutLimits;
-use tidewire_core::shard::{Command, Event, ShardSnapshot};
+use tidewire_core::shard::{Event, ShardSnapshot};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::core::{Core, Woken};
@@ -41,11 +43,13 @@ pub(crate) use figures::CoreFigures;
 pub use figures::Figures;
 pub(crate) use places::Place;
 use places::Places;
+pub(crate) use queued::Queued;
 pub(crate) use rates::OwnRates;
 use rates::Rates;
 use shard_task::ShardTask;
 use shards::Shards;
 pub use start_error::StartError;
+pub(crate) use turns::{Flow, Turn, Whose};
 
 use crate::audit::{Audit, Entry, Writer};
 use crate::config::{AuthConfig, Config};
@@ -78,7 +82,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Option<DirectoryId>,
     /// Who wants a copy of a shard's state, as it is between two rounds.
     pub(crate) copies: Vec<mpsc::Sender<oneshot::Sender<ShardSnapshot>>>,
-    pub(crate) shards: Vec<mpsc::Sender<Command>>,
+    pub(crate) shards: Vec<mpsc::Sender<Queued>>,
     pub(crate) dispatchers: Vec<mpsc::Sender<Vec<Event>>>,
     pub(crate) figures: Figures,
     pub(crate) places: Places,
@@ -133,7 +137,7 @@ impl Server {
         let newest_ms = states.iter().map(|(shard, _)| shard.now_ms()).max();
         let clock = clock.no_earlier_than(newest_ms.unwrap_or(0));
         let (shard_queues, shards): (Vec<_>, Vec<_>) =
-            states.iter().map(|_| mpsc::channel::<Command>(SHARD_QUEUE)).map(swap).unzip();
+            states.iter().map(|_| mpsc::channel::<Queued>(SHARD_QUEUE)).map(swap).unzip();
         let (copy_queues, copies): (Vec<_>, Vec<_>) =
             states.iter().map(|_| mpsc::channel(COPY_QUEUE)).map(swap).unzip();
         let (event_queues, dispatchers): (Vec<_>, Vec<_>) =

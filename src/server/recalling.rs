@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tidewire_core::shard::{Command, Event, Recall, Recalled, Recaller};
-use tokio::sync::mpsc;
 
 use super::Shared;
 use crate::journal::Journal;
@@ -21,7 +20,7 @@ pub(super) fn hand_over(shared: &Shared) -> impl Fn(u16, Recaller, Recalled) + S
             }
             Recaller::Shard => {
                 if let Some(queue) = shards.get(usize::from(shard)) {
-                    drop(queue.blocking_send(Command::Recalled(Box::new(recalled))));
+                    drop(queue.blocking_send(Command::Recalled(Box::new(recalled)).into()));
                 }
             }
         }
@@ -43,9 +42,8 @@ pub(super) async fn recall(shared: &Shared, journal: &Journal, shard: u16, recal
             }
             // The shard itself is at work, so it must not be waited for.
             Recaller::Shard => {
-                let queue: Option<&mpsc::Sender<Command>> = shared.shards.get(usize::from(shard));
-                if let Some(queue) = queue {
-                    drop(queue.try_send(Command::Recalled(Box::new(recalled))));
+                if let Some(queue) = shared.shards.get(usize::from(shard)) {
+                    drop(queue.try_send(Command::Recalled(Box::new(recalled)).into()));
                 }
             }
         }

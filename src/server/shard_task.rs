@@ -7,7 +7,7 @@ use tidewire_protocol::{ErrorCode, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::recalling::recall;
-use super::{Clock, Shared};
+use super::{Clock, Queued, Shared};
 use crate::journal::{Journal, Outcome};
 use crate::recording::Tap;
 
@@ -19,14 +19,14 @@ pub(super) struct ShardTask {
     pub(super) number: u16,
     pub(super) shard: Shard,
     pub(super) journal: Journal,
-    pub(super) queue: mpsc::Receiver<Command>,
+    pub(super) queue: mpsc::Receiver<Queued>,
     /// Who wants a copy of its state.
     pub(super) copies: mpsc::Receiver<oneshot::Sender<ShardSnapshot>>,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
     let ShardTask { number, mut shard, mut journal, mut queue, mut copies } = task;
-    let mut commands = Vec::new();
+    let (mut queued, mut commands, mut room) = (Vec::new(), Vec::new(), Vec::new());
     let mut tap = Tap::new(number);
     let mut committed = shard.progress().sequence;
     let mut stats = shard.stats();
@@ -51,10 +51,11 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
                 }
                 continue;
             }
-            received = queue.recv_many(&mut commands, ROUND_COMMANDS_MAX), if journal.has_room() => {
+            received = queue.recv_many(&mut queued, ROUND_COMMANDS_MAX), if journal.has_room() => {
                 if received == 0 {
                     return finish(&shared, &mut journal, &mut committed).await;
                 }
+                Queued::unpack(&mut queued, &mut commands, &mut room);
             }
             () = due(&shared.clock, due_ms), if journal.has_room() => {}
             () = shared.recorder.rung(number) => {
@@ -70,6 +71,7 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
         let recorded = tap.begin(&shared.recorder, &mut shard, &commands, now_ms);
         shard.handle_timeout(now_ms);
         commands.drain(..).for_each(|command| shard.handle(command, now_ms));
+        room.clear();
         let sealed = shard.seal();
         if let Some(turn) = recorded {
             tap.end(&shared.recorder, turn, &shard);

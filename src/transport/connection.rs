@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{quic, websocket};
 use crate::auth::Credential;
-use crate::server::{Core, OwnRates, Woken};
+use crate::server::{Core, Flow, OwnRates, Turn, Whose, Woken};
 
 /// How long a server-made end may take: the last frames, the close.
 pub(super) const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) since_ms: u64,
     /// How much it may ask.
     pub(crate) rates: RefCell<OwnRates>,
+    /// Whom it shares its turns with.
+    pub(crate) flow: RefCell<Rc<Flow>>,
     /// Rung when the connection's requests may be read again, if that is waited for.
     gate: Notify,
     gate_is_awaited: Cell<bool>,
@@ -120,6 +122,7 @@ impl Connection {
             peer,
             since_ms: core.now_ms(),
             rates: RefCell::new(core.shared.rates.begin(peer.address)),
+            flow: RefCell::new(core.turns.of(Whose::of(None, peer.address))),
             gate: Notify::new(),
             gate_is_awaited: Cell::new(false),
             ending: RefCell::new(None),
@@ -164,6 +167,11 @@ impl Connection {
             self.gate.notified().await;
         }
         self.gate_is_awaited.set(false);
+    }
+
+    /// A turn of the connection, which has not begun.
+    pub(super) fn turn(&self) -> Turn {
+        Turn::of(Rc::clone(&self.flow.borrow()))
     }
 
     /// Lets the reader look again whether it may go on.

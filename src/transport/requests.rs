@@ -11,7 +11,7 @@ use tidewire_protocol::frame::BadFrame;
 use tidewire_protocol::{ClientFrame, Name, ServerFrame, wire};
 
 use super::connection::Connection;
-use crate::server::Core;
+use crate::server::{Core, Turn};
 
 /// Commands that are collected before they are passed on.
 const COLLECTED_MAX: usize = 1024;
@@ -33,9 +33,13 @@ impl Requests {
         &mut self,
         core: &Rc<Core>,
         connection: &Connection,
+        turn: &mut Turn,
         stream: u16,
         frame: &Bytes,
     ) {
+        if turn.is_over() {
+            self.let_others(core, turn).await;
+        }
         let decoded = ClientFrame::decode_knowing(frame, self.last_name.as_ref());
         let name = decoded.as_ref().ok().and_then(ClientFrame::name);
         if name.is_some() && name != self.last_name.as_ref() {
@@ -46,8 +50,12 @@ impl Requests {
             || !decoded.as_ref().is_ok_and(is_for_shards)
         {
             // What the dispatcher does itself comes after what was asked before.
-            self.pass_on(core).await;
-            connection.may_read(core).await;
+            self.pass_on(core, turn).await;
+            if !connection.reads(core) {
+                turn.end().await;
+                connection.may_read(core).await;
+                turn.begin(&core.turns, core.now_ms()).await;
+            }
         }
         self.taken += 1;
         let decoded = decoded.and_then(|asked| let_in(core, connection, asked, frame.len()));
@@ -66,15 +74,23 @@ impl Requests {
         }
     }
 
+    /// Begins the connection's next turn, after those of others.
+    async fn let_others(&mut self, core: &Core, turn: &mut Turn) {
+        self.pass_on(core, turn).await;
+        turn.end().await;
+        turn.begin(&core.turns, core.now_ms()).await;
+        turn.is_over();
+    }
+
     /// Sends the shards what was collected; waits while their queues are full.
-    pub(super) async fn pass_on(&mut self, core: &Core) {
+    pub(super) async fn pass_on(&mut self, core: &Core, turn: &Turn) {
         if let Some(figures) = core.figures() {
             figures.requests.fetch_add(std::mem::take(&mut self.taken), Relaxed);
         }
         self.collected = 0;
         // What was collected in is given back: a connection that is idle needs none.
         for (shard, mut commands) in std::mem::take(&mut self.by_shard) {
-            core.send_all(shard, &mut commands).await;
+            core.send_all(shard, &mut commands, turn).await;
         }
     }
 

@@ -50,6 +50,23 @@ pub struct RunPublish {
 }
 
 impl Command {
+    /// How many requests it stands for.
+    #[must_use]
+    pub fn requests(&self) -> u32 {
+        match self {
+            Self::Publishes(run) => u32::try_from(run.publishes.len()).unwrap_or(u32::MAX),
+            Self::Request(..)
+            | Self::Follow(..)
+            | Self::Unfollow(..)
+            | Self::SessionEnded(_)
+            | Self::DeadLetter(_)
+            | Self::Buried(_)
+            | Self::Stored { .. }
+            | Self::Recall(..)
+            | Self::Recalled(_) => 1,
+        }
+    }
+
     /// Takes the next command of the same connection into this one, if both publish to the same
     /// topic in the same way; returns it if it has to travel alone.
     pub fn join(&mut self, next: Self) -> Option<Self> {

@@ -271,15 +271,21 @@ async fn read(
 ) -> (u16, Option<Refusal>) {
     let mut requests = Requests::default();
     loop {
-        core.dispatcher.borrow_mut().heard(connection.id(), core.now_ms());
+        let now_ms = core.now_ms();
+        core.dispatcher.borrow_mut().heard(connection.id(), now_ms);
+        let mut turn = connection.turn();
+        turn.begin(&core.turns, now_ms).await;
         let broken = loop {
             match frames.cut() {
-                Ok(Some(frame)) => requests.take(&core, &connection, stream, &frame).await,
+                Ok(Some(frame)) => {
+                    requests.take(&core, &connection, &mut turn, stream, &frame).await;
+                }
                 Ok(None) => break None,
                 Err(refusal) => break Some(refusal),
             }
         };
-        requests.pass_on(&core).await;
+        requests.pass_on(&core, &turn).await;
+        turn.end().await;
         if broken.is_some() {
             return (stream, broken);
         }

@@ -139,17 +139,21 @@ async fn read(
 ) -> End {
     let mut requests = Requests::default();
     loop {
-        core.dispatcher.borrow_mut().heard(connection.id(), core.now_ms());
+        let now_ms = core.now_ms();
+        core.dispatcher.borrow_mut().heard(connection.id(), now_ms);
+        let mut turn = connection.turn();
+        turn.begin(&core.turns, now_ms).await;
         while let Some(frame) = received.next_frame() {
             match frame {
-                Ok(frame) => requests.take(core, connection, 0, &frame).await,
+                Ok(frame) => requests.take(core, connection, &mut turn, 0, &frame).await,
                 Err(broken) => {
-                    requests.pass_on(core).await;
+                    requests.pass_on(core, &turn).await;
                     return malformed(broken);
                 }
             }
         }
-        requests.pass_on(core).await;
+        requests.pass_on(core, &turn).await;
+        turn.end().await;
         if let Some(end) = received.end {
             return end.into();
         }
