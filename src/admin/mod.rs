@@ -76,8 +76,8 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    let Shared { figures, recorder, journal, audit, .. } = &*shared;
-    let text = telemetry::render(figures, recorder, journal.as_deref(), audit);
+    let Shared { figures, recorder, journal, audit, proxies, .. } = &*shared;
+    let text = telemetry::render(figures, recorder, journal.as_deref(), audit, proxies);
     (content_type, text).into_response()
 }
 

@@ -1,9 +1,11 @@
-//! Accounts: who a connection is, by a signed token or an API key, and what its roles allow.
+//! Accounts: who a connection is, by a signed token, an API key or its certificate, and what its roles
+//! allow.
 //!
 //! Nothing here waits or asks the network: keys come from files when the configuration is read, and
 //! a credential is checked on the core of its connection.
 
 mod api_key;
+mod certificate;
 mod issue;
 mod keys;
 mod revocations;
@@ -17,6 +19,7 @@ pub use revocations::RevocationError;
 pub use roles::Grant;
 
 pub(crate) use api_key::{hash_of, made};
+pub(crate) use certificate::{BadCertificate, ClientCertificate};
 pub(crate) use issue::{Issue, issue};
 pub(crate) use revocations::{Revocations, Revoke};
 pub(crate) use roles::allowed;
@@ -31,6 +34,7 @@ use tidewire_protocol::{ErrorCode, Refusal};
 
 use crate::config::AuthConfig;
 use api_key::ApiKey;
+use certificate::CertificateAccount;
 use keys::TokenKey;
 use roles::Roles;
 
@@ -100,12 +104,18 @@ pub(crate) enum Credential {
     },
     /// The SHA-256 of an API key.
     ApiKey([u8; 32]),
+    /// A certificate, and no token.
+    Certificate(Arc<ClientCertificate>),
 }
 
 impl Credential {
-    pub(crate) fn of(shown: Option<&str>) -> Self {
+    /// What was shown counts, and a certificate if nothing was.
+    pub(crate) fn of(shown: Option<&str>, certificate: Option<&Arc<ClientCertificate>>) -> Self {
         match shown {
-            None | Some("") => Self::Nothing,
+            None | Some("") => match certificate {
+                Some(certificate) => Self::Certificate(Arc::clone(certificate)),
+                None => Self::Nothing,
+            },
             Some(key) if api_key::looks_like_one(key) => Self::ApiKey(api_key::digest(key)),
             Some(token) => Self::Token { token: token.into() },
         }
@@ -119,6 +129,7 @@ impl fmt::Debug for Credential {
             Self::Nothing => "nothing",
             Self::Token { .. } => "a token",
             Self::ApiKey(_) => "an API key",
+            Self::Certificate(_) => "a certificate",
         })
     }
 }
@@ -129,6 +140,7 @@ pub(crate) struct Auth {
     roles: Roles,
     keys: Vec<TokenKey>,
     api_keys: Vec<ApiKey>,
+    certificates: Vec<CertificateAccount>,
     anonymous_roles: Option<Vec<String>>,
     audience: Option<String>,
     leeway_ms: u64,
@@ -143,6 +155,7 @@ impl Auth {
         let roles = Roles::of(&config.role)?;
         let keys = keys::load(config)?;
         let api_keys = api_key::load(&config.api_key, &roles)?;
+        let certificates = certificate::load(&config.certificate, &roles)?;
         for (index, key) in config.token_key.iter().enumerate() {
             for role in key.roles.iter().flatten() {
                 roles.check(&format!("auth.token_key[{index}].roles"), role)?;
@@ -155,6 +168,7 @@ impl Auth {
             roles,
             keys,
             api_keys,
+            certificates,
             anonymous_roles: config.anonymous_roles.clone(),
             audience: config.audience.clone(),
             leeway_ms: config.leeway_ms,
@@ -163,7 +177,10 @@ impl Auth {
 
     /// Whether there are accounts; without any, every connection may do everything.
     pub(crate) fn has_accounts(&self) -> bool {
-        !self.keys.is_empty() || !self.api_keys.is_empty() || self.anonymous_roles.is_some()
+        !self.keys.is_empty()
+            || !self.api_keys.is_empty()
+            || !self.certificates.is_empty()
+            || self.anonymous_roles.is_some()
     }
 
     /// Whether a key speaks for this issuer; for local people, if none is named.
@@ -196,7 +213,8 @@ impl Auth {
             return Ok(None);
         }
         match shown {
-            Credential::Nothing => self.anonymous(),
+            Credential::Nothing => self.anonymous(None),
+            Credential::Certificate(shown) => self.by_certificate(shown, now_ms),
             Credential::Token { token } => self.by_token(token, now_ms),
             Credential::ApiKey(digest) => self.by_digest(digest),
         }
@@ -218,11 +236,29 @@ impl Auth {
         })
     }
 
-    fn anonymous(&self) -> Result<Proven, Refusal> {
+    /// Whether a credential is somebody's, whatever else is to be said of it.
+    pub(crate) fn names(&self, shown: &Credential) -> bool {
+        match shown {
+            Credential::Nothing => false,
+            Credential::Token { .. } | Credential::ApiKey(_) => true,
+            Credential::Certificate(shown) => {
+                certificate::find(&self.certificates, shown).is_some()
+            }
+        }
+    }
+
+    fn anonymous(&self, certificate: Option<&ClientCertificate>) -> Result<Proven, Refusal> {
         let Some(roles) = &self.anonymous_roles else {
-            return Err(refuse(
-                "a token is needed: send one in HELLO (the command line: --token, or TIDEWIRE_TOKEN)",
-            ));
+            let needed = "a token is needed: send one in HELLO (the command line: --token, or \
+                          TIDEWIRE_TOKEN)";
+            return Err(match certificate {
+                None => refuse(needed),
+                Some(shown) => refuse(format!(
+                    "no account ([[auth.certificate]]) has a name of the certificate that was shown: it \
+                     has {}; {needed}",
+                    shown.shown_names()
+                )),
+            });
         };
         let identity = Identity { issuer: LOCAL_ISSUER.into(), subject: ANONYMOUS.into() };
         Ok(Proven {
@@ -245,6 +281,26 @@ impl Auth {
             roles: roles.clone(),
             grants: Vec::new(),
             expires_at_ms: None,
+            token: None,
+            is_somebody: true,
+        })
+    }
+
+    fn by_certificate(&self, shown: &ClientCertificate, now_ms: u64) -> Result<Proven, Refusal> {
+        // A session may be resumed after the end of the certificate that it began with.
+        if shown.expires_at_ms <= now_ms {
+            let since = (now_ms - shown.expires_at_ms) / 1000;
+            return Err(refuse(format!("the client's certificate has expired, {since} s ago")));
+        }
+        let Some(account) = certificate::find(&self.certificates, shown) else {
+            return self.anonymous(Some(shown));
+        };
+        let CertificateAccount { subject, issuer, roles, .. } = account;
+        Ok(Proven {
+            identity: Identity { issuer: issuer.as_str().into(), subject: subject.as_str().into() },
+            roles: roles.clone(),
+            grants: Vec::new(),
+            expires_at_ms: Some(shown.expires_at_ms),
             token: None,
             is_somebody: true,
         })

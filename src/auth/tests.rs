@@ -7,7 +7,7 @@ use tidewire_core::access::Operation;
 use tidewire_protocol::Name;
 
 use super::*;
-use crate::config::{ApiKeyConfig, RoleConfig, TokenKeyConfig};
+use crate::config::{ApiKeyConfig, CertificateConfig, RoleConfig, TokenKeyConfig};
 
 /// The time of these tests, and a token's hour.
 const NOW_S: u64 = 1_790_000_000;
@@ -101,7 +101,7 @@ fn claims() -> Claims {
 }
 
 fn authenticate(auth: &Auth, shown: &str) -> Result<Option<Proven>, Refusal> {
-    auth.authenticate(&Credential::of(Some(shown)), NOW_MS)
+    auth.authenticate(&Credential::of(Some(shown), None), NOW_MS)
 }
 
 fn refused(auth: &Auth, token: &str) -> String {
@@ -376,4 +376,70 @@ fn a_key_gives_no_more_than_it_is_trusted_with() {
     config.token_key[0].roles = Some(vec!["root".to_owned()]);
     let error = Auth::load(&config).unwrap_err().to_string();
     assert!(error.contains("auth.token_key[0].roles"), "{error}");
+}
+
+#[test]
+fn a_certificate_is_of_the_account_that_it_names() {
+    let keys = Keys::make();
+    let account = |name: &str, subject: Option<&str>, role: &str| CertificateConfig {
+        name: name.to_owned(),
+        subject: subject.map(str::to_owned),
+        issuer: None,
+        roles: vec![role.to_owned()],
+    };
+    let certificate = vec![
+        account("spiffe://example/shop", Some("shop"), "backend"),
+        account("Till.example", None, "viewer"),
+    ];
+    let config = AuthConfig { certificate, ..keys.config(&[Algorithm::EdDsa]) };
+    let auth = Auth::load(&config).unwrap();
+    let until_s = i64::try_from(NOW_S + 60).unwrap();
+    let made = |uris: &[&str], dns: &[&str]| Arc::new(certificate::tests::made(uris, dns, until_s));
+    let who = |auth: &Auth, token: Option<&str>, shown: &Arc<ClientCertificate>, now_ms| {
+        auth.authenticate(&Credential::of(token, Some(shown)), now_ms)
+    };
+    let shop = made(&["spiffe://example/shop"], &["till.example"]);
+    let proven = who(&auth, None, &shop, NOW_MS).unwrap().unwrap();
+    assert_eq!((&*proven.identity.subject, &*proven.identity.issuer), ("shop", "local"));
+    assert_eq!(proven.expires_at_ms, Some((NOW_S + 60) * 1000));
+    assert!(auth.access(&proven).unwrap().permissions.lists[0].acts_for_others);
+    let late = who(&auth, None, &shop, (NOW_S + 62) * 1000).unwrap_err();
+    assert_eq!(late.message, "the client's certificate has expired, 2 s ago");
+    let till = who(&auth, Some(""), &made(&[], &["other", "TILL.example"]), NOW_MS);
+    assert_eq!(&*till.unwrap().unwrap().identity.subject, "Till.example");
+
+    // A token stands over it, also one that is none.
+    let token = keys.sign(Algorithm::EdDsa, None, claims());
+    let proven = who(&auth, Some(&token), &shop, NOW_MS).unwrap().unwrap();
+    assert_eq!(&*proven.identity.subject, "ann");
+    assert!(who(&auth, Some("nonsense"), &shop, NOW_MS).is_err());
+
+    // Who is not named shows nothing, and is told what it has shown.
+    let other = made(&["spiffe://example/shop/2"], &["a.till.example"]);
+    let refusal = who(&auth, None, &other, NOW_MS).unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::Unauthenticated);
+    let names = "it has 'spiffe://example/shop/2', 'a.till.example'; a token is needed";
+    assert!(refusal.message.contains(names), "{refusal:?}");
+    assert!(!auth.names(&Credential::of(None, Some(&other))));
+    let open = AuthConfig { anonymous_roles: Some(Vec::new()), ..config.clone() };
+    let nobody = who(&Auth::load(&open).unwrap(), None, &other, NOW_MS).unwrap().unwrap();
+    assert!(!nobody.is_somebody);
+
+    // Without its account a connection is not known any more.
+    let without = AuthConfig { certificate: Vec::new(), ..config.clone() };
+    assert!(who(&Auth::load(&without).unwrap(), None, &shop, NOW_MS).is_err());
+    for (at, bad) in [
+        account("*.example", None, "viewer"),
+        account("", Some("a"), "viewer"),
+        account("a", Some(""), "viewer"),
+        account("a", None, "root"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let bad = AuthConfig { certificate: vec![bad], ..config.clone() };
+        let error = Auth::load(&bad).unwrap_err().to_string();
+        let key = ["name", "name", "subject", "roles"][at];
+        assert!(error.contains(&format!("auth.certificate[0].{key}")), "{error}");
+    }
 }

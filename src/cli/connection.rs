@@ -29,6 +29,14 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, global = true, value_name = "HEX", value_parser = parse_fingerprint)]
     pub(crate) fingerprint: Option<[u8; 32]>,
 
+    /// Show this certificate, a PEM file, to prove who you are (wss and quic); a token stands over it
+    #[arg(long, global = true, value_name = "FILE", requires = "client_key")]
+    pub(crate) client_cert: Option<PathBuf>,
+
+    /// The private key of the certificate that is shown, a PEM file
+    #[arg(long, global = true, value_name = "FILE", requires = "client_cert")]
+    pub(crate) client_key: Option<PathBuf>,
+
     /// What proves to the server who you are
     #[arg(
         long,
@@ -62,6 +70,9 @@ impl ConnectionArgs {
             .client_name(concat!("tidewire-cli/", env!("CARGO_PKG_VERSION")))
             .reconnect(reconnect)
             .trust(self.trust());
+        if let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) {
+            builder = builder.client_certificate(certificate, key);
+        }
         if let Some(token) = &self.token {
             builder = builder.token(token);
         }

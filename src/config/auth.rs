@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use tidewire_protocol::Name;
 use tidewire_protocol::tally::{ISSUER_BYTES_MAX, LOCAL_IDENTITY};
 
 use super::{ConfigError, check};
@@ -30,6 +31,8 @@ pub struct AuthConfig {
     pub token_key: Vec<TokenKeyConfig>,
     /// API keys.
     pub api_key: Vec<ApiKeyConfig>,
+    /// Accounts of those who show a certificate.
+    pub certificate: Vec<CertificateConfig>,
 }
 
 impl Default for AuthConfig {
@@ -43,6 +46,7 @@ impl Default for AuthConfig {
             role: Vec::new(),
             token_key: Vec::new(),
             api_key: Vec::new(),
+            certificate: Vec::new(),
         }
     }
 }
@@ -99,6 +103,28 @@ pub struct ApiKeyConfig {
     pub roles: Vec<String>,
 }
 
+/// An account of who shows a certificate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateConfig {
+    /// A name that stands in the certificate (`subjectAltName`): a URI or a DNS name.
+    pub name: String,
+    /// The subject of its connections; absent: the name.
+    pub subject: Option<String>,
+    /// Who knows the people that it acts for; absent: local people.
+    pub issuer: Option<String>,
+    /// Its roles.
+    pub roles: Vec<String>,
+}
+
+impl CertificateConfig {
+    /// The subject of its connections.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.subject.as_deref().unwrap_or(&self.name)
+    }
+}
+
 impl AuthConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         check("auth.leeway_ms", self.leeway_ms, 0, 600_000)?;
@@ -115,7 +141,9 @@ impl AuthConfig {
         let api = self.api_key.iter().enumerate();
         let api = api.map(|(at, key)| (format!("auth.api_key[{at}].issuer"), &key.issuer));
         let set = [("auth.jwks_issuer".to_owned(), &self.jwks_issuer)];
-        for (key, issuer) in keys.chain(api).chain(set) {
+        let shown = self.certificate.iter().enumerate();
+        let shown = shown.map(|(at, key)| (format!("auth.certificate[{at}].issuer"), &key.issuer));
+        for (key, issuer) in keys.chain(api).chain(shown).chain(set) {
             let is_wrong = |issuer: &String| issuer.is_empty() || issuer.len() > ISSUER_BYTES_MAX;
             if issuer.as_ref().is_some_and(is_wrong) {
                 return refuse(key, "has 1 to 256 bytes");
@@ -125,6 +153,15 @@ impl AuthConfig {
             let mut before = self.api_key.iter().take(at);
             if before.any(|other| other.sha256.eq_ignore_ascii_case(&key.sha256)) {
                 return refuse(format!("auth.api_key[{at}].sha256"), "another key has the same");
+            }
+        }
+        for (at, account) in self.certificate.iter().enumerate() {
+            let mut before = self.certificate.iter().take(at);
+            if before.any(|other| other.name == account.name) {
+                return refuse(
+                    format!("auth.certificate[{at}].name"),
+                    "another account has the same",
+                );
             }
         }
         Ok(())
@@ -143,13 +180,29 @@ impl AuthConfig {
         let keys = self.token_key.iter().map(|key| &key.issuer);
         let api = self.api_key.iter().map(|key| &key.issuer);
         let set = self.jwks_file.iter().map(|_| &self.jwks_issuer);
+        let shown = self.certificate.iter().map(|account| &account.issuer);
         let issuers: BTreeSet<&str> = keys
             .chain(api)
+            .chain(shown)
             .chain(set)
             .map(|issuer| issuer.as_deref().unwrap_or(LOCAL_IDENTITY))
             .collect();
-        let mut rules = self.role.iter().flat_map(|role| &role.rules);
-        if issuers.len() > 1 && rules.any(|rule| rule.names.contains("{identity}")) {
+        let is_own =
+            |role: &RoleConfig| role.rules.iter().any(|rule| rule.names.contains("{identity}"));
+        for (at, account) in self.certificate.iter().enumerate() {
+            let subject = account.subject();
+            let has_own = |role: &&RoleConfig| account.roles.contains(&role.name) && is_own(role);
+            if !is_token(subject)
+                && let Some(role) = self.role.iter().find(has_own)
+            {
+                warnings.push(format!(
+                    "auth.certificate[{at}]: {{identity}} in role '{}' matches nothing, since '{subject}' \
+                     is not one token of a name: give it a subject without dots, wildcards or white space",
+                    role.name
+                ));
+            }
+        }
+        if issuers.len() > 1 && self.role.iter().any(is_own) {
             warnings.push(
                 "auth.role: {identity} is the subject, whoever its issuer is, and there are several \
                  issuers: two of them may mean different people by one name"
@@ -166,5 +219,11 @@ impl AuthConfig {
             || self.jwks_file.is_some()
             || !self.token_key.is_empty()
             || !self.api_key.is_empty()
+            || !self.certificate.is_empty()
     }
+}
+
+/// Whether a subject can stand for `{identity}`.
+fn is_token(subject: &str) -> bool {
+    !subject.contains('.') && Name::parse(subject).is_ok()
 }

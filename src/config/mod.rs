@@ -7,12 +7,14 @@ mod auth;
 mod limits;
 mod nearest;
 mod policy;
+mod proxy;
 mod storage;
 
 pub use audit::AuditConfig;
-pub use auth::{ApiKeyConfig, AuthConfig, RoleConfig, TokenKeyConfig};
+pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, RoleConfig, TokenKeyConfig};
 pub use limits::LimitsConfig;
 pub use policy::{Durability, PolicyConfig};
+pub use proxy::{Forwarded, ProxyConfig};
 pub use storage::StorageConfig;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -49,6 +51,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Browsers.
     pub http: HttpConfig,
+    /// Proxies.
+    pub proxy: ProxyConfig,
     /// Accounts.
     pub auth: AuthConfig,
     /// The record of who did what.
@@ -71,6 +75,8 @@ pub struct TlsConfig {
     pub certificate: Option<PathBuf>,
     /// The private key, PEM.
     pub key: Option<PathBuf>,
+    /// Certificates, PEM, that those of clients are issued by; absent: clients are not asked for any.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// What pages in browsers may do.
@@ -111,6 +117,7 @@ impl Default for Config {
             insecure: false,
             tls: TlsConfig::default(),
             http: HttpConfig::default(),
+            proxy: ProxyConfig::default(),
             auth: AuthConfig::default(),
             audit: AuditConfig::default(),
             quic: QuicConfig::default(),
@@ -183,7 +190,13 @@ impl Config {
         for (key, value, min, max) in times {
             check(key, value, min, max)?;
         }
+        self.proxy.validate()?;
         self.auth.validate()?;
+        if self.tls.client_ca.is_none() && !self.auth.certificate.is_empty() {
+            let rule = "nobody can show a certificate: tls.client_ca says whose are taken";
+            let (key, rule) = ("auth.certificate".to_owned(), rule.to_owned());
+            return Err(ConfigError::Value { key, rule });
+        }
         self.storage.validate()?;
         self.limits.validate()?;
         self.policy.iter().enumerate().try_for_each(|(index, policy)| policy.validate(index))
@@ -205,6 +218,11 @@ impl Config {
             let rule = "another address than loopback needs accounts ([auth]), or insecure = true, \
                         with which everybody who reaches it may do everything";
             return refuse("listen", rule);
+        }
+        if !self.proxy.trusted.is_empty() && !self.auth.has_accounts() {
+            let rule = "who comes through a proxy comes from elsewhere: it needs accounts ([auth]), or \
+                        insecure = true, with which everybody who reaches it may do everything";
+            return refuse("proxy.trusted", rule);
         }
         if !self.admin_listen.ip().is_loopback() {
             let rule = "administration knows no accounts: keep it on loopback, or set \

@@ -89,6 +89,9 @@ impl Shared {
     /// `unauthenticated`, with what is wrong with it.
     pub(crate) fn account(&self, shown: &Credential) -> Result<Option<Account>, Refusal> {
         let (auth, wall_ms) = (self.accounts.auth.load(), wall_ms());
+        if let Credential::Certificate(certificate) = shown {
+            self.tls.check_client(certificate)?;
+        }
         let Some(proven) = auth.authenticate(shown, wall_ms)? else { return Ok(None) };
         self.accounts.revocations.load().check(&proven, auth.leeway_ms())?;
         let mut access = auth.access(&proven)?;
@@ -155,13 +158,13 @@ impl Core {
 
     fn take_token(&self, connection: &Connection, token: &str) -> Result<IdentityInfo, Refusal> {
         Rates::check_token(&connection.rates.borrow())?;
-        let shown = Credential::of(Some(token));
+        let shown = Credential::of(Some(token), None);
         let account = self.shared.account(&shown)?.ok_or_else(|| {
             Refusal::new(ErrorCode::Unsupported, "AUTH: the server has no accounts")
         })?;
         let info = account.info();
         let is_other = connection.identity.borrow().as_ref().is_some_and(|before| {
-            *connection.shown.borrow() != Credential::Nothing
+            self.shared.accounts.auth.load().names(&connection.shown.borrow())
                 && (&before.issuer, &before.subject) != (&info.issuer, &info.subject)
         });
         if is_other {

@@ -55,7 +55,7 @@ use crate::audit::{Audit, Entry, Writer};
 use crate::config::{AuthConfig, Config};
 use crate::journal::{DirectoryId, Reads, State, Storage};
 use crate::recording::{Recorder, StopReason};
-use crate::transport::{Arrival, Tls, listener};
+use crate::transport::{Arrival, Proxies, Tls, listener};
 
 /// Commands that wait for a shard; readers of connections wait beyond it.
 const SHARD_QUEUE: usize = 4096;
@@ -86,6 +86,7 @@ pub(crate) struct Shared {
     pub(crate) dispatchers: Vec<mpsc::Sender<Vec<Event>>>,
     pub(crate) figures: Figures,
     pub(crate) places: Places,
+    pub(crate) proxies: Proxies,
     pub(crate) rates: Rates,
     pub(crate) recorder: Arc<Recorder>,
     /// The journal on disk, if names are kept there.
@@ -155,6 +156,7 @@ impl Server {
             dispatchers,
             figures: Figures::new(cores, policies.shards()),
             places: Places::of(&config.limits),
+            proxies: Proxies::of(&config.proxy),
             rates: Rates::of(&config),
             recorder: Arc::new(Recorder::new(policies.shards())),
             journal: storage.as_ref().map(|storage| Arc::clone(&storage.state)),

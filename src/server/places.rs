@@ -22,9 +22,16 @@ pub(crate) struct Places {
 /// not.
 #[derive(Debug)]
 pub(crate) struct Place {
+    peer: IpAddr,
+    share: Option<Share>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What a connection takes of its address's share.
+#[derive(Debug)]
+pub(crate) struct Share {
     address: IpAddr,
     places: Option<Arc<Mutex<HashMap<IpAddr, usize>>>>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Places {
@@ -44,10 +51,22 @@ impl Places {
 
     /// A place for a connection from this address, if there is one.
     pub(crate) fn take(&self, address: IpAddr) -> Option<Place> {
-        let address = address.to_canonical();
+        let mut place = self.take_for_another(address)?;
+        place.share = Some(self.share(address)?);
+        Some(place)
+    }
+
+    /// A place for a connection of which this peer has yet to say whose it is: it counts among all.
+    pub(crate) fn take_for_another(&self, peer: IpAddr) -> Option<Place> {
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some(Place { peer: peer.to_canonical(), share: None, _permit: permit })
+    }
+
+    /// One more connection of this address, if it may have one.
+    pub(crate) fn share(&self, address: IpAddr) -> Option<Share> {
+        let address = address.to_canonical();
         if self.per_address == 0 {
-            return Some(Place { address, places: None, _permit: permit });
+            return Some(Share { address, places: None });
         }
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(network(address)).or_default();
@@ -55,18 +74,28 @@ impl Places {
             return None;
         }
         *count += 1;
-        Some(Place { address, places: Some(Arc::clone(&self.taken)), _permit: permit })
+        Some(Share { address, places: Some(Arc::clone(&self.taken)) })
     }
 }
 
 impl Place {
-    /// The address that the connection comes from.
-    pub(crate) fn address(&self) -> IpAddr {
-        self.address
+    /// The address that the connection comes from, be it a proxy's.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// Whether it counts for an address already.
+    pub(crate) fn has_share(&self) -> bool {
+        self.share.is_some()
+    }
+
+    /// It is known now whose it is.
+    pub(crate) fn give(&mut self, share: Share) {
+        self.share = Some(share);
     }
 }
 
-impl Drop for Place {
+impl Drop for Share {
     fn drop(&mut self) {
         let Some(places) = &self.places else { return };
         let mut taken = places.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,6 +127,23 @@ mod tests {
         drop((_second, _third, _others));
         assert!(places.taken.lock().unwrap().is_empty());
         assert_eq!(places.all.available_permits(), 5);
+    }
+
+    #[test]
+    fn who_is_behind_a_proxy_has_a_share_of_their_own() {
+        let places = Places::new(3, 1);
+        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let mut first = places.take_for_another(address(9)).unwrap();
+        let mut second = places.take_for_another(address(9)).unwrap();
+        assert!(!first.has_share());
+        first.give(places.share(address(1)).unwrap());
+        assert!(places.share(address(1)).is_none());
+        second.give(places.share(address(2)).unwrap());
+        let third = places.take_for_another(address(9)).unwrap();
+        assert!(places.take_for_another(address(9)).is_none(), "all are taken, known or not");
+        drop((first, second, third));
+        assert!(places.taken.lock().unwrap().is_empty());
+        assert_eq!(places.all.available_permits(), 3);
     }
 
     #[test]

@@ -75,10 +75,15 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             shared.accounts.changes.send_modify(|changes| *changes += 1);
         }
         if shared.tls.is_outdated() && refused.is_none_or(|(at, _)| at.elapsed() > RETRY) {
+            let roots = shared.tls.settings().roots;
             match shared.tls.reload() {
                 Ok(()) => {
                     refused = None;
                     tracing::info!("the certificate was read again");
+                    if shared.tls.settings().roots != roots {
+                        tracing::info!("other certificates of clients are trusted now");
+                        shared.accounts.changes.send_modify(|changes| *changes += 1);
+                    }
                 }
                 // Certificate and key may be written one after the other.
                 Err(error) => {

@@ -9,6 +9,7 @@ use crate::audit::Audit;
 use crate::journal::State;
 use crate::recording::Recorder;
 use crate::server::{CoreFigures, Figures};
+use crate::transport::Proxies;
 
 type Figure = fn(&CoreFigures) -> &AtomicU64;
 
@@ -48,6 +49,7 @@ pub(crate) fn render(
     recorder: &Recorder,
     journal: Option<&State>,
     audit: &Audit,
+    proxies: &Proxies,
 ) -> String {
     let prometheus = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&prometheus, || {
@@ -92,6 +94,13 @@ pub(crate) fn render(
         counter!(written).absolute(audit.written());
         describe_counter!(lost, "Entries that are not in the audit record: too many, or no disk");
         counter!(lost).absolute(audit.lost() + figures.sum(|core| &core.audit_dropped));
+
+        let unread = "tidewire_proxy_refused_total";
+        describe_counter!(
+            unread,
+            "Connections and requests of trusted proxies without a readable header"
+        );
+        counter!(unread).absolute(proxies.refused());
 
         recordings(recorder);
         if let Some(state) = journal {

@@ -12,7 +12,7 @@ use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
 use tokio::sync::Notify;
 
 use super::{quic, websocket};
-use crate::auth::Credential;
+use crate::auth::{ClientCertificate, Credential};
 use crate::server::{Core, Flow, OwnRates, Turn, Whose, Woken};
 
 /// How long a server-made end may take: the last frames, the close.
@@ -44,11 +44,14 @@ pub(crate) struct Connection {
 }
 
 /// The other end of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
+    /// The client's address, also if there are proxies between.
     pub(crate) address: IpAddr,
     /// `ws`, `wss` or `quic`.
     pub(crate) transport: &'static str,
+    /// The certificate that it has shown, verified.
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// The connections of a core, by the slots of their sessions.
@@ -119,10 +122,10 @@ impl Connection {
             outlet: RefCell::new(outlet),
             shown: RefCell::new(Credential::Nothing),
             identity: RefCell::new(None),
-            peer,
             since_ms: core.now_ms(),
             rates: RefCell::new(core.shared.rates.begin(peer.address)),
             flow: RefCell::new(core.turns.of(Whose::of(None, peer.address))),
+            peer,
             gate: Notify::new(),
             gate_is_awaited: Cell::new(false),
             ending: RefCell::new(None),

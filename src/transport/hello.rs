@@ -1,12 +1,11 @@
 //! HELLO and WELCOME: version and capabilities.
 
-use std::net::IpAddr;
-
 use tidewire_core::shard::SessionId;
 use tidewire_protocol::frame::BadFrame;
 use tidewire_protocol::options::ServerInfo;
 use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame, VERSION};
 
+use super::connection::Peer;
 use crate::audit::Entry;
 use crate::auth::Credential;
 use crate::server::{Account, Core, Who, session_name, wall_ms};
@@ -32,7 +31,7 @@ pub(super) fn hello(
     core: &Core,
     frame: &Result<ClientFrame, BadFrame>,
     offers_datagrams: bool,
-    address: IpAddr,
+    peer: &Peer,
 ) -> Result<Welcome, Refusal> {
     match frame {
         Err(BadFrame { refusal, .. }) => Err(refusal.clone()),
@@ -48,11 +47,11 @@ pub(super) fn hello(
             }
             tracing::debug!(core = core.number, client, "a client says hello");
             let changes = *core.shared.accounts.changes.borrow();
-            let shown = Credential::of(token.as_deref());
+            let shown = Credential::of(token.as_deref(), peer.certificate.as_ref());
             let account = core.shared.account(&shown).inspect_err(|refusal| {
                 let (code, message) = (refusal.code.name(), refusal.message.clone());
                 let entry = || Entry::done(wall_ms(), "hello").refused(code, message);
-                let who = Who { address: Some(address), ..Who::default() };
+                let who = Who { address: Some(peer.address), ..Who::default() };
                 core.shared.audit.record(|| entry().by(who));
             })?;
             let datagrams = offers_datagrams && capabilities.iter().any(|name| name == DATAGRAMS);

@@ -1,6 +1,7 @@
 //! HTTP on the public port: the pages, and the upgrade to WebSocket.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,19 +15,19 @@ use hyper::server::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidewire_protocol::{WEBSOCKET_PATH, WEBSOCKET_PROTOCOL};
-use tokio::net::TcpStream;
 
 use super::Place;
+use super::caller::{self, Caller};
 use super::pages::{CONTENT_SECURITY_POLICY, page};
 use super::stream::Stream;
 use super::websocket;
 use crate::admin::is_address;
 use crate::server::Core;
 
-/// First byte of a TLS connection: a handshake record (RFC 8446, section 5.1).
-const TLS_HANDSHAKE: u8 = 22;
 /// Appended to the client's key (RFC 6455, section 4.2.2).
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// What a client is told whose address has its share of the connections.
+const TOO_MANY: &str = "too many connections from this address (limits.address_connections_max)\n";
 /// What a plain request from another machine is told.
 const NEEDS_TLS: &str = "TLS is needed here: connect with wss:// or https://\n";
 /// Largest head of a request.
@@ -37,18 +38,16 @@ type Reply = Response<Full<Bytes>>;
 /// Serves an accepted TCP connection until it ends or becomes a WebSocket.
 pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream, place: Place) {
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
-    let from_afar = !place.address().to_canonical().is_loopback();
-    let Ok(Some(stream)) = tokio::time::timeout(wait, open(&core, stream)).await else { return };
-    let is_plain = matches!(stream, Stream::Plain(_));
-    let needs_tls = from_afar && is_plain && !core.shared.config.insecure;
+    let opened = tokio::time::timeout(wait, caller::open(&core, stream, place)).await;
+    let Ok(Some((stream, caller))) = opened else { return };
     // A WebSocket outlives what HTTP knows of its connection.
-    let place = Rc::new(place);
+    let caller = Rc::new(caller);
     let service = hyper::service::service_fn(|request| {
-        let (core, place) = (Rc::clone(&core), Rc::clone(&place));
+        let (core, caller) = (Rc::clone(&core), Rc::clone(&caller));
         async move {
-            let reply = match needs_tls {
+            let reply = match caller.needs_tls {
                 true => text(StatusCode::FORBIDDEN, NEEDS_TLS),
-                false => answer(&core, &place, is_plain, request),
+                false => answer(&core, &caller, request),
             };
             Ok::<_, Infallible>(reply)
         }
@@ -64,29 +63,15 @@ pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream, place: Pl
     }
 }
 
-/// Tells TLS from plain by the first byte, and shakes hands.
-async fn open(core: &Core, stream: std::net::TcpStream) -> Option<Stream> {
-    let stream = TcpStream::from_std(stream).ok()?;
-    let mut first = [0];
-    if stream.peek(&mut first).await.ok()? == 0 {
-        return None;
-    }
-    if first != [TLS_HANDSHAKE] {
-        return Some(Stream::Plain(stream));
-    }
-    match core.shared.tls.acceptor().accept(stream).await {
-        Ok(stream) => Some(Stream::Tls(Box::new(stream))),
-        Err(error) => {
-            tracing::debug!(%error, "a TLS handshake failed");
-            None
-        }
-    }
-}
-
-fn answer(core: &Rc<Core>, place: &Rc<Place>, is_plain: bool, request: Request<Incoming>) -> Reply {
+fn answer(core: &Rc<Core>, caller: &Rc<Caller>, request: Request<Incoming>) -> Reply {
+    let client = core.shared.proxies.client_by(caller.address, request.headers());
+    let address = match client {
+        Ok(address) => address,
+        Err(malformed) => return text(StatusCode::BAD_REQUEST, format!("{malformed}\n")),
+    };
     let path = request.uri().path().to_owned();
     if path == WEBSOCKET_PATH {
-        return upgrade(core, place, is_plain, request);
+        return upgrade(core, caller, address, request);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
@@ -110,8 +95,8 @@ fn answer(core: &Rc<Core>, place: &Rc<Place>, is_plain: bool, request: Request<I
 /// Answers the opening handshake of a WebSocket (RFC 6455, section 4.2).
 fn upgrade(
     core: &Rc<Core>,
-    place: &Rc<Place>,
-    is_plain: bool,
+    caller: &Rc<Caller>,
+    address: IpAddr,
     mut request: Request<Incoming>,
 ) -> Reply {
     let key = match handshake_key(request.headers()) {
@@ -121,20 +106,27 @@ fn upgrade(
     // Where something may be done without showing who it is, a page must not come by a name that
     // somebody has pointed here (DNS rebinding). With TLS such a name has no certificate.
     let config = &core.shared.config;
-    let is_open = is_plain && core.shared.accounts.auth.load().lets_anybody_in();
+    let is_open = caller.is_plain && core.shared.accounts.auth.load().lets_anybody_in();
     if !is_allowed_origin(&config.http.allowed_origins, is_open, request.headers()) {
         return text(
             StatusCode::FORBIDDEN,
             "pages of this origin may not connect: http.allowed_origins lists those that may\n",
         );
     }
+    let share = match caller.place.has_share() {
+        true => None,
+        false => match core.shared.places.share(address) {
+            Some(share) => Some(share),
+            None => return text(StatusCode::TOO_MANY_REQUESTS, TOO_MANY),
+        },
+    };
     let upgraded = hyper::upgrade::on(&mut request);
-    let (core, place) = (Rc::clone(core), Rc::clone(place));
+    let (core, caller) = (Rc::clone(core), Rc::clone(caller));
     tokio::task::spawn_local(async move {
-        let held = place;
+        let (held, _share) = (caller, share);
         let Ok(upgraded) = upgraded.await else { return };
         if let Some((stream, first)) = take_back(upgraded) {
-            websocket::serve(core, stream, first, held.address()).await;
+            websocket::serve(core, stream, first, held.peer(address)).await;
         }
     });
     let mut reply = Response::new(Full::default());
@@ -209,8 +201,8 @@ fn put(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
     }
 }
 
-fn text(status: StatusCode, message: &'static str) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from_static(message.as_bytes())));
+fn text(status: StatusCode, message: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(message.into()));
     *reply.status_mut() = status;
     put(reply.headers_mut(), header::CONTENT_TYPE, "text/plain; charset=utf-8");
     reply

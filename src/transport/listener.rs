@@ -75,7 +75,11 @@ pub(crate) async fn accept_tcp(
                 }
             }
         };
-        let place = shared.places.take(peer.ip());
+        // Whose connection it is, a proxy has yet to say.
+        let place = match shared.proxies.speaks_for_others(peer.ip()) {
+            true => shared.places.take_for_another(peer.ip()),
+            false => shared.places.take(peer.ip()),
+        };
         let (Some(place), false) = (place, shared.draining.load(Ordering::Relaxed)) else {
             // Closing at once tells the client to try elsewhere or later.
             continue;

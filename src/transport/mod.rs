@@ -3,12 +3,14 @@
 //! A connection is an [`Outlet`] (its outbound side, filled by the dispatcher's loop when the
 //! socket takes bytes) and a reader task (its inbound side). Both run on the connection's core.
 
+mod caller;
 mod connection;
 mod hello;
 mod http;
 pub(crate) mod listener;
 mod outbuf;
 mod pages;
+mod proxies;
 mod quic;
 mod requests;
 mod stream;
@@ -17,7 +19,8 @@ mod websocket;
 
 pub(crate) use connection::{Connection, Connections, close_all, pump, say_goodbye};
 pub(crate) use outbuf::OutBuf;
-pub(crate) use tls::{Tls, TlsError};
+pub(crate) use proxies::Proxies;
+pub(crate) use tls::{ClientCa, Tls, TlsError};
 
 use std::rc::Rc;
 
@@ -30,7 +33,7 @@ pub(crate) enum Arrival {
     /// An accepted TCP connection.
     Tcp(std::net::TcpStream, Place),
     /// An incoming QUIC connection that nobody has answered yet.
-    Quic(Box<quinn::Incoming>, Place),
+    Quic(Box<quic::Arriving>, Place),
     /// The UDP socket that this core is to serve, handing connections to all cores.
     Endpoint(std::net::UdpSocket, Vec<mpsc::Sender<Arrival>>),
 }
@@ -43,8 +46,8 @@ pub(crate) async fn receive(core: Rc<Core>, mut arrivals: mpsc::Receiver<Arrival
             Arrival::Tcp(stream, place) => {
                 tokio::task::spawn_local(http::serve(core, stream, place));
             }
-            Arrival::Quic(incoming, place) => {
-                tokio::task::spawn_local(quic::serve(core, *incoming, place));
+            Arrival::Quic(arriving, place) => {
+                tokio::task::spawn_local(quic::serve(core, *arriving, place));
             }
             Arrival::Endpoint(socket, cores) => {
                 tokio::task::spawn_local(quic::accept(core, socket, cores));

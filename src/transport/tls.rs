@@ -1,22 +1,32 @@
 //! The certificate: given, or made for development. One resolver serves TCP and QUIC.
 
+mod client_ca;
 mod made;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use client_ca::ClientCa;
+pub(crate) use settings::Settings;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use tidewire_protocol::{ErrorCode, Refusal};
+
+use crate::auth::ClientCertificate;
 use crate::config::{Config, TlsConfig};
 use crate::whole_file;
 use made::{RENEWED_AFTER, is_fresh, make_certificate};
+use settings::written;
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +34,14 @@ pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {path}: {reason}; check tls.certificate and tls.key")]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The client CAs cannot be used.
+    #[error("cannot use {path}: {reason}; check tls.client_ca")]
+    ClientCa {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -67,8 +85,7 @@ impl ResolvesServerCert for Resolver {
 /// The certificate in use, and the configurations made with it.
 #[derive(Clone)]
 pub(crate) struct Tls {
-    tcp: Arc<ServerConfig>,
-    quic: Arc<quinn::crypto::rustls::QuicServerConfig>,
+    settings: Arc<ArcSwap<Settings>>,
     resolver: Arc<Resolver>,
     from: Source,
 }
@@ -85,35 +102,41 @@ impl Tls {
     pub(crate) fn load(config: &Config) -> Result<Self, TlsError> {
         let from = Source { tls: config.tls.clone(), data_dir: config.data_dir.clone() };
         let resolver = Arc::new(Resolver(ArcSwap::from_pointee(from.read()?)));
-        let unusable = |error: &dyn std::fmt::Display| TlsError::Unusable(error.to_string());
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut tcp = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unusable(&error))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&resolver) as Arc<_>);
-        tcp.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Clients that come back are spared a signature, without a table of them here.
-        tcp.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| unusable(&error))?;
-        let mut quic = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|error| unusable(&error))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&resolver) as Arc<_>);
-        quic.alpn_protocols = vec![tidewire_protocol::ALPN.to_vec()];
-        quic.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| unusable(&error))?;
-        // What comes with the first packet can be sent again by anybody who has seen it.
-        quic.max_early_data_size = 0;
-        let quic = quinn::crypto::rustls::QuicServerConfig::try_from(quic)
-            .map_err(|error| unusable(&error))?;
-        Ok(Self { tcp: Arc::new(tcp), quic: Arc::new(quic), resolver, from })
+        let written = from.client_ca_written();
+        let client_ca = from.read_client_ca()?;
+        let settings = Settings::make(Arc::clone(&resolver) as Arc<_>, client_ca, written, 0)?;
+        Ok(Self { settings: Arc::new(ArcSwap::from_pointee(settings)), resolver, from })
     }
 
-    /// Reads the certificate again; handshakes from now on get it.
+    /// Reads the certificate and the client CAs again; handshakes from now on get them.
     ///
     /// # Errors
-    /// When it is not to be had or cannot be used: the one in use stays.
+    /// When something is not to be had or cannot be used: what is in use stays.
     pub(crate) fn reload(&self) -> Result<(), TlsError> {
+        let settings = self.read_settings()?;
+        self.reload_certificate()?;
+        self.settings.store(Arc::new(settings));
+        Ok(())
+    }
+
+    /// The settings with the client CAs as they are now.
+    fn read_settings(&self) -> Result<Settings, TlsError> {
+        let before = self.settings.load_full();
+        // Before it is read: what is written meanwhile is read again.
+        let written = self.from.client_ca_written();
+        let client_ca = self.from.read_client_ca()?;
+        let is_same = match (&before.client_ca, &client_ca) {
+            (Some(before), Some(after)) => before.is(after),
+            (before, after) => before.is_none() && after.is_none(),
+        };
+        if is_same {
+            return Ok(Settings { written, ..(*before).clone() });
+        }
+        let resolver = Arc::clone(&self.resolver) as Arc<_>;
+        Settings::make(resolver, client_ca, written, before.roots + 1)
+    }
+
+    fn reload_certificate(&self) -> Result<(), TlsError> {
         let shown = self.resolver.0.load();
         if shown.file.is_none() && shown.since.elapsed() < RENEWED_AFTER {
             // It was made, and clients may have been told which one it is.
@@ -130,7 +153,9 @@ impl Tls {
             Some(file) => self.from.tls.certificate.is_none() && !is_fresh(file),
             None => shown.since.elapsed() >= RENEWED_AFTER,
         };
-        is_old || shown.written != self.from.written()
+        is_old
+            || shown.written != self.from.written()
+            || self.settings.load().written != self.from.client_ca_written()
     }
 
     pub(crate) fn sha256(&self) -> [u8; 32] {
@@ -141,12 +166,29 @@ impl Tls {
         self.resolver.0.load().file.clone()
     }
 
-    pub(crate) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
-        tokio_rustls::TlsAcceptor::from(Arc::clone(&self.tcp))
+    /// What handshakes are made with from now on.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
-    pub(crate) fn quic(&self) -> Arc<quinn::crypto::rustls::QuicServerConfig> {
-        Arc::clone(&self.quic)
+    /// Whether a client's certificate is still one that would be taken.
+    ///
+    /// # Errors
+    /// `unauthenticated`: it was verified by client CAs that are not in use any more, and is not by those
+    /// that are.
+    pub(crate) fn check_client(&self, certificate: &ClientCertificate) -> Result<(), Refusal> {
+        let settings = self.settings.load();
+        if settings.roots == certificate.roots {
+            return Ok(());
+        }
+        let verified = match &settings.client_ca {
+            Some(client_ca) => client_ca.verify(&certificate.chain),
+            None => Err(rustls::Error::General("no certificate of a client is taken".to_owned())),
+        };
+        verified.map_err(|error| {
+            let message = format!("the client's certificate is not trusted any more: {error}");
+            Refusal::new(ErrorCode::Unauthenticated, message)
+        })
     }
 }
 
@@ -162,8 +204,15 @@ impl Source {
     }
 
     fn written(&self) -> Vec<Option<SystemTime>> {
-        let written = |path: &PathBuf| path.metadata().and_then(|file| file.modified()).ok();
-        self.files().iter().flatten().map(written).collect()
+        self.files().iter().flatten().map(|file| written(file)).collect()
+    }
+
+    fn read_client_ca(&self) -> Result<Option<ClientCa>, TlsError> {
+        self.tls.client_ca.as_deref().map(ClientCa::read).transpose()
+    }
+
+    fn client_ca_written(&self) -> Option<SystemTime> {
+        self.tls.client_ca.as_deref().and_then(written)
     }
 
     fn read(&self) -> Result<Shown, TlsError> {

@@ -124,7 +124,7 @@ impl Daemon {
         }
     }
 
-    fn builder(&self, via: Via) -> Builder {
+    pub(crate) fn builder(&self, via: Via) -> Builder {
         let builder = Client::builder(&self.url(via)).unwrap();
         if via == Via::Ws { builder } else { builder.trust(Trust::Fingerprint(self.sha256)) }
     }

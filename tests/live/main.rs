@@ -20,6 +20,8 @@ mod crowd;
 #[allow(dead_code, reason = "the crash laboratory uses more of it")]
 mod daemon;
 mod formats;
+mod mutual_tls;
+mod proxies;
 mod readme;
 mod recording;
 mod silent;

@@ -10,7 +10,7 @@ use tidewire_protocol::options::ServerInfo;
 use tidewire_protocol::{ClientFrame, ServerFrame, VERSION};
 
 use crate::backoff::Backoff;
-use crate::builder::Trust;
+use crate::builder::{CertificateFiles, Trust};
 use crate::error::{self, Error};
 use crate::link::Link;
 use crate::outbox::Framing;
@@ -39,12 +39,12 @@ pub(crate) struct Connector {
 impl Connector {
     pub(crate) fn new(
         target: Target,
-        trust: &Trust,
+        (trust, certificate): (&Trust, Option<&CertificateFiles>),
         client: String,
         token: Token,
         timeout: Duration,
     ) -> Result<Self, Error> {
-        let dialer = Dialer::new(&target, trust)?;
+        let dialer = Dialer::new(&target, trust, certificate)?;
         let capabilities = match target.transport {
             Transport::WebSocket | Transport::WebSocketTls => Vec::new(),
             Transport::Quic => vec!["datagrams".to_owned()],

@@ -33,8 +33,15 @@ impl Trust {
     /// # Errors
     /// [`Error::Config`] when what is to be trusted cannot be read.
     pub fn tls_config(&self) -> Result<rustls::ClientConfig, Error> {
-        transport::tls_config(self)
+        transport::tls_config(self, None)
     }
+}
+
+/// The files of a certificate that proves who the client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CertificateFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Settings of a [`Client`], made by [`Client::builder`].
@@ -42,6 +49,7 @@ impl Trust {
 pub struct Builder {
     target: Target,
     trust: Trust,
+    certificate: Option<CertificateFiles>,
     client_name: String,
     token: Token,
     connect_timeout: Duration,
@@ -55,6 +63,7 @@ impl Builder {
         Ok(Self {
             target: Target::parse(url)?,
             trust: Trust::System,
+            certificate: None,
             client_name: concat!("tidewire-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             token: Token::default(),
             connect_timeout: Duration::from_secs(5),
@@ -82,6 +91,19 @@ impl Builder {
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
         self.token = Token::new(Some(token.to_owned()));
+        self
+    }
+
+    /// A certificate that proves to the server who this is, and its private key: PEM files, which are read
+    /// once, when the client connects first. A [`Builder::token`] stands over it.
+    #[must_use]
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        let (certificate, key) = (certificate.into(), key.into());
+        self.certificate = Some(CertificateFiles { certificate, key });
         self
     }
 
@@ -131,10 +153,17 @@ impl Builder {
             );
             return Err(Error::Config(message));
         }
+        if self.certificate.is_some() && !self.target.transport.is_encrypted() {
+            let message = format!(
+                "{} is not encrypted, so no certificate can be shown: use wss:// or quic://",
+                self.target.url()
+            );
+            return Err(Error::Config(message));
+        }
         let token = self.token;
         let connector = Connector::new(
             self.target.clone(),
-            &self.trust,
+            (&self.trust, self.certificate.as_ref()),
             self.client_name,
             token.clone(),
             self.connect_timeout,

@@ -1,9 +1,12 @@
 //! What a credential says, and what it allows.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
 use tidewire_client::Name;
 use tidewire_core::access::Operation;
@@ -12,8 +15,9 @@ use super::super::connection::parse_name;
 use super::super::output::Output;
 use super::super::timestamp::show_rfc3339;
 use super::super::{CliError, Globals};
-use crate::auth::{Auth, Credential, Proven};
-use crate::config::Config;
+use crate::auth::{Auth, ClientCertificate, Credential, Proven};
+use crate::config::{Config, TlsConfig};
+use crate::transport::ClientCa;
 
 /// Exit code of what is refused.
 const REFUSED: u8 = 1;
@@ -23,9 +27,12 @@ pub(super) struct CheckArgs {
     /// The server's configuration
     #[arg(long, value_name = "FILE", env = "TIDEWIRE_CONFIG")]
     config: PathBuf,
-    /// The token or API key; without one, what a connection is that shows nothing
+    /// The token or API key; without one and without a certificate, what a connection is that shows nothing
     #[arg(long, value_name = "TOKEN", env = "TIDEWIRE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// A client's certificate, a PEM file; a token stands over it
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -55,12 +62,37 @@ impl CheckArgs {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let refused = |message: String| CliError { exit_code: REFUSED, message };
-        let proven = auth.authenticate(&Credential::of(self.token.as_deref()), now_ms);
+        let certificate = self.certificate.as_deref().map(|path| certificate(path, &config.tls));
+        let certificate = certificate.transpose()?.map(Arc::new);
+        let shown = Credential::of(self.token.as_deref(), certificate.as_ref());
+        let proven = auth.authenticate(&shown, now_ms);
         let proven = proven.map_err(|refusal| refused(refusal.message))?.ok_or_else(|| {
             refused("the configuration has no accounts: everybody may do everything".to_owned())
         })?;
         Ok((auth, proven))
     }
+}
+
+/// Reads a client's certificate, and verifies it as the server would.
+fn certificate(path: &Path, tls: &TlsConfig) -> Result<ClientCertificate, CliError> {
+    let usage = |error: String| CliError::usage(format!("{}: {error}", path.display()));
+    let Some(client_ca) = &tls.client_ca else {
+        return Err(CliError::usage(
+            "the configuration has no tls.client_ca: no certificate is asked for",
+        ));
+    };
+    let client_ca =
+        ClientCa::read(client_ca).map_err(|error| CliError::usage(error.to_string()))?;
+    let chain = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| usage(error.to_string()))?;
+    let certificate =
+        ClientCertificate::read(&chain, 0).map_err(|error| usage(error.to_string()))?;
+    client_ca.verify(&chain).map_err(|error| CliError {
+        exit_code: REFUSED,
+        message: format!("{}: the handshake would fail: {error}", path.display()),
+    })?;
+    Ok(certificate)
 }
 
 /// Says whom a credential is of.

@@ -198,8 +198,8 @@ impl Dispatcher {
             let access = session.rest.access.as_ref();
             let expires_at_ms = access.and_then(|access| access.access.expires_at_ms);
             if expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-                let message = "the token has expired: connect with another, or send one in time \
-                               with AUTH";
+                let message = "the token (or the client's certificate) has expired: connect with \
+                               another, or send a token in time with AUTH";
                 let refusal = Refusal::new(ErrorCode::Unauthenticated, message);
                 self.closing.push((session.id, refusal));
             }

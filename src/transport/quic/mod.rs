@@ -14,12 +14,14 @@ use quinn::{
     AckFrequencyConfig, Endpoint, EndpointConfig, Incoming, MtuDiscoveryConfig, TransportConfig,
     VarInt,
 };
+use rustls::pki_types::CertificateDer;
 use tidewire_core::fanout::{Framing, SessionOptions};
 use tidewire_protocol::{ClientFrame, Refusal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::frames::Frames;
+use super::caller;
 use super::connection::{self, CLOSE_TIMEOUT, Connection, Peer};
 use super::hello::hello;
 use super::requests::Requests;
@@ -43,6 +45,17 @@ const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Packets of data that a client may acknowledge together.
 const PACKETS_PER_ACK: u32 = 16;
 
+/// Certificates as rustls hands them on.
+type Chain = Vec<CertificateDer<'static>>;
+
+/// An incoming connection that nobody has answered yet, and what it is answered with.
+pub(crate) struct Arriving {
+    incoming: Incoming,
+    server: Arc<quinn::ServerConfig>,
+    /// The client CAs that go with it.
+    roots: u64,
+}
+
 /// Serves the UDP socket and hands connections to the cores in turn.
 pub(super) async fn accept(
     core: Rc<Core>,
@@ -50,12 +63,14 @@ pub(super) async fn accept(
     cores: Vec<mpsc::Sender<Arrival>>,
 ) {
     let runtime = Arc::new(quinn::TokioRuntime);
-    let config = server_config(&core.shared.config, core.shared.tls.quic());
+    let settings = core.shared.tls.settings();
+    let (mut server, mut roots) =
+        (Arc::new(server_config(&core.shared.config, Arc::clone(&settings.quic))), settings.roots);
     let endpoint = EndpointConfig::default();
     let buffers = socket2::SockRef::from(&socket);
     drop(buffers.set_recv_buffer_size(UDP_BUFFER_BYTES));
     drop(buffers.set_send_buffer_size(UDP_BUFFER_BYTES));
-    let endpoint = match Endpoint::new(endpoint, Some(config), socket, runtime) {
+    let endpoint = match Endpoint::new(endpoint, Some((*server).clone()), socket, runtime) {
         Ok(endpoint) => endpoint,
         Err(error) => {
             tracing::error!(%error, "QUIC is not served");
@@ -82,7 +97,15 @@ pub(super) async fn accept(
             drop(incoming.retry());
             continue;
         }
-        if target.send(Arrival::Quic(Box::new(incoming), place)).await.is_err() {
+        let settings = core.shared.tls.settings();
+        if settings.roots != roots {
+            let mut next = (*server).clone();
+            next.crypto = Arc::clone(&settings.quic) as Arc<_>;
+            server = Arc::new(next);
+            roots = settings.roots;
+        }
+        let arriving = Arriving { incoming, server: Arc::clone(&server), roots };
+        if target.send(Arrival::Quic(Box::new(arriving), place)).await.is_err() {
             return;
         }
     }
@@ -118,17 +141,16 @@ fn server_config(
 }
 
 /// Serves one connection.
-pub(super) async fn serve(core: Rc<Core>, incoming: Incoming, place: Place) {
+pub(super) async fn serve(core: Rc<Core>, arriving: Arriving, place: Place) {
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
     core.handshakes.set(core.handshakes.get() + 1);
-    let greeted = tokio::time::timeout(wait, greet(&core, incoming, place.address())).await;
+    let greeted = tokio::time::timeout(wait, greet(&core, arriving, place.peer())).await;
     core.handshakes.set(core.handshakes.get() - 1);
     let Ok(Some(greeted)) = greeted else { return };
-    let Greeted { quic, control, requests, welcome } = greeted;
+    let Greeted { quic, control, requests, welcome, peer } = greeted;
     let options = SessionOptions { framing: Framing::LengthPrefixed, datagrams: welcome.datagrams };
     let id = core.open(options);
     let outlet = Outlet::new(quic.clone(), control);
-    let peer = Peer { address: place.address(), transport: "quic" };
     let connection = Connection::new(&core, id, connection::Outlet::Quic(outlet), peer);
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
     core.admit(&connection, welcome.shown, welcome.account, welcome.changes);
@@ -193,20 +215,25 @@ struct Greeted {
     control: quinn::SendStream,
     requests: Frames,
     welcome: super::hello::Welcome,
+    peer: Peer,
 }
 
 /// Handshake, control stream, HELLO.
-async fn greet(core: &Core, incoming: Incoming, address: IpAddr) -> Option<Greeted> {
-    let quic = incoming.accept().ok()?.await.ok()?;
+async fn greet(core: &Core, arriving: Arriving, address: IpAddr) -> Option<Greeted> {
+    let Arriving { incoming, server, roots } = arriving;
+    let quic = incoming.accept_with(server).ok()?.await.ok()?;
+    let shown = quic.peer_identity().and_then(|shown| shown.downcast::<Chain>().ok());
+    let certificate = caller::certificate(shown.as_deref().map(Vec::as_slice), roots).ok()?;
+    let peer = Peer { address, transport: "quic", certificate };
     let (mut control, requests) = quic.accept_bi().await.ok()?;
     let mut requests = Frames::new(requests, core.shared.config.limits.max_frame_bytes);
     let greeting = match requests.next().await {
-        Ok(Some(frame)) => hello(core, &ClientFrame::decode(&frame), true, address),
+        Ok(Some(frame)) => hello(core, &ClientFrame::decode(&frame), true, &peer),
         Ok(None) => return None,
         Err(refusal) => Err(refusal),
     };
     match greeting {
-        Ok(welcome) => Some(Greeted { quic, control, requests, welcome }),
+        Ok(welcome) => Some(Greeted { quic, control, requests, welcome, peer }),
         Err(refusal) => {
             let frame = last_frame(&refusal);
             let prefix = tidewire_protocol::frame::length_prefix(frame.len());

@@ -5,7 +5,6 @@ mod unframe;
 
 pub(super) use outlet::Outlet;
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -22,10 +21,8 @@ use super::stream::{Halves, Stream};
 use crate::server::Core;
 use unframe::{Ended, Received, Unframer};
 
-/// Serves a connection from this address after its HTTP upgrade. `first` is what HTTP had read already.
-pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes, address: IpAddr) {
-    let transport = if matches!(stream, Stream::Tls(_)) { "wss" } else { "ws" };
-    let peer = Peer { address, transport };
+/// Serves a connection after its HTTP upgrade. `first` is what HTTP had read already.
+pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes, peer: Peer) {
     let halves = Halves::new(stream);
     let mut inbound = Inbound {
         halves: halves.clone(),
@@ -34,8 +31,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes, address:
     };
     let mut outlet = Outlet::new(halves);
     let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
-    let greeting =
-        tokio::time::timeout(wait, greet(&core, &mut inbound, &mut outlet, address)).await;
+    let greeting = tokio::time::timeout(wait, greet(&core, &mut inbound, &mut outlet, &peer)).await;
     let (welcome, rest) = match greeting {
         Ok(Ok(greeted)) => greeted,
         Ok(Err(end)) => return finish(&mut outlet, end).await,
@@ -111,7 +107,7 @@ async fn greet(
     core: &Rc<Core>,
     inbound: &mut Inbound,
     outlet: &mut Outlet,
-    address: IpAddr,
+    peer: &Peer,
 ) -> Result<(Welcome, Received), End> {
     loop {
         let mut replies = Vec::new();
@@ -120,8 +116,8 @@ async fn greet(
         match (received.next_frame(), received.end) {
             (Some(frame), _) => {
                 let frame = frame.map_err(malformed)?;
-                let welcome = hello(core, &ClientFrame::decode(&frame), false, address)
-                    .map_err(End::Refused)?;
+                let welcome =
+                    hello(core, &ClientFrame::decode(&frame), false, peer).map_err(End::Refused)?;
                 return Ok((welcome, received));
             }
             (None, Some(end)) => return Err(end.into()),

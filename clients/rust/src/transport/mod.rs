@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::builder::Trust;
+use crate::builder::{CertificateFiles, Trust};
 use crate::error::Error;
 use crate::link::Link;
 use crate::state::Transport;
@@ -23,15 +23,19 @@ pub(crate) enum Dialer {
 }
 
 impl Dialer {
-    pub(crate) fn new(target: &Target, trust: &Trust) -> Result<Self, Error> {
+    pub(crate) fn new(
+        target: &Target,
+        trust: &Trust,
+        certificate: Option<&CertificateFiles>,
+    ) -> Result<Self, Error> {
         Ok(match target.transport {
             Transport::WebSocket => Self::WebSocket { tls: None },
             Transport::WebSocketTls => {
-                let mut config = tls::client_config(trust)?;
+                let mut config = tls::client_config(trust, certificate)?;
                 config.alpn_protocols = vec![b"http/1.1".to_vec()];
                 Self::WebSocket { tls: Some(Arc::new(config)) }
             }
-            Transport::Quic => Self::Quic { config: quic::client_config(trust)? },
+            Transport::Quic => Self::Quic { config: quic::client_config(trust, certificate)? },
         })
     }
 

@@ -16,7 +16,7 @@ use tidewire_protocol::frame::length_prefix;
 use tidewire_protocol::{ALPN, ErrorCode};
 
 use super::{tls, unreachable};
-use crate::builder::Trust;
+use crate::builder::{CertificateFiles, Trust};
 use crate::error::Error;
 use crate::link::Link;
 use crate::target::Target;
@@ -39,9 +39,12 @@ const UDP_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 /// Time for the endpoint's own task to send the last packet.
 const CLOSE_SENT: Duration = Duration::from_millis(20);
 
-/// QUIC settings for this trust.
-pub(super) fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
-    let mut tls = tls::client_config(trust)?;
+/// QUIC settings for this trust, and this certificate of the client's own.
+pub(super) fn client_config(
+    trust: &Trust,
+    certificate: Option<&CertificateFiles>,
+) -> Result<ClientConfig, Error> {
+    let mut tls = tls::client_config(trust, certificate)?;
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicClientConfig::try_from(tls)
         .map_err(|error| Error::Config(format!("QUIC cannot be set up: {error}")))?;

@@ -1,22 +1,27 @@
 //! Whose certificate is accepted, and the proof that the server owns it.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore};
 use rustls::{SignatureScheme, crypto};
 use rustls_platform_verifier::BuilderVerifierExt;
 
-use crate::builder::Trust;
+use crate::builder::{CertificateFiles, Trust};
 use crate::error::Error;
 
-/// The TLS settings for this trust. No process-wide provider is needed or touched.
-pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
+/// The TLS settings for this trust, and this certificate of the client's own. No process-wide provider is
+/// needed or touched.
+pub(crate) fn client_config(
+    trust: &Trust,
+    certificate: Option<&CertificateFiles>,
+) -> Result<ClientConfig, Error> {
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -34,10 +39,23 @@ pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
     };
-    Ok(builder.with_no_client_auth())
+    let Some(CertificateFiles { certificate, key }) = certificate else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let refuse = |path: &Path, rule: &dyn fmt::Display| {
+        Error::Config(format!("client certificate: '{}' cannot be used: {rule}", path.display()))
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| refuse(certificate, &error))?;
+    if chain.is_empty() {
+        return Err(refuse(certificate, &"it holds no certificate in PEM form"));
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| refuse(key, &error))?;
+    builder.with_client_auth_cert(chain, private).map_err(|error| refuse(key, &error))
 }
 
-fn read_roots(path: &std::path::Path) -> Result<RootCertStore, Error> {
+fn read_roots(path: &Path) -> Result<RootCertStore, Error> {
     let refuse = |rule: String| {
         Error::Config(format!("CA file '{}' cannot be used: {rule}", path.display()))
     };
