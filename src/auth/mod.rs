@@ -6,6 +6,7 @@
 
 mod api_key;
 mod certificate;
+mod credential;
 mod issue;
 mod keys;
 mod revocations;
@@ -20,12 +21,12 @@ pub use roles::Grant;
 
 pub(crate) use api_key::{hash_of, made};
 pub(crate) use certificate::{BadCertificate, ClientCertificate};
+pub(crate) use credential::Credential;
 pub(crate) use issue::{Issue, issue};
 pub(crate) use revocations::{Revocations, Revoke};
 pub(crate) use roles::allowed;
 pub(crate) use token::Claims;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -93,45 +94,6 @@ pub(crate) struct Proven {
 pub(crate) struct TokenMarks {
     pub(crate) id: Option<String>,
     pub(crate) issued_at_ms: Option<u64>,
-}
-
-/// What a connection showed.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Credential {
-    Nothing,
-    Token {
-        token: Arc<str>,
-    },
-    /// The SHA-256 of an API key.
-    ApiKey([u8; 32]),
-    /// A certificate, and no token.
-    Certificate(Arc<ClientCertificate>),
-}
-
-impl Credential {
-    /// What was shown counts, and a certificate if nothing was.
-    pub(crate) fn of(shown: Option<&str>, certificate: Option<&Arc<ClientCertificate>>) -> Self {
-        match shown {
-            None | Some("") => match certificate {
-                Some(certificate) => Self::Certificate(Arc::clone(certificate)),
-                None => Self::Nothing,
-            },
-            Some(key) if api_key::looks_like_one(key) => Self::ApiKey(api_key::digest(key)),
-            Some(token) => Self::Token { token: token.into() },
-        }
-    }
-}
-
-/// Without what it is: whoever has it, has what it proves.
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "nothing",
-            Self::Token { .. } => "a token",
-            Self::ApiKey(_) => "an API key",
-            Self::Certificate(_) => "a certificate",
-        })
-    }
 }
 
 /// The accounts of a configuration.

@@ -27,10 +27,12 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// As the other end of a WebSocket that is of this address.
-    pub(super) fn peer(&self, address: IpAddr) -> Peer {
+    /// As the other end of a WebSocket, which may be of somebody whom a proxy has named.
+    pub(super) fn peer(&self, named: Option<IpAddr>) -> Peer {
         let transport = if self.is_plain { "ws" } else { "wss" };
-        Peer { address, transport, certificate: self.certificate.clone() }
+        // A proxy that speaks HTTP has shown its own certificate, not that of its client.
+        let certificate = self.certificate.clone().filter(|_| named.is_none());
+        Peer { address: named.unwrap_or(self.address), transport, certificate }
     }
 }
 

@@ -64,14 +64,13 @@ pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream, place: Pl
 }
 
 fn answer(core: &Rc<Core>, caller: &Rc<Caller>, request: Request<Incoming>) -> Reply {
-    let client = core.shared.proxies.client_by(caller.address, request.headers());
-    let address = match client {
-        Ok(address) => address,
+    let named = match core.shared.proxies.client_by(caller.address, request.headers()) {
+        Ok(named) => named,
         Err(malformed) => return text(StatusCode::BAD_REQUEST, format!("{malformed}\n")),
     };
     let path = request.uri().path().to_owned();
     if path == WEBSOCKET_PATH {
-        return upgrade(core, caller, address, request);
+        return upgrade(core, caller, named, request);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
@@ -96,7 +95,7 @@ fn answer(core: &Rc<Core>, caller: &Rc<Caller>, request: Request<Incoming>) -> R
 fn upgrade(
     core: &Rc<Core>,
     caller: &Rc<Caller>,
-    address: IpAddr,
+    named: Option<IpAddr>,
     mut request: Request<Incoming>,
 ) -> Reply {
     let key = match handshake_key(request.headers()) {
@@ -113,20 +112,20 @@ fn upgrade(
             "pages of this origin may not connect: http.allowed_origins lists those that may\n",
         );
     }
-    let share = match caller.place.has_share() {
-        true => None,
-        false => match core.shared.places.share(address) {
-            Some(share) => Some(share),
-            None => return text(StatusCode::TOO_MANY_REQUESTS, TOO_MANY),
-        },
-    };
+    let peer = caller.peer(named);
+    // Of who comes on a proxy's connection it is known only now whose share that is.
+    let is_new = !caller.place.has_share();
+    let share = is_new.then(|| core.shared.places.share(peer.address)).flatten();
+    if is_new && share.is_none() {
+        return text(StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
+    }
     let upgraded = hyper::upgrade::on(&mut request);
     let (core, caller) = (Rc::clone(core), Rc::clone(caller));
     tokio::task::spawn_local(async move {
-        let (held, _share) = (caller, share);
+        let _held = (caller, share);
         let Ok(upgraded) = upgraded.await else { return };
         if let Some((stream, first)) = take_back(upgraded) {
-            websocket::serve(core, stream, first, held.peer(address)).await;
+            websocket::serve(core, stream, first, peer).await;
         }
     });
     let mut reply = Response::new(Full::default());

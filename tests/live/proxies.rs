@@ -13,12 +13,12 @@ use crate::daemon::{Daemon, PATIENCE, Via};
 const LINE_BYTES_MAX: usize = 4_096;
 
 /// What a proxy adds to each connection.
-#[derive(Clone)]
-enum Adds {
-    /// These bytes in front.
-    Front(Vec<u8>),
-    /// This line of the request's head.
-    Line(String),
+#[derive(Clone, Default)]
+struct Adds {
+    /// Bytes in front.
+    front: Vec<u8>,
+    /// A line of the request's head.
+    line: Option<String>,
 }
 
 /// A proxy on loopback, which ends with the test.
@@ -58,25 +58,27 @@ impl Proxy {
 /// Passes a connection on; its errors are what the client sees.
 async fn pass(mut client: TcpStream, to: String, adds: Adds) -> std::io::Result<()> {
     let mut server = TcpStream::connect(to).await?;
-    match adds {
-        Adds::Front(bytes) => server.write_all(&bytes).await?,
-        Adds::Line(line) => {
-            let mut first = Vec::new();
-            while !first.ends_with(b"\r\n") && first.len() < LINE_BYTES_MAX {
-                first.push(client.read_u8().await?);
-            }
-            server.write_all(&first).await?;
-            server.write_all(format!("{line}\r\n").as_bytes()).await?;
+    server.write_all(&adds.front).await?;
+    if let Some(line) = adds.line {
+        let mut first = Vec::new();
+        while !first.ends_with(b"\r\n") && first.len() < LINE_BYTES_MAX {
+            first.push(client.read_u8().await?);
         }
+        server.write_all(&first).await?;
+        server.write_all(format!("{line}\r\n").as_bytes()).await?;
     }
     tokio::io::copy_bidirectional(&mut client, &mut server).await?;
     Ok(())
 }
 
+fn bytes(front: Vec<u8>) -> Adds {
+    Adds { front, line: None }
+}
+
 /// A PROXY header, in text or binary.
 fn front(source: [u8; 4], is_text: bool) -> Adds {
     let [a, b, c, d] = source;
-    Adds::Front(match is_text {
+    bytes(match is_text {
         true => format!("PROXY TCP4 {a}.{b}.{c}.{d} 127.0.0.1 40000 7171\r\n").into_bytes(),
         false => {
             let begin = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c";
@@ -86,7 +88,7 @@ fn front(source: [u8; 4], is_text: bool) -> Adds {
 }
 
 fn line(line: &str) -> Adds {
-    Adds::Line(line.to_owned())
+    Adds { line: Some(line.to_owned()), ..Adds::default() }
 }
 
 fn config(more: &str) -> String {
@@ -120,10 +122,20 @@ async fn connects_at_last(proxy: &Proxy) -> Client {
     }
 }
 
-/// Two addresses behind these proxies, each with two connections and no third.
-async fn each_has_a_share(daemon: &Daemon, first: Adds, second: Adds) {
-    let first = Proxy::start(daemon, first).await;
-    let second = Proxy::start(daemon, second).await;
+/// Waits until these are connected and nobody else.
+async fn are(daemon: &Daemon, expected: &[&str]) {
+    let began = Instant::now();
+    while addresses(daemon) != expected {
+        assert!(began.elapsed() < PATIENCE, "{:?}", addresses(daemon));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Two addresses behind proxies, each with two connections and no third.
+async fn each_has_a_share(more: &str, first: Adds, second: Adds) {
+    let daemon = Daemon::start(&config(more));
+    let first = Proxy::start(&daemon, first).await;
+    let second = Proxy::start(&daemon, second).await;
     let mut clients = Vec::new();
     for proxy in [&first, &second] {
         for _ in 0..2 {
@@ -131,31 +143,34 @@ async fn each_has_a_share(daemon: &Daemon, first: Adds, second: Adds) {
         }
         assert!(proxy.connect().await.is_err());
     }
-    let expected = ["203.0.113.7", "203.0.113.7", "203.0.113.8", "203.0.113.8"];
-    assert_eq!(addresses(daemon), expected);
+    are(&daemon, &["203.0.113.7", "203.0.113.7", "203.0.113.8", "203.0.113.8"]).await;
     clients.remove(0).close().await;
-    connects_at_last(&first).await.close().await;
-    for client in clients {
+    connects_at_last(&first).await.ping().await.unwrap();
+    for client in &clients {
         client.ping().await.unwrap();
-        client.close().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clients_behind_one_proxy_count_apart() {
-    let daemon = Daemon::start(&config("trusted = [\"127.0.0.0/8\"]\nproxy_protocol = true"));
+    let by_proxy = "trusted = [\"127.0.0.0/8\"]\nproxy_protocol = true";
     for is_text in [true, false] {
         let (first, second) = (front([203, 0, 113, 7], is_text), front([203, 0, 113, 8], is_text));
-        each_has_a_share(&daemon, first, second).await;
+        each_has_a_share(by_proxy, first, second).await;
     }
-    let daemon =
-        Daemon::start(&config("trusted = [\"127.0.0.1\"]\nforwarded = \"x-forwarded-for\""));
-    let (first, second) =
-        ("X-Forwarded-For: 127.0.0.1, 203.0.113.7", "x-forwarded-for: 203.0.113.8");
-    each_has_a_share(&daemon, line(first), line(second)).await;
-    let daemon = Daemon::start(&config("trusted = [\"127.0.0.1\"]\nforwarded = \"forwarded\""));
-    let first = "Forwarded: for=192.0.2.1, for=203.0.113.7;proto=https, for=\"127.0.0.1:80\"";
-    each_has_a_share(&daemon, line(first), line("Forwarded: for=203.0.113.8")).await;
+    let by_header = "trusted = [\"127.0.0.1\"]\nforwarded = \"x-forwarded-for\"";
+    let first = line("X-Forwarded-For: 127.0.0.1, 203.0.113.7");
+    each_has_a_share(by_header, first, line("x-forwarded-for: 203.0.113.8")).await;
+    let by_header = "trusted = [\"127.0.0.1\"]\nforwarded = \"forwarded\"";
+    let first = line("Forwarded: for=192.0.2.1, for=203.0.113.7;proto=https, for=\"127.0.0.1:80\"");
+    each_has_a_share(by_header, first, line("Forwarded: for=203.0.113.8")).await;
+    // A balancer says which proxy it is, and that one says who the client is.
+    let both = format!("{by_header}\nproxy_protocol = true");
+    let behind = |client: &str| Adds {
+        line: Some(format!("Forwarded: for={client}")),
+        ..front([127, 0, 0, 1], true)
+    };
+    each_has_a_share(&both, behind("203.0.113.7"), behind("203.0.113.8")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,8 +179,9 @@ async fn a_header_of_who_is_not_trusted_is_not_believed() {
     let daemon = Daemon::start(&config(&format!("{elsewhere}\nforwarded = \"x-forwarded-for\"")));
     for said in ["X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: nonsense"] {
         let client = Proxy::start(&daemon, line(said)).await.connect().await.unwrap();
-        assert_eq!(addresses(&daemon), ["127.0.0.1"], "{said}");
+        are(&daemon, &["127.0.0.1"]).await;
         client.close().await;
+        are(&daemon, &[]).await;
     }
     let daemon = Daemon::start(&config(&format!("{elsewhere}\nproxy_protocol = true")));
     let liar = Proxy::start(&daemon, front([203, 0, 113, 7], true)).await;
@@ -182,16 +198,16 @@ async fn a_trusted_proxy_says_it_rightly_or_not_at_all() {
     assert!(daemon.connect_as(Via::Ws, None).await.is_err());
     assert!(daemon.connect_as(Via::Wss, None).await.is_err());
     for front in [&b"PROXY TCP4 1.2.3\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x04abcd"] {
-        let proxy = Proxy::start(&daemon, Adds::Front(front.to_vec())).await;
+        let proxy = Proxy::start(&daemon, bytes(front.to_vec())).await;
         assert!(proxy.connect().await.is_err());
     }
     let metrics = daemon.get("/metrics");
     assert!(metrics.contains("tidewire_proxy_refused_total 4"), "{metrics}");
     // A health check is the proxy's own; QUIC is not behind it.
-    let own = Adds::Front(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec());
+    let own = bytes(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec());
     let own = Proxy::start(&daemon, own).await.connect().await.unwrap();
     let quic = daemon.connect_once(Via::Quic).await;
-    assert_eq!(addresses(&daemon), ["127.0.0.1", "127.0.0.1"]);
+    are(&daemon, &["127.0.0.1", "127.0.0.1"]).await;
     own.close().await;
     quic.close().await;
 
@@ -212,7 +228,7 @@ async fn a_trusted_proxy_says_it_rightly_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_shows_no_header_does_not_keep_a_place() {
-    let few = "handshake_timeout_ms = 300\ninsecure = true\n[limits]\nconnections_max = 2\n\
+    let few = "handshake_timeout_ms = 1000\ninsecure = true\n[limits]\nconnections_max = 2\n\
                [proxy]\ntrusted = [\"127.0.0.1\"]\nproxy_protocol = true\n";
     let daemon = Daemon::start(few);
     let proxy = Proxy::start(&daemon, front([203, 0, 113, 7], false)).await;

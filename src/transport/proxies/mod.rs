@@ -79,7 +79,8 @@ impl Proxies {
         Ok(source.map_or(peer, |source| source.to_canonical()))
     }
 
-    /// Who has made a request that came on a connection from this address.
+    /// Whom a request is from that came on a connection from this address. Nothing: from who has
+    /// connected.
     ///
     /// # Errors
     /// The header that is believed cannot be read.
@@ -87,9 +88,9 @@ impl Proxies {
         &self,
         address: IpAddr,
         headers: &HeaderMap,
-    ) -> Result<IpAddr, Malformed> {
+    ) -> Result<Option<IpAddr>, Malformed> {
         if !self.sends_header(address) {
-            return Ok(address);
+            return Ok(None);
         }
         let read = match self.forwarded {
             Forwarded::None => Ok(Vec::new()),
@@ -99,7 +100,7 @@ impl Proxies {
             }
         };
         let nodes = read.inspect_err(|malformed| self.refuse(address, &malformed.to_string()))?;
-        Ok(self.walk(address, &nodes))
+        Ok((!nodes.is_empty()).then(|| self.walk(address, &nodes)))
     }
 
     /// From who is known to the first that is not trusted.
@@ -140,7 +141,7 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         match proxies.client_by(from.parse().unwrap(), &headers) {
-            Ok(address) => address.to_string(),
+            Ok(named) => named.map_or("itself".to_owned(), |address| address.to_string()),
             Err(malformed) => malformed.to_string(),
         }
     }
@@ -152,7 +153,7 @@ mod tests {
         let proxies = proxies("forwarded = \"x-forwarded-for\"");
         let of = |from, lines: &[_]| client(&proxies, from, lines);
         assert_eq!(of("10.1.1.1", &[(XFF, "203.0.113.7")]), "203.0.113.7");
-        assert_eq!(of("10.1.1.1", &[]), "10.1.1.1", "it asks for itself");
+        assert_eq!(of("10.1.1.1", &[]), "itself");
         // What a client made up stands to the left of what its proxy has seen.
         assert_eq!(of("10.1.1.1", &[(XFF, "127.0.0.1, 203.0.113.7")]), "203.0.113.7");
         assert_eq!(of("10.1.1.1", &[(XFF, "1.1.1.1"), (XFF, "2.2.2.2, 10.2.2.2")]), "2.2.2.2");
@@ -160,9 +161,9 @@ mod tests {
         assert_eq!(of("::ffff:10.1.1.1", &[(XFF, "::ffff:203.0.113.7")]), "203.0.113.7");
         assert_eq!(of("2001:db8::1", &[(XFF, "2001:db9::2")]), "2001:db9::2");
         assert_eq!(of("10.1.1.1", &[(XFF, "1.1.1.1, unknown")]), "10.1.1.1");
-        assert_eq!(of("203.0.113.9", &[(XFF, "127.0.0.1")]), "203.0.113.9", "nobody's word");
-        assert_eq!(of("203.0.113.9", &[(XFF, "nonsense")]), "203.0.113.9");
-        assert_eq!(of("10.1.1.1", &[("forwarded", "for=1.1.1.1")]), "10.1.1.1", "not the one");
+        assert_eq!(of("203.0.113.9", &[(XFF, "127.0.0.1")]), "itself", "nobody's word");
+        assert_eq!(of("203.0.113.9", &[(XFF, "nonsense")]), "itself");
+        assert_eq!(of("10.1.1.1", &[("forwarded", "for=1.1.1.1")]), "itself", "not the one");
         assert!(of("10.1.1.1", &[(XFF, "nonsense")]).contains("X-Forwarded-For"));
         assert_eq!(proxies.refused(), 1);
     }
@@ -171,6 +172,6 @@ mod tests {
     fn one_header_is_believed_or_none() {
         let both = [(XFF, "1.1.1.1"), ("forwarded", "for=2.2.2.2, for=\"[2001:db8::7]:80\"")];
         assert_eq!(client(&proxies("forwarded = \"forwarded\""), "10.1.1.1", &both), "2.2.2.2");
-        assert_eq!(client(&proxies("proxy_protocol = true"), "10.1.1.1", &both), "10.1.1.1");
+        assert_eq!(client(&proxies("proxy_protocol = true"), "10.1.1.1", &both), "itself");
     }
 }
