@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod journal;
+mod load;
 mod recording;
 pub mod server;
 mod telemetry;

@@ -26,6 +26,7 @@ let race, known, dataAtMs, asking, drawing;
 let isMissing = false;
 let refusal = null;
 let mood = 'loading';
+let degradedMs = 0;
 let retryAtMs = null;
 let announcedAtMs = 0;
 
@@ -53,7 +54,8 @@ function followTally() {
 		isMissing = false;
 		Object.assign(known, info);
 	});
-	watch.on('update', ({ value, deleted, receivedAtMs }) => {
+	watch.on('update', ({ value, deleted, staleMs, receivedAtMs }) => {
+		degradedMs = staleMs;
 		known.standings = value;
 		if (!deleted) return changed(receivedAtMs);
 		lose();
@@ -150,7 +152,8 @@ function currentMood() {
 	if (isMissing) return 'empty';
 	if (!known.standings) return 'loading';
 	if (finished()) return 'final';
-	return performance.now() - dataAtMs > STALE_MS ? 'stale' : 'live';
+	if (performance.now() - dataAtMs > STALE_MS) return 'stale';
+	return degradedMs ? 'degraded' : 'live';
 }
 
 const PILLS = { loading: 'Connecting', empty: 'Waiting', unreachable: 'Offline', disconnected: 'Offline' };
@@ -184,7 +187,7 @@ function tick() {
 	}
 	el['notice-retry'].hidden = mood === 'empty';
 	if (before !== mood) announce(texts ? texts[0] : pill, true);
-	else if (mood === 'live') announce(`${integer(known.standings.ballots)} ballots counted. ${headline()}`);
+	else if (mood === 'live' || mood === 'degraded') announce(`${integer(known.standings.ballots)} ballots counted. ${headline()}`);
 }
 
 /** Tells those who hear the page, not more often than they can follow. */

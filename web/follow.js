@@ -18,6 +18,7 @@ export class Emitter {
 
 const OUT_OF_RANGE = 26;
 const UPDATE_DELETED = 2;
+const UPDATE_STALE = 4;
 
 /**
  * A cursor in a topic: emits `subscribed`, `records` and `gap` with the protocol's numbers. After
@@ -96,6 +97,8 @@ export class Watch extends Emitter {
 	frame([type, , version, flags, value = null], receivedAtMs) {
 		if (type !== FRAME.UPDATE || version <= this.version) return;
 		this.version = version;
-		this.emit('update', { value, version, deleted: (flags & UPDATE_DELETED) !== 0, receivedAtMs });
+		// How old a value may get because the daemon is loaded; above the bits, so no bit operation.
+		const staleMs = flags & UPDATE_STALE ? Math.floor(flags / 256) : 0;
+		this.emit('update', { value, version, deleted: (flags & UPDATE_DELETED) !== 0, staleMs, receivedAtMs });
 	}
 }

@@ -23,6 +23,7 @@ use tidewire_protocol::Name;
 use tokio::net::TcpListener;
 
 use crate::journal::State as JournalState;
+use crate::load::Load;
 use crate::server::Shared;
 use crate::telemetry;
 
@@ -76,8 +77,8 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    let Shared { figures, recorder, journal, audit, proxies, .. } = &*shared;
-    let text = telemetry::render(figures, recorder, journal.as_deref(), audit, proxies);
+    let Shared { figures, recorder, journal, audit, proxies, load, .. } = &*shared;
+    let text = telemetry::render(figures, recorder, journal.as_deref(), audit, proxies, load);
     (content_type, text).into_response()
 }
 
@@ -98,9 +99,24 @@ async fn status(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
         "topic_bytes": shards.topic_bytes,
         "cells": shards.cells,
         "journal": shared.journal.as_deref().map(journal),
+        "load": load(&shared.load),
         "queued_commands": shared.shards.iter()
             .map(|queue| queue.max_capacity() - queue.capacity()).collect::<Vec<_>>(),
     }))
+}
+
+fn load(load: &Load) -> serde_json::Value {
+    let signals = load.signals();
+    json!({
+        "level": load.level().number(),
+        "name": load.level().name(),
+        "interval_ms": load.level().interval_ms(),
+        "fanout_lag_ms": signals.fanout_lag_ms,
+        "commit_ms": signals.commit_ms,
+        "memory_permille": signals.memory_permille,
+        "memory_max_bytes": load.memory_max_bytes(),
+        "memory_full": load.is_full(),
+    })
 }
 
 fn journal(state: &JournalState) -> serde_json::Value {

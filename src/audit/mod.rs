@@ -14,10 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tidewire_core::shard::{Command, Origin, Request, SessionId, Terms};
 use tidewire_protocol::Name;
-use tidewire_protocol::frame::AckLevel;
-use tidewire_protocol::record::payload_body;
 use tokio::sync::mpsc;
 
 use crate::config::AuditConfig;
@@ -147,26 +144,9 @@ pub(crate) async fn write(shared: Arc<Shared>, writer: Writer) {
         }
         for line in &lines {
             if let Some((shard, name)) = &topic {
-                publish(&shared, *shard, name, line).await;
+                shared.publish(*shard, name, line).await;
             }
         }
         shared.audit.written.fetch_add(count, Relaxed);
-    }
-}
-
-/// Publishes a line on behalf of nobody.
-async fn publish(shared: &Shared, shard: u16, topic: &Name, line: &str) {
-    let session = SessionId { dispatcher: 0, slot: u32::MAX, generation: 0 };
-    let origin = Origin { session, stream: 0, req: 0 };
-    let request = Request::Publish {
-        topic: topic.clone(),
-        ack: AckLevel::None,
-        body: payload_body(line.as_bytes()),
-        count: 1,
-        terms: Terms::default(),
-    };
-    if let Some(queue) = shared.shards.get(usize::from(shard)) {
-        // Fails only when the server is stopping.
-        drop(queue.send(Command::Request(origin, request).into()).await);
     }
 }

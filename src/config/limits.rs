@@ -7,6 +7,9 @@ use tidewire_core::topic::ProducerLimits;
 
 use super::{ConfigError, check};
 
+/// Less than a server takes when nobody uses it.
+const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
 /// The bounds of a server.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -21,6 +24,9 @@ pub struct LimitsConfig {
     pub max_frame_bytes: usize,
     /// Topics and cells in all.
     pub names_max: usize,
+    /// Memory of the process, beyond which nothing more is taken on; 0: four fifths of what the machine,
+    /// or its control group, has.
+    pub memory_max_bytes: u64,
     /// Bytes of records in memory, of all topics together, spread evenly over the shards; of a shard
     /// that is full the oldest leave first. What is on disk can be read from there.
     pub topic_bytes_max: u64,
@@ -55,6 +61,7 @@ impl Default for LimitsConfig {
             in_flight_max: 1_024,
             max_frame_bytes: tidewire_protocol::FRAME_BYTES_MAX,
             names_max: 2_097_152,
+            memory_max_bytes: 0,
             topic_bytes_max: 2_147_483_648,
             topic_batches_max: 8_388_608,
             voters_max: 20_000_000,
@@ -89,6 +96,9 @@ impl LimitsConfig {
         bounds.into_iter().try_for_each(|(key, value, min, max)| {
             check(&format!("limits.{key}"), value, min, max)
         })?;
+        if self.memory_max_bytes > 0 {
+            check("limits.memory_max_bytes", self.memory_max_bytes, MEMORY_BYTES_MIN, u64::MAX)?;
+        }
         if self.producer_window < self.in_flight_max as u64 {
             let rule = format!(
                 "at least in_flight_max, {}: a client repeats so many after its connection was cut",

@@ -13,7 +13,7 @@ mod storage;
 pub use audit::AuditConfig;
 pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, RoleConfig, TokenKeyConfig};
 pub use limits::LimitsConfig;
-pub use policy::{Durability, PolicyConfig};
+pub use policy::{Durability, PolicyConfig, Priority};
 pub use proxy::{Forwarded, ProxyConfig};
 pub use storage::StorageConfig;
 

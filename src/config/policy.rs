@@ -41,6 +41,9 @@ pub struct PolicyConfig {
     /// Whether clients may delete and truncate the topics.
     #[serde(default)]
     pub allow_delete: bool,
+    /// Whether its names are the first that a loaded server refuses.
+    #[serde(default)]
+    pub priority: Priority,
     /// Requests in a second for all names of the policy together; 0: no limit.
     #[serde(default)]
     pub requests_per_s: u32,
@@ -55,6 +58,17 @@ pub enum Durability {
     Memory,
     /// On the disk: the crash of the server, and a power cut.
     Disk,
+}
+
+/// Who goes first on a loaded server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Refused only when nothing more can be taken on.
+    #[default]
+    Normal,
+    /// Refused from the level `strained` on.
+    Low,
 }
 
 impl Durability {
@@ -96,6 +110,7 @@ impl PolicyConfig {
             map_keys_max: MAP_KEYS_MAX,
             partitions: default_partitions(),
             allow_delete: false,
+            priority: Priority::Normal,
             requests_per_s: 0,
         }
     }

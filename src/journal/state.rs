@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidewire_protocol::{ErrorCode, Refusal};
 
@@ -24,6 +24,9 @@ pub(crate) struct State {
     bytes: AtomicU64,
     commit_us: AtomicU64,
     commit_us_max: AtomicU64,
+    /// How long the newest commit took, and since when one is under way.
+    newest_commit_us: AtomicU64,
+    committing_since: Mutex<Option<Instant>>,
     checkpoints: AtomicU64,
     checkpoint_bytes: AtomicU64,
     cleaned_bytes: AtomicU64,
@@ -127,12 +130,28 @@ impl State {
         }
     }
 
+    /// A commit begins.
+    pub(super) fn commits(&self) {
+        let mut since = self.committing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = Some(Instant::now());
+    }
+
+    /// How long the newest commit took; or the one under way, if it has taken longer by now.
+    pub(crate) fn commit_ms(&self) -> u64 {
+        let since = *self.committing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = since.map_or(Duration::ZERO, |since| since.elapsed());
+        let newest = Duration::from_micros(self.newest_commit_us.load(Relaxed));
+        u64::try_from(newest.max(under_way).as_millis()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn committed(&self, blocks: u64, bytes: u64, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.commits.fetch_add(1, Relaxed);
         self.blocks.fetch_add(blocks, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
         self.commit_us.fetch_add(us, Relaxed);
+        self.newest_commit_us.store(us, Relaxed);
+        *self.committing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.commit_us_max.fetch_max(us, Relaxed);
     }
 

@@ -43,6 +43,7 @@ pub(super) async fn run(core: Rc<Core>, mut events: mpsc::Receiver<Vec<Event>>) 
 fn apply(core: &Core, groups: &mut Vec<Vec<Event>>) {
     let now_ms = core.now_ms();
     let mut dispatcher = core.dispatcher.borrow_mut();
+    dispatcher.widen(core.shared.load.level().interval_ms());
     for event in groups.drain(..).flatten() {
         dispatcher.apply(event, now_ms);
     }
@@ -81,6 +82,10 @@ async fn serve(
                 groups.push(group);
             }
             apply(core, groups);
+            if let Some(figures) = core.figures() {
+                let lag_ms = core.dispatcher.borrow().fanout_lag_ms();
+                figures.fanout_lag_ms.store(lag_ms, std::sync::atomic::Ordering::Relaxed);
+            }
             core.record();
             pump_woken(core, now);
         }

@@ -31,6 +31,7 @@ pub struct CoreFigures {
     pub requests: AtomicU64,
     pub rate_limited: AtomicU64,
     pub audit_dropped: AtomicU64,
+    pub fanout_lag_ms: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +69,7 @@ impl Figures {
         core.updates_restarted.store(stats.updates_restarted, Relaxed);
         core.gaps.store(stats.gaps, Relaxed);
         core.audit_dropped.store(dispatcher.audit_dropped(), Relaxed);
+        core.fanout_lag_ms.store(dispatcher.fanout_lag_ms(), Relaxed);
         core.refusals.store(stats.refusals, Relaxed);
         core.recalls.store(stats.recalls, Relaxed);
         core.subscriptions.store(dispatcher.subscriptions() as u64, Relaxed);
@@ -89,6 +91,12 @@ impl Figures {
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.sum(|core| &core.connections)
+    }
+
+    /// How long followers wait for their turn, on the core where it is longest.
+    #[must_use]
+    pub fn fanout_lag_ms(&self) -> u64 {
+        self.cores.iter().map(|core| core.fanout_lag_ms.load(Relaxed)).max().unwrap_or(0)
     }
 
     /// The sum of one figure over the cores.

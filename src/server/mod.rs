@@ -11,6 +11,7 @@ mod connections;
 mod core;
 mod dispatch;
 mod figures;
+mod own_records;
 mod places;
 mod queued;
 mod rates;
@@ -54,6 +55,7 @@ pub(crate) use turns::{Flow, Turn, Whose};
 use crate::audit::{Audit, Entry, Writer};
 use crate::config::{AuthConfig, Config};
 use crate::journal::{DirectoryId, Reads, State, Storage};
+use crate::load::{Gate, Load};
 use crate::recording::{Recorder, StopReason};
 use crate::transport::{Arrival, Proxies, Tls, listener};
 
@@ -85,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) shards: Vec<mpsc::Sender<Queued>>,
     pub(crate) dispatchers: Vec<mpsc::Sender<Vec<Event>>>,
     pub(crate) figures: Figures,
+    pub(crate) load: Load,
+    pub(crate) gate: Gate,
     pub(crate) places: Places,
     pub(crate) proxies: Proxies,
     pub(crate) rates: Rates,
@@ -155,6 +159,8 @@ impl Server {
             shards,
             dispatchers,
             figures: Figures::new(cores, policies.shards()),
+            load: Load::new(config.limits.memory_max_bytes),
+            gate: Gate::of(&config),
             places: Places::of(&config.limits),
             proxies: Proxies::of(&config.proxy),
             rates: Rates::of(&config),
@@ -197,6 +203,7 @@ impl Server {
             tokio::spawn(listener::accept_tcp(shared(), listeners.tcp, arrivals.to_vec())),
             tokio::spawn(crate::admin::serve(shared(), listeners.admin)),
             tokio::spawn(reload::watch(shared())),
+            tokio::spawn(crate::load::watch(shared())),
         ];
         tasks.extend(writer.map(record));
         self.tasks = tasks;

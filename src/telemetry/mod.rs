@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 
 use crate::audit::Audit;
 use crate::journal::State;
+use crate::load::Load;
 use crate::recording::Recorder;
 use crate::server::{CoreFigures, Figures};
 use crate::transport::Proxies;
@@ -50,6 +51,7 @@ pub(crate) fn render(
     journal: Option<&State>,
     audit: &Audit,
     proxies: &Proxies,
+    load: &Load,
 ) -> String {
     let prometheus = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&prometheus, || {
@@ -102,6 +104,7 @@ pub(crate) fn render(
         );
         counter!(unread).absolute(proxies.refused());
 
+        load_level(load, figures);
         recordings(recorder);
         if let Some(state) = journal {
             storage(state);
@@ -165,6 +168,50 @@ fn storage(state: &State) {
     for (name, help, value) in gauges {
         describe_gauge!(name, help);
         gauge!(name).set(as_gauge(value));
+    }
+}
+
+fn load_level(load: &Load, figures: &Figures) {
+    let signals = load.signals();
+    let gauges = [
+        (
+            "tidewire_load_level",
+            "How loaded the server is: 0 normal, 1 busy, 2 strained, 3 overloaded",
+            load.level().number().into(),
+        ),
+        (
+            "tidewire_fanout_lag_milliseconds",
+            "How long followers wait for their turn, on the core where it is longest",
+            figures.fanout_lag_ms(),
+        ),
+        (
+            "tidewire_memory_budget_bytes",
+            "Memory that the process may use (limits.memory_max_bytes)",
+            load.memory_max_bytes(),
+        ),
+        (
+            "tidewire_memory_budget_used_permille",
+            "Share of it that is in use, in thousandths",
+            signals.memory_permille,
+        ),
+        (
+            "tidewire_memory_full",
+            "Whether the budget is used up and what takes memory is refused",
+            u64::from(load.is_full()),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        describe_gauge!(name, help);
+        gauge!(name).set(as_gauge(value));
+    }
+    let counters = [
+        ("tidewire_load_rises_total", "Times that the load level has risen"),
+        ("tidewire_load_falls_total", "Times that it has fallen, by one each"),
+        ("tidewire_load_refused_total", "Requests refused because of the load"),
+    ];
+    for ((name, help), count) in counters.into_iter().zip(load.counts()) {
+        describe_counter!(name, help);
+        counter!(name).absolute(count);
     }
 }
 

@@ -45,6 +45,9 @@ pub(super) fn hello(
                 let message = format!("client: at most {CLIENT_BYTES_MAX} bytes");
                 return Err(Refusal::new(ErrorCode::InvalidArgument, message));
             }
+            if core.shared.load.is_full() {
+                return Err(crate::load::full(&core.shared.load));
+            }
             tracing::debug!(core = core.number, client, "a client says hello");
             let changes = *core.shared.accounts.changes.borrow();
             let shown = Credential::of(token.as_deref(), peer.certificate.as_ref());

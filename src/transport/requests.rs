@@ -11,7 +11,7 @@ use tidewire_protocol::frame::BadFrame;
 use tidewire_protocol::{ClientFrame, Name, ServerFrame, wire};
 
 use super::connection::Connection;
-use crate::server::{Core, Turn};
+use crate::server::{Core, Shared, Turn};
 
 /// Commands that are collected before they are passed on.
 const COLLECTED_MAX: usize = 1024;
@@ -117,7 +117,11 @@ fn let_in(
     bytes: usize,
 ) -> Result<ClientFrame, BadFrame> {
     let Some(req) = asked.req() else { return Ok(asked) };
-    match core.shared.rates.check(&connection.rates.borrow(), asked.name(), bytes) {
+    let Shared { rates, gate, load, .. } = &*core.shared;
+    if let Err(refusal) = gate.check(load, &asked) {
+        return Err(BadFrame { req, refusal, wants_reply: false });
+    }
+    match rates.check(&connection.rates.borrow(), asked.name(), bytes) {
         Ok(()) => Ok(asked),
         Err(refusal) => {
             if let Some(figures) = core.figures() {

@@ -32,6 +32,9 @@ pub struct WatchEvent<'a> {
     pub version: u64,
     /// Whether the cell does not exist any more.
     pub deleted: bool,
+    /// How old the value may get before the next one comes, in milliseconds, because the server is
+    /// loaded; `None`: updates come as often as was asked for.
+    pub stale_ms: Option<u64>,
     /// The value.
     pub value: WatchValue<'a>,
 }
@@ -63,10 +66,11 @@ impl Watch {
     /// May be cancelled without losing the newest version.
     pub async fn next(&mut self) -> Option<WatchEvent<'_>> {
         let newest = self.newest().await?;
+        let stale_ms = newest.stale_ms;
         match self.event(newest) {
             Ok((version, deleted, held)) => {
                 let value = held.into_value(&self.entries);
-                Some(WatchEvent { version, deleted, value })
+                Some(WatchEvent { version, deleted, stale_ms, value })
             }
             Err(error) => {
                 self.end = Some(error);

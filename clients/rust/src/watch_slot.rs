@@ -42,6 +42,7 @@ struct State {
 pub(crate) struct Newest {
     pub(crate) version: u64,
     pub(crate) deleted: bool,
+    pub(crate) stale_ms: Option<u64>,
     pub(crate) value: NewestValue,
 }
 
@@ -195,7 +196,8 @@ impl WatchSlot {
             }
         };
         state.version = version;
-        state.newest = Some(Newest { version, deleted, value });
+        let stale_ms = (flags & flags::STALE != 0).then_some(flags >> flags::INTERVAL_SHIFT);
+        state.newest = Some(Newest { version, deleted, stale_ms, value });
         drop(state);
         self.ready.notify_one();
     }

@@ -191,8 +191,11 @@ pub mod flags {
     pub const FULL: u64 = 1;
     /// The cell does not exist any more.
     pub const DELETED: u64 = 2;
-    /// The value may be behind.
+    /// The server is loaded: updates come more seldom than was asked for, so the value may be behind.
     pub const STALE: u64 = 4;
+    /// How far [`super::flags`] are shifted for what stands above them: with [`STALE`] the
+    /// milliseconds from an update to the next one, which is how old a value may get.
+    pub const INTERVAL_SHIFT: u32 = 8;
     /// The value is not committed yet.
     pub const PROVISIONAL: u64 = 8;
     /// A part of the update: the next frame of the subscription goes on with it.

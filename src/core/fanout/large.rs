@@ -123,6 +123,7 @@ impl Dispatcher {
             if pull.turn <= 0 {
                 return Turn::More;
             }
+            let stale = self.stale_flags(owner);
             let Some(Target::Watch(target)) = self.cursors.get_mut(id).map(|c| &mut c.target)
             else {
                 return Turn::Ended;
@@ -136,7 +137,7 @@ impl Dispatcher {
                 return Turn::More;
             };
             let is_last = taking.part + 1 == changes.parts.len();
-            let mut frame_flags = if changes.full { flags::FULL } else { 0 };
+            let mut frame_flags = if changes.full { flags::FULL | stale } else { stale };
             if !is_last {
                 frame_flags |= flags::MORE;
             }

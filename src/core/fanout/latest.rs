@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use tidewire_protocol::frame::{DeliverHeader, Position};
+use tidewire_protocol::frame::{DeliverHeader, Position, flags};
 
 use super::pull::Pull;
 use super::selection::{Selection, SelectionKey};
@@ -211,12 +211,27 @@ impl Dispatcher {
     /// The next delivery is due at the next multiple of the interval, so that subscribers of the
     /// same interval are served together and share their selections.
     pub(super) fn set_due(&mut self, id: CursorId, owner: Owner) {
-        let interval_ms = self.subs.get(owner.entry).map_or(0, |entry| entry.interval_ms);
-        let now_ms = self.now_ms;
+        let asked_ms = self.subs.get(owner.entry).map_or(0, |entry| entry.interval_ms);
+        let (interval_ms, now_ms) = (asked_ms.max(self.interval_ms_min), self.now_ms);
         if let Some(cursor) = self.cursors.get_mut(id)
             && let Some(rounds) = now_ms.checked_div(interval_ms)
         {
             cursor.due_ms = (rounds + 1).saturating_mul(interval_ms);
+        }
+    }
+
+    /// From now on the newest value of something goes to the same follower at most once in so long;
+    /// 0: as often as it has asked for. Watchers are told by the flag `stale`.
+    pub fn widen(&mut self, interval_ms: u64) {
+        self.interval_ms_min = interval_ms;
+    }
+
+    /// The flags of an update that comes more seldom than was asked for.
+    pub(super) fn stale_flags(&self, owner: Owner) -> u64 {
+        let asked_ms = self.subs.get(owner.entry).map_or(0, |entry| entry.interval_ms);
+        match self.interval_ms_min > asked_ms {
+            true => flags::STALE | self.interval_ms_min << flags::INTERVAL_SHIFT,
+            false => 0,
         }
     }
 

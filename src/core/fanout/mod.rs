@@ -183,6 +183,10 @@ pub struct Dispatcher {
     closing: Vec<(SessionId, Refusal)>,
     next_tick_ms: u64,
     next_progress_ms: u64,
+    next_mark_ms: u64,
+    /// How often the newest value of something goes to the same follower at most, whatever it has
+    /// asked for.
+    interval_ms_min: u64,
     stats: FanoutStats,
 }
 
@@ -271,6 +275,8 @@ impl Dispatcher {
             closing: Vec::new(),
             next_tick_ms: 0,
             next_progress_ms: 0,
+            next_mark_ms: 0,
+            interval_ms_min: 0,
             stats: FanoutStats::default(),
         }
     }

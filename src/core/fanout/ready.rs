@@ -19,7 +19,14 @@ pub(super) struct Turns {
     followers: VecDeque<usize>,
     /// Turns given to replies since a follower had one.
     in_a_row: u32,
+    /// When the mark that stands among the followers was put there, if one does.
+    marked_ms: Option<u64>,
+    /// How long the last mark took from the end of the line to its head.
+    lap_ms: u64,
 }
+
+/// Among the followers: no slot, but a mark.
+const MARK: usize = usize::MAX;
 
 /// What a session waits for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +51,30 @@ impl Turns {
         self.followers.pop_front().map(|slot| (slot, false))
     }
 
+    /// Puts a mark behind the last follower, unless one stands there.
+    fn mark(&mut self, now_ms: u64) {
+        if self.marked_ms.is_some() {
+            return;
+        }
+        if self.followers.is_empty() {
+            self.lap_ms = 0;
+            return;
+        }
+        self.marked_ms = Some(now_ms);
+        self.followers.push_back(MARK);
+    }
+
+    fn mark_has_come(&mut self, now_ms: u64) {
+        self.lap_ms = now_ms.saturating_sub(self.marked_ms.take().unwrap_or(now_ms));
+    }
+
+    /// How long a follower waits for its turn: what the last mark took, or the one that waits has
+    /// waited.
+    fn lag_ms(&self, now_ms: u64) -> u64 {
+        let waits_ms = self.marked_ms.map_or(0, |marked_ms| now_ms.saturating_sub(marked_ms));
+        self.lap_ms.max(waits_ms)
+    }
+
     /// Gives memory back that so many sessions do not need.
     pub(super) fn shrink(&mut self, sessions: usize) {
         for queue in [&mut self.replies, &mut self.followers] {
@@ -64,6 +95,10 @@ impl Dispatcher {
     pub fn next_ready(&mut self) -> Option<SessionId> {
         loop {
             let (slot, from_replies) = self.turns.pop()?;
+            if slot == MARK {
+                self.turns.mark_has_come(self.now_ms);
+                continue;
+            }
             let Some(session) = self.sessions.get_mut(slot) else { continue };
             let waiting = &mut session.waiting;
             if from_replies {
@@ -76,6 +111,17 @@ impl Dispatcher {
                 return Some(session.id);
             }
         }
+    }
+
+    /// How long followers wait for their turn, in milliseconds.
+    #[must_use]
+    pub fn fanout_lag_ms(&self) -> u64 {
+        self.turns.lag_ms(self.now_ms)
+    }
+
+    /// Begins to measure how long followers wait, now and then.
+    pub(super) fn measure_lag(&mut self) {
+        self.turns.mark(self.now_ms);
     }
 
     /// The connection has something to send that nobody waits for by name.

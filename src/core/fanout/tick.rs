@@ -11,6 +11,8 @@ use super::{CursorId, Dispatcher, Target};
 
 /// How often progress is reported, and heartbeats are looked at at the least.
 const TICK_MS: u64 = 1000;
+/// How often it is measured how long followers wait, at most.
+const MARK_MS: u64 = 50;
 /// Looks at the heartbeats within one heartbeat.
 const TICKS_PER_HEARTBEAT: u64 = 4;
 /// Silence, in heartbeats, after which a connection is given up.
@@ -31,6 +33,10 @@ impl Dispatcher {
                 cursor.timer_ms = None;
                 self.wake(id);
             }
+        }
+        if self.now_ms >= self.next_mark_ms {
+            self.next_mark_ms = self.now_ms + MARK_MS;
+            self.measure_lag();
         }
         if self.now_ms >= self.next_tick_ms {
             let step_ms = (self.limits.heartbeat_ms / TICKS_PER_HEARTBEAT).clamp(1, TICK_MS);

@@ -183,7 +183,7 @@ impl Dispatcher {
         // After a datagram the same version follows on the reliable lane, once it is the last.
         let by_datagram = datagrams && !quiet && self.fits_datagram(id);
         let lane = if by_datagram { Lane::Datagram(sub) } else { Lane::Sub(sub) };
-        if self.send_update(id, sub, lane, pull) == Sent::InParts {
+        if self.send_update(id, owner, lane, pull) == Sent::InParts {
             return self.take_parts(id, owner, pull);
         }
         self.set_due(id, owner);
@@ -211,7 +211,8 @@ impl Dispatcher {
             })
     }
 
-    fn send_update(&mut self, id: CursorId, sub: u32, lane: Lane, pull: &mut Pull<'_>) -> Sent {
+    fn send_update(&mut self, id: CursorId, owner: Owner, lane: Lane, pull: &mut Pull<'_>) -> Sent {
+        let (sub, stale) = (owner.sub, self.stale_flags(owner));
         let Some(Target::Watch(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) else {
             return Sent::Whole;
         };
@@ -223,12 +224,12 @@ impl Dispatcher {
             // Who has never held a value is not told that there is none.
             (ViewValue::Absent, _) if since.is_none() => None,
             (ViewValue::Absent, _) => {
-                put_update_header(pull.head, sub, version, flags::FULL | flags::DELETED);
+                put_update_header(pull.head, sub, version, flags::FULL | flags::DELETED | stale);
                 pull.head.push(NIL);
                 Some(Bytes::new())
             }
             (ViewValue::Whole(value), _) => {
-                put_update_header(pull.head, sub, version, flags::FULL);
+                put_update_header(pull.head, sub, version, flags::FULL | stale);
                 Some(value.clone())
             }
             (ViewValue::Keyed(keyed), Some(key))
@@ -238,7 +239,7 @@ impl Dispatcher {
             }
             (ViewValue::Keyed(keyed), Some(key)) => {
                 // Straight into the head: hardly anybody watches the same key, so it is not shared.
-                put_update_entries_header(pull.head, sub, version, flags::FULL, 1);
+                put_update_entries_header(pull.head, sub, version, flags::FULL | stale, 1);
                 keyed.encode_key(key, pull.head);
                 Some(Bytes::new())
             }
@@ -252,7 +253,7 @@ impl Dispatcher {
                     }
                     Encoding::Whole { full, count, bytes } => {
                         let full = if full { flags::FULL } else { 0 };
-                        put_update_entries_header(pull.head, sub, version, full, count);
+                        put_update_entries_header(pull.head, sub, version, full | stale, count);
                         Some(bytes)
                     }
                 }
