@@ -1,6 +1,6 @@
 //! The options of `tidewire demo`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -45,6 +45,11 @@ pub struct DemoArgs {
     /// Address of the page and of both transports (TCP and UDP).
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7171")]
     pub listen: SocketAddr,
+    /// Be on the network, with TLS and accounts, so that phones in it can vote in a poll beside the
+    /// election: on every address, or on this one. The port is that of --listen.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "0.0.0.0", conflicts_with = "crash_test")]
+    pub lan: Option<IpAddr>,
     /// Address of the admin interface.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7173")]
     pub admin_listen: SocketAddr,
@@ -168,6 +173,14 @@ mod tests {
             let error = parse(&[&format!("--rate={bad}")]).err().unwrap();
             assert!(error.contains("above 0, or 'max'"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_network_is_asked_for() {
+        assert_eq!(parse(&[]).unwrap().lan, None);
+        let lan = |arg| parse(&[arg]).unwrap().lan.unwrap().to_string();
+        assert_eq!((lan("--lan"), lan("--lan=10.0.0.7")), ("0.0.0.0".into(), "10.0.0.7".into()));
+        assert!(parse(&["--lan", "--crash-test"]).err().unwrap().contains("--crash-test"));
     }
 
     #[test]

@@ -1,14 +1,24 @@
 //! Connections to the demo's own server, over both transports.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tidewire_client::{Client, Error, Trust};
+use tidewire_client::{Builder, Client, Error, Trust};
 
 /// Where a server is, and the certificate it shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) certificate_sha256: [u8; 32],
+    /// What proves who this is, where there are accounts.
+    token: Option<String>,
+}
+
+impl fmt::Debug for Endpoint {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Endpoint {
@@ -20,7 +30,12 @@ impl Endpoint {
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
             ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
         };
-        Self { address: SocketAddr::new(ip, listening.port()), certificate_sha256 }
+        Self { address: SocketAddr::new(ip, listening.port()), certificate_sha256, token: None }
+    }
+
+    /// The same for who shows this. Its WebSockets are over TLS.
+    pub(crate) fn with_token(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
     }
 
     /// Connects over WebSocket.
@@ -28,7 +43,8 @@ impl Endpoint {
     /// # Errors
     /// When the server cannot be reached.
     pub(crate) async fn websocket(&self, name: &str) -> Result<Client, Error> {
-        Client::builder(&format!("ws://{}", self.address))?.client_name(name).connect().await
+        let scheme = if self.token.is_some() { "wss" } else { "ws" };
+        self.builder(scheme, name)?.connect().await
     }
 
     /// Connects over QUIC.
@@ -36,11 +52,17 @@ impl Endpoint {
     /// # Errors
     /// When the server cannot be reached or shows another certificate.
     pub(crate) async fn quic(&self, name: &str) -> Result<Client, Error> {
-        Client::builder(&format!("quic://{}", self.address))?
+        self.builder("quic", name)?.connect().await
+    }
+
+    fn builder(&self, scheme: &str, name: &str) -> Result<Builder, Error> {
+        let builder = Client::builder(&format!("{scheme}://{}", self.address))?
             .trust(Trust::Fingerprint(self.certificate_sha256))
-            .client_name(name)
-            .connect()
-            .await
+            .client_name(name);
+        Ok(match &self.token {
+            Some(token) => builder.token(token),
+            None => builder,
+        })
     }
 
     /// So many connections, in turn over WebSocket and over QUIC.

@@ -11,6 +11,7 @@ pub(crate) mod connections;
 mod crash;
 mod election;
 pub(crate) mod freshness;
+mod lan;
 pub(crate) mod latency;
 mod profile;
 mod replay;
@@ -31,6 +32,7 @@ use crate::server::Server;
 use connections::Endpoint;
 use crash::Victim;
 use election::Election;
+use lan::Lan;
 use report::Outcome;
 use screen::{print, say, stop_asked};
 
@@ -58,14 +60,43 @@ pub async fn run(args: DemoArgs, globals: &Globals) -> Result<(), CliError> {
     if args.crash_test {
         let victim = Victim::start(args.listen, &data_dir).await;
         let victim = victim.map_err(|error| cannot_start(&error))?;
+        open_at(&victim.endpoint());
         return crash(&args, election, victim, globals).await;
     }
-    let server = Server::start(config(&args, data_dir)).await;
-    let server = server.map_err(|error| cannot_start(&error))?;
-    let endpoint = Endpoint::local(server.address(), server.certificate_sha256());
-    let ended = play(&args, election, endpoint, globals).await;
+    let lan = args.lan.map(|listen| Lan::prepare(listen, temporary.path())).transpose();
+    let lan = lan.map_err(|error| cannot_start(&error))?;
+    let mut config = config(&args, data_dir);
+    if let Some(lan) = &lan {
+        lan.configure(&mut config);
+    }
+    let server = Server::start(config).await.map_err(|error| cannot_start(&error))?;
+    let mut endpoint = Endpoint::local(server.address(), server.certificate_sha256());
+    let opened = match &lan {
+        Some(lan) => {
+            endpoint = endpoint.with_token(lan.own_key());
+            open_poll(lan, &endpoint).await
+        }
+        None => {
+            open_at(&endpoint);
+            Ok(())
+        }
+    };
+    let ended = match opened {
+        Ok(()) => play(&args, election, endpoint, globals).await,
+        Err(error) => Err(error),
+    };
     server.stop().await;
     ended
+}
+
+fn open_at(endpoint: &Endpoint) {
+    say(&format!("Tidewire demo: open http://{}/ in a browser", endpoint.address));
+}
+
+/// Opens the poll of the guests and invites them.
+async fn open_poll(lan: &Lan, endpoint: &Endpoint) -> Result<(), CliError> {
+    lan.open_poll(endpoint).await?;
+    lan.invite(endpoint.address.port()).map_err(|error| failed(USAGE, error))
 }
 
 /// The server of the demo, on these votes' way.
@@ -113,7 +144,6 @@ async fn play(
     endpoint: Endpoint,
     globals: &Globals,
 ) -> Result<(), CliError> {
-    say(&format!("Tidewire demo: open http://{}/ in a browser", endpoint.address));
     let mut stop = pin!(stop_asked());
     let played = tokio::select! {
         played = replay::play(args, election, endpoint) => played,

@@ -20,7 +20,7 @@ mod websocket;
 pub(crate) use connection::{Connection, Connections, close_all, pump, say_goodbye};
 pub(crate) use outbuf::OutBuf;
 pub(crate) use proxies::Proxies;
-pub(crate) use tls::{ClientCa, Tls, TlsError};
+pub(crate) use tls::{ClientCa, Tls, TlsError, certificate_for};
 
 use std::rc::Rc;
 

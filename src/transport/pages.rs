@@ -31,6 +31,9 @@ pages! {
     "/index.html" => "index.html", HTML;
     "/style.css" => "style.css", CSS;
     "/favicon.svg" => "favicon.svg", SVG;
+    "/vote.html" => "vote.html", HTML;
+    "/vote.css" => "vote.css", CSS;
+    "/vote.js" => "vote.js", SCRIPT;
     "/app.js" => "app.js", SCRIPT;
     "/board.js" => "board.js", SCRIPT;
     "/race.js" => "race.js", SCRIPT;

@@ -28,6 +28,8 @@ use crate::whole_file;
 use made::{RENEWED_AFTER, is_fresh, make_certificate};
 use settings::written;
 
+pub(crate) use made::certificate_for;
+
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

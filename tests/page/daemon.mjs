@@ -16,10 +16,12 @@ function binary() {
 
 /**
  * Starts the demo and resolves when it has said where its page is.
- * @param {{rate?: number, listen?: string}} [options]
+ * @param {{rate?: number, listen?: string, lan?: boolean}} [options] `lan`: with TLS and accounts, as on a
+ *   network but on loopback; the address is the one that guests vote at
  */
-export async function startDemo({ rate = 20_000, listen = '127.0.0.1:0' } = {}) {
-  const args = ['demo', '--rate', String(rate), '--listen', listen, '--admin-listen', '127.0.0.1:0'];
+export async function startDemo({ rate = 20_000, listen = '127.0.0.1:0', lan = false } = {}) {
+  const args = ['demo', '--rate', String(rate), '--listen', listen, '--admin-listen', '127.0.0.1:0', ...(lan ? ['--lan=127.0.0.1'] : [])];
+  const wanted = lan ? /^https:\/\/127\.0\.0\.1:\d+\/vote\.html#token=\S+$/ : /http:\/\/127\.0\.0\.1:\d+\//;
   const child = spawn(binary(), args, { stdio: ['ignore', 'ignore', 'pipe'] });
   const exited = once(child, 'exit');
   exited.catch(() => {});
@@ -30,7 +32,7 @@ export async function startDemo({ rate = 20_000, listen = '127.0.0.1:0' } = {}) 
     child.once('exit', (code) => reject(new Error(`the demo ended with ${code}:\n${said.join('\n')}`)));
     createInterface({ input: child.stderr }).on('line', (line) => {
       said.push(line);
-      const found = /http:\/\/127\.0\.0\.1:\d+\//.exec(line);
+      const found = wanted.exec(line);
       if (!found) return;
       clearTimeout(timer);
       resolve(found[0]);

@@ -16,6 +16,7 @@ pub(crate) const STEPS: &[(&str, Step)] = &[
     ("release", release),
     ("guard", guard::check),
     ("demo", demo),
+    ("lan", lan),
     ("crash", crash),
     ("stranger", stranger),
     ("checkers", checkers),
@@ -48,6 +49,11 @@ fn release() -> Result<(), String> {
 fn demo() -> Result<(), String> {
     let (accepted, duplicates) = ("\"accepted\":80101", "\"duplicates\":0");
     play(&[], &[accepted, duplicates])
+}
+
+/// The same with TLS and accounts, as on a network.
+fn lan() -> Result<(), String> {
+    play(&["--lan=127.0.0.1"], &["\"accepted\":80101", "\"duplicates\":0"])
 }
 
 /// The same with the votes on disk and a server that is killed in the middle.

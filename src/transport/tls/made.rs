@@ -14,17 +14,24 @@ const SELF_SIGNED_DAYS: i64 = 13;
 pub(super) const RENEWED_AFTER: Duration = Duration::from_secs(6 * 86_400);
 
 /// A certificate and its key, in both forms.
-pub(super) struct Made {
+pub(crate) struct Made {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,
-    pub(super) certificate_pem: String,
-    pub(super) key_pem: String,
+    pub(crate) certificate_pem: String,
+    pub(crate) key_pem: String,
 }
 
 /// An ECDSA P-256 certificate for this machine's loopback names.
 pub(super) fn make_certificate() -> Result<Made, TlsError> {
+    certificate_for(&["localhost", "127.0.0.1", "::1"].map(str::to_owned))
+}
+
+/// The same for these host names and addresses.
+///
+/// # Errors
+/// When one of them is none, or there are no random bytes.
+pub(crate) fn certificate_for(names: &[String]) -> Result<Made, TlsError> {
     let unusable = |error: rcgen::Error| TlsError::Unusable(error.to_string());
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let mut params = rcgen::CertificateParams::new(names.to_vec()).map_err(unusable)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, "Tidewire development");

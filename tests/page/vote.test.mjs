@@ -1,0 +1,74 @@
+// A guest of `tidewire demo --lan` votes: over TLS, with the token of the address that it prints.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { assertAccessible, assertClean, assertFits, launch, mood, openPage, screenshot } from './browser.mjs';
+import { startDemo } from './daemon.mjs';
+
+const PHONE = { width: 360, height: 640, ignoreHTTPSErrors: true };
+
+let browser, demo;
+
+before(async () => {
+  browser = await launch();
+  demo = await startDemo({ lan: true });
+});
+after(async () => {
+  await browser?.close();
+  await demo?.stop();
+});
+
+const button = (page, option) => page.locator('#options button', { hasText: option });
+const shows = (page, option, votes) => page.waitForFunction(([name, count]) => [...document.querySelectorAll('#options button')]
+  .some((found) => found.querySelector('.option').textContent === name && found.dataset.votes === count), [option, String(votes)]);
+const said = (page, text) => page.waitForFunction((wanted) => document.querySelector('#said').textContent.includes(wanted), text);
+
+test('a phone votes, changes its vote, is remembered, and others see it', async () => {
+  const [first, second] = [await openPage(browser, PHONE), await openPage(browser, { ...PHONE, colorScheme: 'dark' })];
+  for (const page of [first, second]) {
+    await page.goto(demo.url);
+    await said(page, 'Touch a name');
+  }
+  await button(first, 'Cherry').click();
+  await said(first, 'Your vote for Cherry is counted');
+  await button(second, 'Cherry').click();
+  for (const page of [first, second]) await shows(page, 'Cherry', 2);
+  await button(first, 'Mango').click();
+  for (const page of [first, second]) {
+    await shows(page, 'Cherry', 1);
+    await shows(page, 'Mango', 1);
+  }
+  await first.reload();
+  await said(first, 'Your vote for Mango is counted');
+  assert.equal(await button(first, 'Mango').getAttribute('aria-pressed'), 'true');
+  await shows(first, 'Mango', 1);
+  assert.equal(await first.locator('#ballots').textContent(), '2 people have voted');
+  for (const [page, name] of [[first, 'vote-360-light'], [second, 'vote-360-dark']]) {
+    await assertFits(page);
+    await assertAccessible(page);
+    await assertClean(page);
+    await screenshot(page, name);
+    await page.close();
+  }
+});
+
+test('a token that is none is told, and what to do', async () => {
+  const page = await openPage(browser, PHONE);
+  await page.goto(demo.url.replace(/token=.*/, 'token=broken'));
+  await mood(page, 'refused');
+  assert.match(await page.locator('#notice').textContent(), /Scan the code again/);
+  await assertFits(page);
+  await assertAccessible(page);
+  await page.close();
+});
+
+test('without an invitation the election is seen, and the poll is not', async () => {
+  const page = await openPage(browser, { ignoreHTTPSErrors: true });
+  await page.goto(new URL('/vote.html', demo.url).href);
+  await mood(page, 'refused');
+  assert.match(await page.locator('#notice').textContent(), /Scan the code that the demo shows/);
+  await page.goto(new URL('/', demo.url).href);
+  await page.waitForSelector('#board .row[data-name="BETSY HODGES"]');
+  await assertClean(page);
+  await page.close();
+});
