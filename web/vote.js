@@ -113,6 +113,8 @@ function refuse(error) {
 	mood();
 }
 
+const voteCount = (count) => `${integer(count)} ${count === 1 ? 'vote' : 'votes'}`;
+
 const say = (text) => setText(el.said, text);
 
 function build() {
@@ -146,9 +148,9 @@ function draw() {
 		button.disabled = closed;
 		button.dataset.votes = count;
 		button.style.setProperty('--share', count / Math.max(1, standings?.ballots ?? 0));
-		setText(votes, standings ? `${integer(count)} ${count === 1 ? 'vote' : 'votes'}` : '');
+		setText(votes, standings ? voteCount(count) : '');
 	});
-	setText(el.ballots, standings ? `${integer(standings.ballots)} ${standings.ballots === 1 ? 'person has' : 'people have'} voted` : '');
+	setText(el.ballots, standings ? `${voteCount(standings.ballots)} in all` : '');
 }
 
 /** Title and text of what keeps a person from voting. */

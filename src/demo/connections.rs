@@ -56,9 +56,11 @@ impl Endpoint {
     }
 
     fn builder(&self, scheme: &str, name: &str) -> Result<Builder, Error> {
-        let builder = Client::builder(&format!("{scheme}://{}", self.address))?
-            .trust(Trust::Fingerprint(self.certificate_sha256))
-            .client_name(name);
+        let url = format!("{scheme}://{}", self.address);
+        let mut builder = Client::builder(&url)?.client_name(name);
+        if scheme != "ws" {
+            builder = builder.trust(Trust::Fingerprint(self.certificate_sha256));
+        }
         Ok(match &self.token {
             Some(token) => builder.token(token),
             None => builder,

@@ -42,7 +42,7 @@ test('a phone votes, changes its vote, is remembered, and others see it', async 
   await said(first, 'Your vote for Mango is counted');
   assert.equal(await button(first, 'Mango').getAttribute('aria-pressed'), 'true');
   await shows(first, 'Mango', 1);
-  assert.equal(await first.locator('#ballots').textContent(), '2 people have voted');
+  assert.equal(await first.locator('#ballots').textContent(), '2 votes in all');
   for (const [page, name] of [[first, 'vote-360-light'], [second, 'vote-360-dark']]) {
     await assertFits(page);
     await assertAccessible(page);
@@ -50,6 +50,32 @@ test('a phone votes, changes its vote, is remembered, and others see it', async 
     await screenshot(page, name);
     await page.close();
   }
+});
+
+test('a vote during a cut is sent when the connection is back', async () => {
+  const page = await openPage(browser, PHONE);
+  const sockets = [];
+  let isCut = false;
+  await page.routeWebSocket(/\/v1\/ws$/, (socket) => {
+    if (isCut) return socket.close({ code: 1001 });
+    socket.connectToServer();
+    return sockets.push(socket);
+  });
+  await page.goto(demo.url);
+  await said(page, 'Touch a name');
+  isCut = true;
+  await sockets[0].close({ code: 1001 });
+  await mood(page, 'disconnected');
+  await button(page, 'Banana').click();
+  await said(page, 'will be sent when the connection is back');
+  await screenshot(page, 'vote-360-cut');
+  await assertFits(page);
+  await assertAccessible(page);
+  isCut = false;
+  await page.locator('#notice-retry').click();
+  await said(page, 'Your vote for Banana is counted');
+  await shows(page, 'Banana', 1);
+  await page.close();
 });
 
 test('a token that is none is told, and what to do', async () => {

@@ -6,6 +6,7 @@ use clap::Parser;
 use super::*;
 use crate::config::Config;
 use crate::demo::election::Mark;
+use crate::demo::lan::Lan;
 use crate::server::Server;
 
 fn replay(rate: Rate) -> Replay {
@@ -43,10 +44,31 @@ struct Cli {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_ballot_is_counted_once_and_every_watcher_agrees() {
-    let listen = ([127, 0, 0, 1], 0).into();
-    let config = Config { listen, admin_listen: listen, ..Config::default() };
+    let server = Server::start(on_loopback()).await.unwrap();
+    let endpoint = Endpoint::local(server.address(), server.certificate_sha256());
+    assert_exact(endpoint).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_with_accounts_it_is_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let lan = Lan::prepare([127, 0, 0, 1].into(), directory.path()).unwrap();
+    let mut config = on_loopback();
+    lan.configure(&mut config);
     let server = Server::start(config).await.unwrap();
     let endpoint = Endpoint::local(server.address(), server.certificate_sha256());
+    assert_exact(endpoint.with_token(lan.own_key())).await;
+    server.stop().await;
+}
+
+fn on_loopback() -> Config {
+    let listen = ([127, 0, 0, 1], 0).into();
+    Config { listen, admin_listen: listen, ..Config::default() }
+}
+
+/// Replays an election and compares every figure.
+async fn assert_exact(endpoint: Endpoint) {
     let mut election = Election::new("Small".to_owned(), 2);
     let [ada, bo, cy] = ["Ada", "Bo", "Cy"].map(|name| election.mark(name).unwrap());
     election.add([ada, bo].into(), 400);
@@ -58,7 +80,6 @@ async fn every_ballot_is_counted_once_and_every_watcher_agrees() {
     let args = Cli::parse_from(cli).demo;
 
     let outcome = play(&args, election, endpoint).await.unwrap();
-    server.stop().await;
 
     assert_eq!(outcome.faults(), Vec::<String>::new());
     assert_eq!((outcome.accepted, outcome.duplicates, outcome.watchers), (1000, 0, 25));
