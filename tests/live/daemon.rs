@@ -157,6 +157,11 @@ impl Daemon {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// How many entries a directory of its process has: `fd`, `task`.
+    pub(crate) fn entries_in_proc(&self, directory: &str) -> usize {
+        std::fs::read_dir(format!("/proc/{}/{directory}", self.child.id())).unwrap().count()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
