@@ -39,6 +39,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         .route("/v1/policy", get(policy))
         .route("/v1/backup", get(backup::backup))
         .route("/v1/connections", get(connections::list).delete(connections::end))
+        .route("/v1/tenants", get(tenants))
         .route("/v1/revocations", post(connections::revoke))
         .route("/v1/ballots", get(ballots::ballots))
         .route(
@@ -77,9 +78,15 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    let Shared { figures, recorder, journal, audit, proxies, load, .. } = &*shared;
-    let text = telemetry::render(figures, recorder, journal.as_deref(), audit, proxies, load);
+    let Shared { figures, recorder, journal, audit, proxies, load, tenants, .. } = &*shared;
+    let (journal, tenants) = (journal.as_deref(), tenants.infos());
+    let text = telemetry::render(figures, recorder, journal, audit, proxies, load, &tenants);
     (content_type, text).into_response()
+}
+
+/// What each tenant has, and may have.
+async fn tenants(State(shared): State<Arc<Shared>>) -> Response {
+    Json(json!({ "tenants": shared.tenants.infos() })).into_response()
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {

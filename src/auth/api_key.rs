@@ -5,9 +5,10 @@ use aws_lc_rs::digest::{SHA256, digest as sha256};
 use aws_lc_rs::error::Unspecified;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tidewire_core::access::LOCAL_ISSUER;
+use tidewire_core::access::{LOCAL_ISSUER, Tenant};
 
 use super::AuthError;
+use super::keys::tenant_of;
 use super::roles::Roles;
 use crate::config::ApiKeyConfig;
 
@@ -23,17 +24,18 @@ pub(super) struct ApiKey {
     pub(super) name: String,
     pub(super) issuer: String,
     pub(super) roles: Vec<String>,
+    pub(super) tenant: Option<Tenant>,
     sha256: [u8; 32],
 }
 
 /// Reads the keys of a configuration.
 ///
 /// # Errors
-/// When a hash is none, or a role is not there.
+/// When a hash is none, a role is not there, or a tenant has no valid prefix.
 pub(super) fn load(config: &[ApiKeyConfig], roles: &Roles) -> Result<Vec<ApiKey>, AuthError> {
     let read = |(index, key): (usize, &ApiKeyConfig)| {
         let place = format!("auth.api_key[{index}]");
-        let ApiKeyConfig { name, sha256, issuer, roles: has } = key;
+        let ApiKeyConfig { name, sha256, issuer, roles: has, tenant } = key;
         if name.is_empty() || name.len() > super::SUBJECT_BYTES_MAX {
             let rule = format!("1 to {} bytes", super::SUBJECT_BYTES_MAX);
             return Err(AuthError::value(format!("{place}.name"), rule));
@@ -46,7 +48,8 @@ pub(super) fn load(config: &[ApiKeyConfig], roles: &Roles) -> Result<Vec<ApiKey>
             roles.check(&format!("{place}.roles"), role)?;
         }
         let issuer = issuer.clone().unwrap_or_else(|| LOCAL_ISSUER.to_owned());
-        Ok(ApiKey { name: name.clone(), issuer, roles: has.clone(), sha256 })
+        let tenant = tenant_of(&format!("{place}.tenant"), tenant.as_deref())?;
+        Ok(ApiKey { name: name.clone(), issuer, roles: has.clone(), tenant, sha256 })
     };
     config.iter().enumerate().map(read).collect()
 }

@@ -6,12 +6,13 @@
 use std::fmt;
 
 use rustls::pki_types::CertificateDer;
-use tidewire_core::access::LOCAL_ISSUER;
+use tidewire_core::access::{LOCAL_ISSUER, Tenant};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
 use super::AuthError;
+use super::keys::tenant_of;
 use super::roles::Roles;
 use crate::config::CertificateConfig;
 
@@ -116,6 +117,7 @@ pub(super) struct CertificateAccount {
     pub(super) subject: String,
     pub(super) issuer: String,
     pub(super) roles: Vec<String>,
+    pub(super) tenant: Option<Tenant>,
 }
 
 /// Reads the accounts of a configuration.
@@ -128,7 +130,7 @@ pub(super) fn load(
 ) -> Result<Vec<CertificateAccount>, AuthError> {
     let read = |(index, account): (usize, &CertificateConfig)| {
         let place = format!("auth.certificate[{index}]");
-        let CertificateConfig { name, issuer, roles: has, .. } = account;
+        let CertificateConfig { name, issuer, roles: has, tenant, subject: _ } = account;
         let subject = account.subject();
         for (key, value) in [("name", name.as_str()), ("subject", subject)] {
             if value.is_empty() || value.len() > super::SUBJECT_BYTES_MAX {
@@ -148,6 +150,7 @@ pub(super) fn load(
             subject: subject.to_owned(),
             issuer: issuer.clone().unwrap_or_else(|| LOCAL_ISSUER.to_owned()),
             roles: has.clone(),
+            tenant: tenant_of(&format!("{place}.tenant"), tenant.as_deref())?,
         })
     };
     config.iter().enumerate().map(read).collect()

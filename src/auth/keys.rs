@@ -5,6 +5,8 @@ use std::path::Path;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use serde::Deserialize;
+use tidewire_core::access::Tenant;
+use tidewire_protocol::Refusal;
 
 use super::AuthError;
 use crate::config::{AuthConfig, TokenKeyConfig};
@@ -65,6 +67,8 @@ pub(super) struct TokenKey {
     /// The roles that its tokens may name; nothing: all.
     pub(super) roles: Option<Vec<String>>,
     pub(super) may_bring_rules: bool,
+    /// The tenant of those with its tokens.
+    pub(super) tenant: Option<Tenant>,
 }
 
 /// Reads all keys of a configuration.
@@ -77,7 +81,7 @@ pub(super) fn load(config: &AuthConfig) -> Result<Vec<TokenKey>, AuthError> {
         keys.push(of_file(&format!("auth.token_key[{index}]"), key)?);
     }
     if let Some(file) = &config.jwks_file {
-        keys.extend(of_set("auth.jwks_file", file, config.jwks_issuer.as_deref())?);
+        keys.extend(of_set("auth.jwks_file", file, config)?);
     }
     for (index, key) in keys.iter().enumerate() {
         let is_double = keys.iter().take(index).any(|other| other.id == key.id);
@@ -89,8 +93,14 @@ pub(super) fn load(config: &AuthConfig) -> Result<Vec<TokenKey>, AuthError> {
     Ok(keys)
 }
 
+/// The tenant that a key names.
+pub(super) fn tenant_of(key: &str, tenant: Option<&str>) -> Result<Option<Tenant>, AuthError> {
+    let wrong = |refusal: Refusal| AuthError::value(key, refusal.message);
+    tenant.map(Tenant::parse).transpose().map_err(wrong)
+}
+
 fn of_file(key: &str, config: &TokenKeyConfig) -> Result<TokenKey, AuthError> {
-    let TokenKeyConfig { id, algorithm, file, issuer, roles, may_bring_rules } = config;
+    let TokenKeyConfig { id, algorithm, file, issuer, roles, may_bring_rules, tenant } = config;
     let read = std::fs::read(file).map_err(|source| AuthError::Read {
         key: format!("{key}.file"),
         path: file.clone(),
@@ -126,12 +136,14 @@ fn of_file(key: &str, config: &TokenKeyConfig) -> Result<TokenKey, AuthError> {
         issuer: issuer.clone(),
         roles: roles.clone(),
         may_bring_rules: *may_bring_rules,
+        tenant: tenant_of(&format!("{key}.tenant"), tenant.as_deref())?,
     })
 }
 
 /// The keys of a JSON Web Key Set (RFC 7517). Those for anything but signatures, or for algorithms
 /// that are not taken, are left out.
-fn of_set(key: &str, file: &Path, issuer: Option<&str>) -> Result<Vec<TokenKey>, AuthError> {
+fn of_set(key: &str, file: &Path, config: &AuthConfig) -> Result<Vec<TokenKey>, AuthError> {
+    let tenant = tenant_of("auth.jwks_tenant", config.jwks_tenant.as_deref())?;
     let text = std::fs::read_to_string(file).map_err(|source| AuthError::Read {
         key: key.to_owned(),
         path: file.to_owned(),
@@ -148,9 +160,9 @@ fn of_set(key: &str, file: &Path, issuer: Option<&str>) -> Result<Vec<TokenKey>,
             let id = id.as_deref().unwrap_or("without an id");
             AuthError::value(key, format!("key '{id}' cannot be used: {error}"))
         })?;
-        let issuer = issuer.map(str::to_owned);
+        let (issuer, tenant) = (config.jwks_issuer.clone(), tenant.clone());
         let (roles, may_bring_rules) = (None, true);
-        keys.push(TokenKey { id, algorithm, decoding, issuer, roles, may_bring_rules });
+        keys.push(TokenKey { id, algorithm, decoding, issuer, roles, may_bring_rules, tenant });
     }
     if keys.is_empty() {
         let rule = format!(

@@ -30,7 +30,7 @@ pub(crate) use token::Claims;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidewire_core::access::{Access, Identity, LOCAL_ISSUER};
+use tidewire_core::access::{Access, Identity, LOCAL_ISSUER, Permissions, Tenant};
 use tidewire_protocol::{ErrorCode, Refusal};
 
 use crate::config::AuthConfig;
@@ -38,6 +38,7 @@ use api_key::ApiKey;
 use certificate::CertificateAccount;
 use keys::TokenKey;
 use roles::Roles;
+use token::Verified;
 
 /// Longest subject in bytes, as of a voter or a member.
 const SUBJECT_BYTES_MAX: usize = 256;
@@ -87,6 +88,8 @@ pub(crate) struct Proven {
     pub(crate) token: Option<TokenMarks>,
     /// Whether it showed anything.
     pub(crate) is_somebody: bool,
+    /// The tenant that its key belongs to: nothing else is allowed, whatever the roles say.
+    pub(crate) tenant: Option<Tenant>,
 }
 
 /// What tells a token apart from others of the same subject.
@@ -188,12 +191,14 @@ impl Auth {
     /// # Errors
     /// `unauthenticated` for a role that there is not.
     pub(crate) fn access(&self, proven: &Proven) -> Result<Access, Refusal> {
-        let Proven { identity, roles, grants, expires_at_ms, token: _, is_somebody } = proven;
+        let Proven { identity, roles, grants, expires_at_ms, token: _, is_somebody, tenant } =
+            proven;
         // Nobody in particular has no names of their own.
         let subject = is_somebody.then_some(&*identity.subject);
+        let lists = self.roles.resolve(roles, grants, subject)?;
         Ok(Access {
             identity: identity.clone(),
-            permissions: Arc::new(self.roles.resolve(roles, grants, subject)?),
+            permissions: Arc::new(Permissions { lists, tenant: tenant.clone() }),
             expires_at_ms: *expires_at_ms,
         })
     }
@@ -230,12 +235,13 @@ impl Auth {
             expires_at_ms: None,
             token: None,
             is_somebody: false,
+            tenant: None,
         })
     }
 
     fn by_digest(&self, digest: &[u8; 32]) -> Result<Proven, Refusal> {
         let known = api_key::find(&self.api_keys, digest);
-        let ApiKey { name, issuer, roles, .. } =
+        let ApiKey { name, issuer, roles, tenant, .. } =
             known.ok_or_else(|| refuse("the API key is not known"))?;
         let identity = Identity { issuer: issuer.as_str().into(), subject: name.as_str().into() };
         Ok(Proven {
@@ -245,6 +251,7 @@ impl Auth {
             expires_at_ms: None,
             token: None,
             is_somebody: true,
+            tenant: tenant.clone(),
         })
     }
 
@@ -257,7 +264,7 @@ impl Auth {
         let Some(account) = certificate::find(&self.certificates, shown) else {
             return self.anonymous(Some(shown));
         };
-        let CertificateAccount { subject, issuer, roles, .. } = account;
+        let CertificateAccount { subject, issuer, roles, tenant, .. } = account;
         Ok(Proven {
             identity: Identity { issuer: issuer.as_str().into(), subject: subject.as_str().into() },
             roles: roles.clone(),
@@ -265,12 +272,13 @@ impl Auth {
             expires_at_ms: Some(shown.expires_at_ms),
             token: None,
             is_somebody: true,
+            tenant: tenant.clone(),
         })
     }
 
     fn by_token(&self, token: &str, now_ms: u64) -> Result<Proven, Refusal> {
         let audience = self.audience.as_deref();
-        let claims = token::verify(&self.keys, audience, token)?;
+        let Verified { claims, tenant } = token::verify(&self.keys, audience, token)?;
         claims.check_times(now_ms, self.leeway_ms)?;
         if claims.sub.is_empty() || claims.sub.len() > SUBJECT_BYTES_MAX {
             return Err(refuse(format!("the token's 'sub' has 1 to {SUBJECT_BYTES_MAX} bytes")));
@@ -287,6 +295,7 @@ impl Auth {
                 issued_at_ms: claims.iat.map(|iat| iat.saturating_mul(1000)),
             }),
             is_somebody: true,
+            tenant,
         })
     }
 }

@@ -165,6 +165,7 @@ mod tests {
             expires_at_ms: Some(100_000),
             token: Some(TokenMarks { id: id.map(str::to_owned), issued_at_ms }),
             is_somebody: true,
+            tenant: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Roles: lists of rules by name, and what comes of them for somebody.
 
 use serde::{Deserialize, Serialize};
-use tidewire_core::access::{Operation, Operations, Permissions, Rule, RuleList};
+use tidewire_core::access::{Operation, Operations, Rule, RuleList};
 use tidewire_protocol::{Pattern, Refusal};
 
 use super::{AuthError, refuse};
@@ -71,7 +71,7 @@ impl Roles {
         names: &[String],
         grants: &[Grant],
         subject: Option<&str>,
-    ) -> Result<Permissions, Refusal> {
+    ) -> Result<Vec<RuleList>, Refusal> {
         let mut lists = Vec::new();
         for name in names {
             let role = self.0.iter().find(|role| role.name == *name).ok_or_else(|| {
@@ -88,7 +88,7 @@ impl Roles {
             }
             lists.push(list("the token".to_owned(), grants, subject));
         }
-        Ok(Permissions { lists })
+        Ok(lists)
     }
 }
 

@@ -64,6 +64,7 @@ impl Keys {
             issuer: None,
             roles: None,
             may_bring_rules: true,
+            tenant: None,
         };
         let rules = vec![
             grant("secret.>", &[]),
@@ -256,6 +257,7 @@ fn an_api_key_is_known_by_its_hash() {
         sha256: sha256.to_uppercase(),
         issuer: None,
         roles: vec!["backend".to_owned()],
+        tenant: None,
     };
     let config = AuthConfig { api_key: vec![api_key], ..keys.config(&[]) };
     let auth = Auth::load(&config).unwrap();
@@ -278,6 +280,42 @@ fn an_api_key_is_known_by_its_hash() {
     let mut bad = config;
     bad.api_key[0].sha256.pop();
     assert!(Auth::load(&bad).unwrap_err().to_string().contains("64 hexadecimal"));
+}
+
+#[test]
+fn a_key_confines_whoever_it_lets_in_to_its_tenant() {
+    let keys = Keys::make();
+    let (key, sha256) = made().unwrap();
+    let api_key = ApiKeyConfig {
+        name: "shop".to_owned(),
+        sha256,
+        issuer: None,
+        roles: vec!["backend".to_owned()],
+        tenant: Some("globex".to_owned()),
+    };
+    let mut config =
+        AuthConfig { api_key: vec![api_key], ..keys.config(&[Algorithm::EdDsa, Algorithm::Es256]) };
+    config.token_key[0].tenant = Some("acme".to_owned());
+    let auth = Auth::load(&config).unwrap();
+    // It claims all that a token can.
+    let claims = Claims {
+        roles: vec!["backend".to_owned()],
+        permissions: vec![grant(">", &["publish", "subscribe", "admin"])],
+        ..claims()
+    };
+    let acme = keys.sign(Algorithm::EdDsa, Some("EdDSA"), claims.clone());
+    let of_none = keys.sign(Algorithm::Es256, Some("ES256"), claims);
+    let may = |shown: &str, name: &str| {
+        let proven = authenticate(&auth, shown).unwrap().unwrap();
+        let access = auth.access(&proven).unwrap();
+        access.permissions.explain(Operation::Publish, &Name::parse(name).unwrap()).is_allowed
+    };
+    assert!(may(&acme, "acme.orders") && !may(&acme, "globex.orders") && !may(&acme, "acme"));
+    assert!(may(&key, "globex.orders") && !may(&key, "acme.orders") && !may(&key, "other"));
+    assert!(may(&of_none, "acme.orders") && may(&of_none, "globex.orders"));
+    config.api_key[0].tenant = Some("a.>".to_owned());
+    let error = Auth::load(&config).unwrap_err().to_string();
+    assert!(error.contains("auth.api_key[0].tenant"), "{error}");
 }
 
 #[test]
@@ -386,6 +424,7 @@ fn a_certificate_is_of_the_account_that_it_names() {
         subject: subject.map(str::to_owned),
         issuer: None,
         roles: vec![role.to_owned()],
+        tenant: None,
     };
     let certificate = vec![
         account("spiffe://example/shop", Some("shop"), "backend"),

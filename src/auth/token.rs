@@ -3,6 +3,7 @@
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde::{Deserialize, Serialize};
+use tidewire_core::access::Tenant;
 use tidewire_protocol::Refusal;
 
 use super::keys::TokenKey;
@@ -53,6 +54,14 @@ struct Raw {
     permissions: Vec<Grant>,
 }
 
+/// What a token says, and whose its key is.
+#[derive(Clone, Debug)]
+pub(super) struct Verified {
+    pub(super) claims: Claims,
+    /// The tenant of its key. No token says its own.
+    pub(super) tenant: Option<Tenant>,
+}
+
 /// Checks a token's signature, issuer and audience; the times are [`Claims::check_times`].
 ///
 /// # Errors
@@ -61,7 +70,7 @@ pub(super) fn verify(
     keys: &[TokenKey],
     audience: Option<&str>,
     token: &str,
-) -> Result<Claims, Refusal> {
+) -> Result<Verified, Refusal> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(refuse(format!("a token has at most {TOKEN_BYTES_MAX} bytes")));
     }
@@ -113,7 +122,8 @@ pub(super) fn verify(
     let exp = seconds("exp", &exp)?;
     let nbf = nbf.map(|nbf| seconds("nbf", &nbf)).transpose()?;
     let iat = iat.map(|iat| seconds("iat", &iat)).transpose()?;
-    Ok(Claims { sub, iss, aud: None, exp, nbf, iat, jti, roles, permissions })
+    let claims = Claims { sub, iss, aud: None, exp, nbf, iat, jti, roles, permissions };
+    Ok(Verified { claims, tenant: key.tenant.clone() })
 }
 
 /// A key may be trusted with some roles only, and not with rules.

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::server::Server;
 
 /// What is taken while the server runs.
-const APPLIED: [&str; 1] = ["auth"];
+const APPLIED: [&str; 2] = ["auth", "tenant"];
 
 /// The configuration as it was read last.
 pub(super) struct Reload {
@@ -39,10 +39,10 @@ impl Reload {
                 return tracing::error!("rejected, nothing has changed: {}", error.message);
             }
         };
-        if let Err(error) = server.reload(&config.auth) {
+        if let Err(error) = server.reload(&config) {
             return tracing::error!("rejected, nothing has changed: {error}");
         }
-        tracing::info!("the certificate and the accounts were read again");
+        tracing::info!("the certificate, the accounts and the tenants were read again");
         for key in changed(&self.known, &table) {
             let section = key.split(['.', '[']).next().unwrap_or_default();
             match APPLIED.contains(&section) {

@@ -25,6 +25,8 @@ pub struct AuthConfig {
     pub jwks_file: Option<PathBuf>,
     /// The `iss` that tokens by keys of the set must have.
     pub jwks_issuer: Option<String>,
+    /// The tenant that those with such a token belong to; absent: to none.
+    pub jwks_tenant: Option<String>,
     /// Roles.
     pub role: Vec<RoleConfig>,
     /// Keys that tokens are verified with.
@@ -43,6 +45,7 @@ impl Default for AuthConfig {
             leeway_ms: 5_000,
             jwks_file: None,
             jwks_issuer: None,
+            jwks_tenant: None,
             role: Vec::new(),
             token_key: Vec::new(),
             api_key: Vec::new(),
@@ -83,6 +86,9 @@ pub struct TokenKeyConfig {
     /// Whether its tokens may bring rules of their own.
     #[serde(default = "yes")]
     pub may_bring_rules: bool,
+    /// The tenant that those with its tokens belong to; absent: to none.
+    #[serde(default)]
+    pub tenant: Option<String>,
 }
 
 fn yes() -> bool {
@@ -101,6 +107,9 @@ pub struct ApiKeyConfig {
     pub issuer: Option<String>,
     /// Its roles.
     pub roles: Vec<String>,
+    /// The tenant that it belongs to; absent: to none.
+    #[serde(default)]
+    pub tenant: Option<String>,
 }
 
 /// An account of who shows a certificate.
@@ -115,6 +124,9 @@ pub struct CertificateConfig {
     pub issuer: Option<String>,
     /// Its roles.
     pub roles: Vec<String>,
+    /// The tenant that it belongs to; absent: to none.
+    #[serde(default)]
+    pub tenant: Option<String>,
 }
 
 impl CertificateConfig {
@@ -132,6 +144,9 @@ impl AuthConfig {
             |key: String, rule: &str| Err(ConfigError::Value { key, rule: rule.to_owned() });
         if self.jwks_issuer.is_some() && self.jwks_file.is_none() {
             return refuse("auth.jwks_issuer".to_owned(), "is for jwks_file, which is not there");
+        }
+        if self.jwks_tenant.is_some() && self.jwks_file.is_none() {
+            return refuse("auth.jwks_tenant".to_owned(), "is for jwks_file, which is not there");
         }
         if self.audience.as_deref() == Some("") {
             return refuse("auth.audience".to_owned(), "is empty: leave it out");
@@ -165,6 +180,20 @@ impl AuthConfig {
             }
         }
         Ok(())
+    }
+
+    /// The tenants of all keys, each with the key of the configuration that names it.
+    pub(super) fn tenants(&self) -> Vec<(String, &str)> {
+        let token = self.token_key.iter().map(|key| &key.tenant).enumerate();
+        let api = self.api_key.iter().map(|key| &key.tenant).enumerate();
+        let shown = self.certificate.iter().map(|account| &account.tenant).enumerate();
+        let all = token.map(|key| ("token_key", key)).chain(api.map(|key| ("api_key", key)));
+        let all = all.chain(shown.map(|account| ("certificate", account)));
+        let of_keys = all.filter_map(|(kind, (at, tenant))| {
+            Some((format!("auth.{kind}[{at}].tenant"), tenant.as_deref()?))
+        });
+        let of_set = self.jwks_tenant.as_deref();
+        of_keys.chain(of_set.map(|tenant| ("auth.jwks_tenant".to_owned(), tenant))).collect()
     }
 
     /// What is valid and may let in more than was meant, a sentence each.

@@ -9,6 +9,7 @@ mod nearest;
 mod policy;
 mod proxy;
 mod storage;
+mod tenant;
 
 pub use audit::AuditConfig;
 pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, RoleConfig, TokenKeyConfig};
@@ -16,11 +17,13 @@ pub use limits::LimitsConfig;
 pub use policy::{Durability, PolicyConfig, Priority};
 pub use proxy::{Forwarded, ProxyConfig};
 pub use storage::StorageConfig;
+pub use tenant::TenantConfig;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use tidewire_core::shard::{ShardLimits, TenantTable};
 use tidewire_core::topic::PolicyTable;
 
 /// Everything that can be configured. `config/tidewire.toml` names every key with its default.
@@ -65,6 +68,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Policies by name pattern; the first that matches applies.
     pub policy: Vec<PolicyConfig>,
+    /// Tenants: prefixes of names with limits and keys of their own.
+    pub tenant: Vec<TenantConfig>,
 }
 
 /// The certificate for `wss` and `quic`; without one, one is made for development.
@@ -124,6 +129,7 @@ impl Default for Config {
             storage: StorageConfig::default(),
             limits: LimitsConfig::default(),
             policy: vec![PolicyConfig::live_maps()],
+            tenant: Vec::new(),
         }
     }
 }
@@ -192,6 +198,7 @@ impl Config {
         }
         self.proxy.validate()?;
         self.auth.validate()?;
+        tenant::validate(&self.tenant, &self.auth)?;
         if self.tls.client_ca.is_none() && !self.auth.certificate.is_empty() {
             let rule = "nobody can show a certificate: tls.client_ca says whose are taken";
             let (key, rule) = ("auth.certificate".to_owned(), rule.to_owned());
@@ -241,7 +248,21 @@ impl Config {
         let warnings = |(index, policy): (usize, &PolicyConfig)| {
             policy.warnings(index, &self.limits, shards).collect::<Vec<_>>()
         };
-        policies.flat_map(warnings).chain(self.auth.warnings()).collect()
+        let tenants = tenant::warnings(&self.tenant, &self.auth, &self.limits);
+        policies.flat_map(warnings).chain(self.auth.warnings()).chain(tenants).collect()
+    }
+
+    /// One shard's share of the bounds, of so many, with what tenants have of it.
+    #[must_use]
+    pub fn shard_limits(&self, shards: u16) -> ShardLimits {
+        let tenants = self.tenants(shards).into();
+        ShardLimits { tenants, ..self.limits.shard(shards) }
+    }
+
+    /// The tenants, as each of so many shards knows them.
+    #[must_use]
+    pub fn tenants(&self, shards: u16) -> TenantTable {
+        tenant::table(&self.tenant, shards)
     }
 
     /// Threads that serve connections.

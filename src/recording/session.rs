@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Instant;
 
 use serde::Serialize;
-use tidewire_core::shard::{Command, GroupAsk, Request, RunPublish, ShardSnapshot};
+use tidewire_core::shard::{Command, GroupAsk, Request, RunPublish, ShardSnapshot, TenantShare};
 use tidewire_core::state_hash::StateHash;
 use tokio::sync::watch;
 
@@ -268,8 +268,12 @@ pub(super) fn weight(command: &Command) -> usize {
         | Command::Recall(..)
         | Command::Unfollow(..)
         | Command::SessionEnded(_)
+        | Command::TenantFull { .. }
         | Command::Buried(_) => {
             return size_of::<Command>();
+        }
+        Command::Tenants(table) => {
+            return size_of::<Command>() + table.iter().count() * size_of::<TenantShare>();
         }
     };
     size_of::<Command>()

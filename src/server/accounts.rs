@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::clock::wall_ms;
 use super::rates::Rates;
 use super::reload::Reloads;
+use super::tenants::Seat;
 use super::{Core, Shared, StartError, Whose};
 use crate::audit::Entry;
 use crate::auth::{Auth, Credential, Proven, RevocationError, Revocations, Revoke};
@@ -53,6 +54,11 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// The prefix of the tenant that it belongs to, if it belongs to one.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        Some(self.proven.tenant.as_ref()?.prefix().as_str())
+    }
+
     /// As it is told.
     pub(crate) fn info(&self) -> IdentityInfo {
         let Proven { identity, expires_at_ms, .. } = &self.proven;
@@ -64,7 +70,32 @@ impl Account {
     }
 }
 
+/// What is known of a connection that is let in.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) shown: Credential,
+    /// Who it is; nothing where there are no accounts.
+    pub(crate) account: Option<Account>,
+    /// Its place among the connections of its tenant.
+    seat: Option<Seat>,
+    /// Changes of the accounts before all this was found out.
+    changes: u64,
+}
+
 impl Shared {
+    /// Whether somebody who shows this is let in.
+    ///
+    /// # Errors
+    /// `unauthenticated`, with what is wrong with it; `limit_exceeded` if its tenant has as many
+    /// connections as it may have.
+    pub(crate) fn admission(&self, shown: Credential) -> Result<Admission, Refusal> {
+        let changes = *self.accounts.changes.borrow();
+        let account = self.account(&shown)?;
+        let tenant = account.as_ref().and_then(Account::tenant);
+        let seat = tenant.map(|tenant| self.tenants.seat(tenant)).transpose()?;
+        Ok(Admission { shown, account, seat, changes })
+    }
+
     /// Takes a token, or those of a subject, out of use: connections with them end. Blocks.
     ///
     /// # Errors
@@ -103,16 +134,11 @@ impl Shared {
 }
 
 impl Core {
-    /// Lets a new connection do what its account allows. `changes` counts those of the accounts before
-    /// it was found out.
-    pub(crate) fn admit(
-        &self,
-        connection: &Connection,
-        shown: Credential,
-        account: Option<Account>,
-        changes: u64,
-    ) {
+    /// Lets a new connection do what its account allows.
+    pub(crate) fn admit(&self, connection: &Connection, admission: Admission) {
+        let Admission { shown, account, seat, changes } = admission;
         connection.shown.replace(shown);
+        connection.seat.replace(seat);
         self.set_account(connection, account);
         self.shared.audit.record(|| Entry::done(wall_ms(), "connected").by(Self::who(connection)));
         if *self.shared.accounts.changes.borrow() != changes {
@@ -125,8 +151,11 @@ impl Core {
         // Those who show nothing are not one person.
         let somebody = account.as_ref().filter(|account| account.proven.is_somebody);
         let identity = somebody.map(|account| &account.proven.identity);
-        self.shared.rates.identify(&mut connection.rates.borrow_mut(), identity);
-        let whose = Whose::of(identity, connection.peer.address);
+        let seat = connection.seat.borrow();
+        let tenant = seat.as_ref().map(Seat::tenant);
+        self.shared.rates.identify(&mut connection.rates.borrow_mut(), identity, tenant);
+        let prefix = tenant.map(|tenant| tenant.prefix());
+        let whose = Whose::of(prefix, identity, connection.peer.address);
         connection.flow.replace(self.turns.of(whose));
         let info = account.as_ref().map(Account::info);
         match account {
@@ -134,6 +163,27 @@ impl Core {
             None => dispatcher.forget_access(connection.id()),
         }
         connection.identity.replace(info);
+    }
+
+    /// Gives a connection a place in the tenant that its account belongs to by now.
+    fn seat_anew(&self, connection: &Connection, account: Option<&Account>) -> Result<(), Refusal> {
+        let tenant = account.and_then(Account::tenant);
+        let before = connection.seat.borrow().as_ref().map(|seat| Arc::clone(seat.tenant()));
+        let now = tenant.and_then(|tenant| self.shared.tenants.get(tenant));
+        let stays = match (&before, &now) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => tenant.is_none(),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if stays {
+            return Ok(());
+        }
+        let seat = tenant.map(|tenant| self.shared.tenants.seat(tenant)).transpose()?;
+        if let Some(seat) = &seat {
+            seat.settle(self.dispatcher.borrow().subscriptions_of(connection.id()));
+        }
+        connection.seat.replace(seat);
+        Ok(())
     }
 
     /// Takes a newer token of a connection.
@@ -165,12 +215,14 @@ impl Core {
         let info = account.info();
         let is_other = connection.identity.borrow().as_ref().is_some_and(|before| {
             self.shared.accounts.auth.load().names(&connection.shown.borrow())
-                && (&before.issuer, &before.subject) != (&info.issuer, &info.subject)
+                && ((&before.issuer, &before.subject) != (&info.issuer, &info.subject)
+                    || connection.tenant().as_deref() != account.tenant())
         });
         if is_other {
             let message = "the token is of another subject: connect anew with it";
             return Err(Refusal::new(ErrorCode::Forbidden, message));
         }
+        self.seat_anew(connection, Some(&account))?;
         connection.shown.replace(shown);
         self.set_account(connection, Some(account));
         Ok(info)
@@ -178,7 +230,10 @@ impl Core {
 
     /// Asks again who a connection is, since the accounts have changed.
     fn ask_again(&self, connection: &Connection) {
-        let account = self.shared.account(&connection.shown.borrow());
+        let account = self.shared.account(&connection.shown.borrow()).and_then(|account| {
+            self.seat_anew(connection, account.as_ref())?;
+            Ok(account)
+        });
         match account {
             Ok(account) => self.set_account(connection, account),
             Err(refusal) => {

@@ -29,6 +29,9 @@ pub(crate) struct ConnectionInfo {
     pub(crate) issuer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) subject: Option<String>,
+    /// The tenant that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expires_at_ms: Option<u64>,
     /// Subscriptions, watches and consumptions.
@@ -111,6 +114,7 @@ impl Core {
             since_ms: connection.since_ms,
             issuer: identity.as_ref().map(|identity| identity.issuer.clone()),
             subject: identity.as_ref().map(|identity| identity.subject.clone()),
+            tenant: connection.tenant(),
             expires_at_ms: identity.and_then(|identity| identity.expires_at_ms),
             subscriptions,
         }

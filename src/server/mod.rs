@@ -20,6 +20,7 @@ mod reload;
 mod shard_task;
 mod shards;
 mod start_error;
+mod tenants;
 mod turns;
 
 use std::net::SocketAddr;
@@ -35,8 +36,8 @@ use tidewire_core::shard::{Event, ShardSnapshot};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::core::{Core, Woken};
-pub(crate) use accounts::Account;
 use accounts::Accounts;
+pub(crate) use accounts::{Account, Admission};
 pub(crate) use clock::{Clock, wall_ms};
 use connections::Ask;
 pub(crate) use connections::{Which, Who, session_name};
@@ -50,10 +51,12 @@ use rates::Rates;
 use shard_task::ShardTask;
 use shards::Shards;
 pub use start_error::StartError;
+use tenants::{Names, Tenants};
+pub(crate) use tenants::{Seat, TenantInfo};
 pub(crate) use turns::{Flow, Turn, Whose};
 
 use crate::audit::{Audit, Entry, Writer};
-use crate::config::{AuthConfig, Config};
+use crate::config::Config;
 use crate::journal::{DirectoryId, Reads, State, Storage};
 use crate::load::{Gate, Load};
 use crate::recording::{Recorder, StopReason};
@@ -92,6 +95,7 @@ pub(crate) struct Shared {
     pub(crate) places: Places,
     pub(crate) proxies: Proxies,
     pub(crate) rates: Rates,
+    pub(crate) tenants: Tenants,
     pub(crate) recorder: Arc<Recorder>,
     /// The journal on disk, if names are kept there.
     pub(crate) journal: Option<Arc<State>>,
@@ -164,6 +168,7 @@ impl Server {
             places: Places::of(&config.limits),
             proxies: Proxies::of(&config.proxy),
             rates: Rates::of(&config),
+            tenants: Tenants::of(&config, policies.shards()),
             recorder: Arc::new(Recorder::new(policies.shards())),
             journal: storage.as_ref().map(|storage| Arc::clone(&storage.state)),
             blocks: Mutex::new(storage.as_ref().map(Storage::reads)),
@@ -178,7 +183,10 @@ impl Server {
             Self { shared, address, admin_address, cores: Vec::new(), tasks: Vec::new(), storage };
         let queues = shard_queues.into_iter().zip(copy_queues);
         let shards = states.into_iter().zip(queues).zip(0..);
+        let tenants = &Arc::clone(&server.shared).tenants;
         let task = |(((shard, journal), (queue, copies)), number)| ShardTask {
+            // All count what they hold before one makes more of it.
+            names: Names::begin(tenants, &shard),
             number,
             shard,
             journal,
@@ -198,11 +206,13 @@ impl Server {
         writer: Option<Writer>,
     ) {
         let shared = || Arc::clone(&self.shared);
+        let tables = self.shared.tenants.tables();
         let record = |writer| tokio::spawn(crate::audit::write(shared(), writer));
         let mut tasks = vec![
             tokio::spawn(listener::accept_tcp(shared(), listeners.tcp, arrivals.to_vec())),
             tokio::spawn(crate::admin::serve(shared(), listeners.admin)),
             tokio::spawn(reload::watch(shared())),
+            tokio::spawn(tenants::tell_shards(shared(), tables)),
             tokio::spawn(crate::load::watch(shared())),
         ];
         tasks.extend(writer.map(record));
@@ -243,13 +253,13 @@ impl Server {
         self.shared.accounts.auth.load().has_accounts()
     }
 
-    /// Takes the accounts of another configuration, and reads the certificate again. Connections stay,
+    /// Takes the accounts and tenants of another configuration, and reads the certificate again. Connections stay,
     /// with what they may do now.
     ///
     /// # Errors
     /// When one of them cannot be used: nothing has changed then.
-    pub fn reload(&self, auth: &AuthConfig) -> Result<(), StartError> {
-        reload::reload(&self.shared, auth)
+    pub fn reload(&self, config: &Config) -> Result<(), StartError> {
+        reload::reload(&self.shared, config)
     }
 
     /// Counts a configuration that could not even be read.

@@ -1,4 +1,4 @@
-//! Rates of requests: token buckets of connections, subjects, addresses and policies.
+//! Rates of requests: token buckets of connections, subjects, addresses, tenants and policies.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,6 +13,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tidewire_core::access::Identity;
 use tidewire_protocol::{ErrorCode, Name, Pattern, Refusal};
 
+use super::tenants::Tenant;
 use crate::config::Config;
 
 /// A request counts once for each so many bytes that it begins.
@@ -25,20 +26,20 @@ const UNUSED_MAX: usize = 4_096;
 
 /// Takes as many requests in a second as are let in, and as many at once.
 #[derive(Debug)]
-struct Bucket {
+pub(super) struct Bucket {
     limiter: DefaultDirectRateLimiter,
     per_s: NonZeroU32,
 }
 
 impl Bucket {
     /// None if there is no limit.
-    fn of(per_s: u32) -> Option<Self> {
+    pub(super) fn of(per_s: u32) -> Option<Self> {
         let per_s = NonZeroU32::new(per_s)?;
         Some(Self { limiter: RateLimiter::direct(Quota::per_second(per_s)), per_s })
     }
 
     /// Lets so many requests in, or says how long they have to wait.
-    fn take(&self, requests: NonZeroU32) -> Result<(), Duration> {
+    pub(super) fn take(&self, requests: NonZeroU32) -> Result<(), Duration> {
         // A request that is larger than all that is let in at once takes all of it.
         match self.limiter.check_n(requests.min(self.per_s)) {
             Ok(Ok(())) => Ok(()),
@@ -86,7 +87,8 @@ impl<K: Eq + Hash> Shared<K> {
 #[derive(Debug)]
 pub(crate) struct Rates {
     connection_per_s: u32,
-    subjects: Shared<Identity>,
+    /// By the tenant and who it is: of two tenants each has an ann of its own.
+    subjects: Shared<(Option<String>, Identity)>,
     addresses: Shared<IpAddr>,
     /// Of all policies, up to the last that has a limit.
     policies: Vec<(Pattern, Option<Bucket>)>,
@@ -98,6 +100,8 @@ pub(crate) struct OwnRates {
     connection: Option<Bucket>,
     subject: Option<Arc<Bucket>>,
     address: Option<Arc<Bucket>>,
+    /// The tenant that it is of, with the bucket of all its connections.
+    tenant: Option<Arc<Tenant>>,
     /// Tokens that it shows: each costs a signature.
     tokens: Option<Bucket>,
 }
@@ -127,14 +131,24 @@ impl Rates {
         OwnRates {
             connection: Bucket::of(self.connection_per_s),
             subject: None,
+            tenant: None,
             address: self.addresses.of(network(address)),
             tokens: Bucket::of(TOKENS_PER_S),
         }
     }
 
     /// The connection is somebody's.
-    pub(crate) fn identify(&self, own: &mut OwnRates, identity: Option<&Identity>) {
-        own.subject = identity.and_then(|identity| self.subjects.of(identity.clone()));
+    pub(crate) fn identify(
+        &self,
+        own: &mut OwnRates,
+        identity: Option<&Identity>,
+        tenant: Option<&Arc<Tenant>>,
+    ) {
+        let whose = |identity: &Identity| {
+            (tenant.map(|tenant| tenant.prefix().to_owned()), identity.clone())
+        };
+        own.subject = identity.and_then(|identity| self.subjects.of(whose(identity)));
+        own.tenant = tenant.map(Arc::clone);
     }
 
     /// Lets a connection show another token.
@@ -157,10 +171,11 @@ impl Rates {
         name: Option<&Name>,
         bytes: usize,
     ) -> Result<(), Refusal> {
-        let OwnRates { connection, subject, address, tokens: _ } = own;
+        let OwnRates { connection, subject, address, tenant, tokens: _ } = own;
         if connection.is_none()
             && subject.is_none()
             && address.is_none()
+            && tenant.is_none()
             && self.policies.is_empty()
         {
             return Ok(());
@@ -174,6 +189,9 @@ impl Rates {
         take(connection.as_ref(), "this connection", "limits.connection_requests_per_s")?;
         take(subject.as_deref(), "this subject", "limits.subject_requests_per_s")?;
         take(address.as_deref(), "this address", "limits.address_requests_per_s")?;
+        if let Some(tenant) = tenant {
+            tenant.let_in(requests)?;
+        }
         let Some(name) = name else { return Ok(()) };
         let policy = self.policies.iter().find(|(pattern, _)| pattern.matches(name));
         match policy {
@@ -186,7 +204,8 @@ impl Rates {
     }
 }
 
-fn refuse(bucket: &Bucket, whose: &str, key: &str, wait: Duration) -> Refusal {
+/// The refusal of what would be beyond a bucket.
+pub(super) fn refuse(bucket: &Bucket, whose: &str, key: &str, wait: Duration) -> Refusal {
     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
     let message = format!(
         "{whose}: at most {} requests a second ({key}), counted once for each 4 KiB; wait {wait_ms} ms",
@@ -247,7 +266,7 @@ mod tests {
         let identity = Identity { issuer: "local".into(), subject: "ann".into() };
         let begin = |address| {
             let mut own = rates.begin(address);
-            rates.identify(&mut own, Some(&identity));
+            rates.identify(&mut own, Some(&identity), None);
             own
         };
         let (one, two) = (begin(HERE), begin(HERE));

@@ -1,4 +1,4 @@
-//! What changes while the server runs: the certificate, and the accounts.
+//! What changes while the server runs: the certificate, the accounts and the tenants.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use super::clock::wall_ms;
 use super::{Shared, StartError};
 use crate::audit::Entry;
 use crate::auth::Auth;
-use crate::config::AuthConfig;
+use crate::config::Config;
 
 /// How often it is looked whether the certificate's files have been written.
 const LOOK: Duration = Duration::from_secs(2);
@@ -17,11 +17,11 @@ const RETRY: Duration = Duration::from_secs(5);
 /// A step of the system's clock; less is drift.
 const CLOCK_STEP_MS: u64 = 2_000;
 
-/// Takes other accounts, and the certificate anew; all of it or nothing.
+/// Takes other accounts and tenants, and the certificate anew; all of it or nothing.
 ///
 /// # Errors
 /// When one of them cannot be used.
-pub(super) fn reload(shared: &Shared, config: &AuthConfig) -> Result<(), StartError> {
+pub(super) fn reload(shared: &Shared, config: &Config) -> Result<(), StartError> {
     let outcome = take(shared, config);
     let counter = if outcome.is_ok() {
         &shared.accounts.reloads.taken
@@ -39,12 +39,13 @@ pub(super) fn reload(shared: &Shared, config: &AuthConfig) -> Result<(), StartEr
     outcome
 }
 
-fn take(shared: &Shared, config: &AuthConfig) -> Result<(), StartError> {
-    let auth = Auth::load(config)?;
+fn take(shared: &Shared, config: &Config) -> Result<(), StartError> {
+    let auth = Auth::load(&config.auth)?;
     if !auth.has_accounts() && shared.accounts.auth.load().has_accounts() {
         return Err(StartError::AccountsGone);
     }
     shared.tls.reload()?;
+    shared.tenants.reload(config, shared.config.policies().shards());
     shared.accounts.auth.store(Arc::new(auth));
     shared.accounts.changes.send_modify(|changes| *changes += 1);
     Ok(())

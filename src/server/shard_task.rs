@@ -7,6 +7,7 @@ use tidewire_protocol::{ErrorCode, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::recalling::recall;
+use super::tenants::Names;
 use super::{Clock, Queued, Shared};
 use crate::journal::{Journal, Outcome};
 use crate::recording::Tap;
@@ -22,10 +23,12 @@ pub(super) struct ShardTask {
     pub(super) queue: mpsc::Receiver<Queued>,
     /// Who wants a copy of its state.
     pub(super) copies: mpsc::Receiver<oneshot::Sender<ShardSnapshot>>,
+    /// What tenants have in it.
+    pub(super) names: Names,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
-    let ShardTask { number, mut shard, mut journal, mut queue, mut copies } = task;
+    let ShardTask { number, mut shard, mut journal, mut queue, mut copies, mut names } = task;
     let (mut queued, mut commands, mut room) = (Vec::new(), Vec::new(), Vec::new());
     let mut tap = Tap::new(number);
     let mut committed = shard.progress().sequence;
@@ -68,6 +71,7 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
             None => Vec::new(),
             Some(refusal) => Command::refuse_changes(&mut commands, &refusal),
         };
+        names.look_at(&shared.tenants, &shard, &mut commands);
         let recorded = tap.begin(&shared.recorder, &mut shard, &commands, now_ms);
         shard.handle_timeout(now_ms);
         commands.drain(..).for_each(|command| shard.handle(command, now_ms));
@@ -76,15 +80,7 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
         if let Some(turn) = recorded {
             tap.end(&shared.recorder, turn, &shard);
         }
-        let round = match refused.is_empty() {
-            true => sealed,
-            false => {
-                let mut round = sealed.unwrap_or_default();
-                round.events.extend(refused);
-                Some(round)
-            }
-        };
-        if let Some(round) = round {
+        if let Some(round) = with_refusals(sealed, refused) {
             hand_over(&shared, number, &mut journal, (round, now_ms), &mut committed).await;
         }
         // Between two rounds there always is a snapshot.
@@ -94,8 +90,19 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
         {
             journal.checkpoint(snapshot, &stats);
         }
+        names.settle(&shard);
         shared.figures.set_shard(number, stats);
     }
+}
+
+/// The round, with what those are told whose commands the shard has not heard of.
+fn with_refusals(sealed: Option<Round>, refused: Vec<(DispatcherId, Event)>) -> Option<Round> {
+    if refused.is_empty() {
+        return sealed;
+    }
+    let mut round = sealed.unwrap_or_default();
+    round.events.extend(refused);
+    Some(round)
 }
 
 /// Hands a round over to the journal, but for what does not wait for that.

@@ -30,7 +30,7 @@ pub(super) async fn make(
     policies: &Arc<PolicyTable>,
 ) -> Result<Shards, StartError> {
     let now_ms = clock.now_ms();
-    let (limits, policies) = (config.limits.shard(policies.shards()), Arc::clone(policies));
+    let (limits, policies) = (config.shard_limits(policies.shards()), Arc::clone(policies));
     let shard_config = move |shard, epoch| {
         let (policies, limits) = (Arc::clone(&policies), limits.clone());
         ShardConfig { shard, epoch, seed: now_ms, policies, limits }

@@ -29,16 +29,16 @@ const FLOWS_PRUNED_MIN: usize = 256;
 /// Who is served as one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Whose {
-    /// A person or a program with an account.
-    Identity(Identity),
+    /// A person or a program with an account, of this tenant or of none.
+    Identity(Option<String>, Identity),
     /// All others of an address; of IPv6, of one /64.
     Address(IpAddr),
 }
 
 impl Whose {
-    pub(crate) fn of(identity: Option<&Identity>, address: IpAddr) -> Self {
+    pub(crate) fn of(tenant: Option<&str>, identity: Option<&Identity>, address: IpAddr) -> Self {
         match identity {
-            Some(identity) => Self::Identity(identity.clone()),
+            Some(identity) => Self::Identity(tenant.map(str::to_owned), identity.clone()),
             None => Self::Address(network(address)),
         }
     }
@@ -156,7 +156,7 @@ mod tests {
 
     fn whose(subject: &str) -> Whose {
         let identity = Identity { issuer: "local".into(), subject: subject.into() };
-        Whose::of(Some(&identity), IpAddr::from([127, 0, 0, 1]))
+        Whose::of(None, Some(&identity), IpAddr::from([127, 0, 0, 1]))
     }
 
     fn begins(turn: &mut Turn, turns: &Turns, now_ms: u64) -> bool {

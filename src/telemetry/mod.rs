@@ -1,5 +1,7 @@
 //! Metrics: their names, units and meanings, in one place.
 
+mod tenants;
+
 use std::sync::atomic::AtomicU64;
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
@@ -9,7 +11,7 @@ use crate::audit::Audit;
 use crate::journal::State;
 use crate::load::Load;
 use crate::recording::Recorder;
-use crate::server::{CoreFigures, Figures};
+use crate::server::{CoreFigures, Figures, TenantInfo};
 use crate::transport::Proxies;
 
 type Figure = fn(&CoreFigures) -> &AtomicU64;
@@ -32,7 +34,7 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
     ("tidewire_refusals_total", "Requests refused", |core| &core.refusals),
     (
         "tidewire_rate_limited_total",
-        "Requests refused because their connection, subject, address or policy has no more for now",
+        "Requests refused because their connection, subject, address, tenant or policy has no more for now",
         |core| &core.rate_limited,
     ),
     (
@@ -52,6 +54,7 @@ pub(crate) fn render(
     audit: &Audit,
     proxies: &Proxies,
     load: &Load,
+    tenants: &[TenantInfo],
 ) -> String {
     let prometheus = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&prometheus, || {
@@ -106,6 +109,7 @@ pub(crate) fn render(
 
         load_level(load, figures);
         recordings(recorder);
+        tenants::tenants(tenants);
         if let Some(state) = journal {
             storage(state);
         }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{quic, websocket};
 use crate::auth::{ClientCertificate, Credential};
-use crate::server::{Core, Flow, OwnRates, Turn, Whose, Woken};
+use crate::server::{Core, Flow, OwnRates, Seat, Turn, Whose, Woken};
 
 /// How long a server-made end may take: the last frames, the close.
 pub(super) const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     /// What it has shown, and who it is; nobody in particular where there are no accounts.
     pub(crate) shown: RefCell<Credential>,
     pub(crate) identity: RefCell<Option<IdentityInfo>>,
+    /// Its place among the connections of its tenant, if it has one.
+    pub(crate) seat: RefCell<Option<Seat>>,
     /// Where it comes from, and since when it is there.
     pub(crate) peer: Peer,
     pub(crate) since_ms: u64,
@@ -122,9 +124,10 @@ impl Connection {
             outlet: RefCell::new(outlet),
             shown: RefCell::new(Credential::Nothing),
             identity: RefCell::new(None),
+            seat: RefCell::new(None),
             since_ms: core.now_ms(),
             rates: RefCell::new(core.shared.rates.begin(peer.address)),
-            flow: RefCell::new(core.turns.of(Whose::of(None, peer.address))),
+            flow: RefCell::new(core.turns.of(Whose::of(None, None, peer.address))),
             peer,
             gate: Notify::new(),
             gate_is_awaited: Cell::new(false),
@@ -150,6 +153,18 @@ impl Connection {
                 return refusal;
             }
             self.ended.notified().await;
+        }
+    }
+
+    /// The prefix of the tenant that it belongs to.
+    pub(crate) fn tenant(&self) -> Option<String> {
+        self.seat.borrow().as_ref().map(|seat| seat.tenant().prefix().to_owned())
+    }
+
+    /// Counts what it follows, among what its tenant follows.
+    pub(super) fn count_subscriptions(&self, core: &Core) {
+        if let Some(seat) = &*self.seat.borrow() {
+            seat.settle(core.dispatcher.borrow().subscriptions_of(self.id));
         }
     }
 
@@ -199,6 +214,8 @@ pub(crate) fn pump(core: &Rc<Core>, id: SessionId, now_ms: u64) {
         Outlet::Quic(outlet) => outlet.pump(core, id, now_ms, &mut cx),
     };
     connection.blocked.set(outcome.is_pending());
+    // What has ended has been told.
+    connection.count_subscriptions(core);
     if let Poll::Ready(Err(error)) = outcome {
         tracing::debug!(session = ?id, %error, "a connection broke");
         connection.end(Refusal::new(ErrorCode::Unavailable, error.to_string()));

@@ -8,7 +8,7 @@ use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame, VERSION};
 use super::connection::Peer;
 use crate::audit::Entry;
 use crate::auth::Credential;
-use crate::server::{Account, Core, Who, session_name, wall_ms};
+use crate::server::{Account, Admission, Core, Who, session_name, wall_ms};
 
 /// Cells may travel in datagrams.
 const DATAGRAMS: &str = "datagrams";
@@ -16,14 +16,10 @@ const DATAGRAMS: &str = "datagrams";
 const CLIENT_BYTES_MAX: usize = 128;
 
 /// What has been agreed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Welcome {
     pub(super) datagrams: bool,
-    /// What was shown, and who it is; nothing where there are no accounts.
-    pub(super) shown: Credential,
-    pub(super) account: Option<Account>,
-    /// Changes of the accounts before that was found out.
-    pub(super) changes: u64,
+    pub(super) admission: Admission,
 }
 
 /// Checks a connection's first frame.
@@ -49,16 +45,15 @@ pub(super) fn hello(
                 return Err(crate::load::full(&core.shared.load));
             }
             tracing::debug!(core = core.number, client, "a client says hello");
-            let changes = *core.shared.accounts.changes.borrow();
             let shown = Credential::of(token.as_deref(), peer.certificate.as_ref());
-            let account = core.shared.account(&shown).inspect_err(|refusal| {
+            let admission = core.shared.admission(shown).inspect_err(|refusal| {
                 let (code, message) = (refusal.code.name(), refusal.message.clone());
                 let entry = || Entry::done(wall_ms(), "hello").refused(code, message);
                 let who = Who { address: Some(peer.address), ..Who::default() };
                 core.shared.audit.record(|| entry().by(who));
             })?;
             let datagrams = offers_datagrams && capabilities.iter().any(|name| name == DATAGRAMS);
-            Ok(Welcome { datagrams, shown, account, changes })
+            Ok(Welcome { datagrams, admission })
         }
         Ok(_) => Err(Refusal::new(
             ErrorCode::HelloRequired,
@@ -84,7 +79,7 @@ impl Welcome {
                 in_flight_max: config.limits.in_flight_max as u64,
                 subscriptions_max: config.limits.subscriptions_max as u64,
                 time_ms: core.now_ms(),
-                identity: self.account.as_ref().map(Account::info),
+                identity: self.admission.account.as_ref().map(Account::info),
             },
         }
     }

@@ -62,6 +62,7 @@ impl Requests {
         if let Ok(ClientFrame::Auth { req, token }) = &decoded {
             return renew(core, connection, stream, *req, token);
         }
+        let follows = decoded.as_ref().is_ok_and(follows);
         let hash_voter = |tally: &Name, voter: Voter<'_>| core.shared.hash_voter(tally, voter);
         let mut dispatcher = core.dispatcher.borrow_mut();
         let mut next = dispatcher.request(connection.id(), stream, decoded, &hash_voter);
@@ -71,6 +72,10 @@ impl Requests {
         while let Some((shard, command)) = next {
             self.collect(shard, command);
             next = dispatcher.more_commands();
+        }
+        drop(dispatcher);
+        if follows {
+            connection.count_subscriptions(core);
         }
     }
 
@@ -109,7 +114,15 @@ impl Requests {
     }
 }
 
-/// Holds a request against the rates of its connection.
+/// Whether a connection follows something more with this, if it is not refused.
+fn follows(frame: &ClientFrame) -> bool {
+    matches!(
+        frame,
+        ClientFrame::Subscribe { .. } | ClientFrame::Watch { .. } | ClientFrame::Consume { .. }
+    )
+}
+
+/// Holds a request against the rates of its connection, and against the limits of its tenant.
 fn let_in(
     core: &Core,
     connection: &Connection,
@@ -122,7 +135,13 @@ fn let_in(
         return Err(BadFrame { req, refusal, wants_reply: false });
     }
     match rates.check(&connection.rates.borrow(), asked.name(), bytes) {
-        Ok(()) => Ok(asked),
+        Ok(()) => match &*connection.seat.borrow() {
+            Some(seat) if follows(&asked) => match seat.subscribe() {
+                Ok(()) => Ok(asked),
+                Err(refusal) => Err(BadFrame { req, refusal, wants_reply: false }),
+            },
+            Some(_) | None => Ok(asked),
+        },
         Err(refusal) => {
             if let Some(figures) = core.figures() {
                 figures.rate_limited.fetch_add(1, Relaxed);

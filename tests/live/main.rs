@@ -27,4 +27,5 @@ mod readme;
 mod recording;
 mod silent;
 mod slow;
+mod tenants;
 mod transports;

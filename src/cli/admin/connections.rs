@@ -80,8 +80,10 @@ async fn list(admin: SocketAddr, globals: &Globals) -> Result<(), CliError> {
             Some(at_ms) => format!(", until {}", show_rfc3339(at_ms)),
             None => String::new(),
         };
+        let tenant = connection.get("tenant").and_then(Value::as_str);
+        let tenant = tenant.map(|tenant| format!(", tenant {tenant}")).unwrap_or_default();
         output.line(&format!(
-            "{} {} {} {} of {} since {}{until}, {} subscriptions",
+            "{} {} {} {} of {}{tenant} since {}{until}, {} subscriptions",
             text("session"),
             text("transport"),
             text("address"),

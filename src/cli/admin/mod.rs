@@ -5,6 +5,7 @@ mod connections;
 pub(in crate::cli) mod http;
 mod record;
 mod restore;
+mod tenants;
 
 use std::net::SocketAddr;
 
@@ -36,6 +37,9 @@ enum AdminCommand {
     /// List and end connections
     #[command(subcommand)]
     Connection(connections::ConnectionCommand),
+    /// List the tenants, with what they have and what was refused
+    #[command(subcommand)]
+    Tenant(tenants::TenantCommand),
     /// Take tokens out of use before they expire; connections with them end
     Revoke(connections::RevokeArgs),
     /// Save what a running server keeps on disk, as one file
@@ -50,6 +54,7 @@ pub(super) async fn run(args: AdminArgs, globals: &Globals) -> Result<(), CliErr
     match args.command {
         AdminCommand::Record(command) => record::run(args.admin, command, globals).await,
         AdminCommand::Connection(command) => connections::run(args.admin, command, globals).await,
+        AdminCommand::Tenant(command) => tenants::run(args.admin, command, globals).await,
         AdminCommand::Revoke(revoke) => connections::revoke(args.admin, revoke, globals).await,
         AdminCommand::Backup(backup) => backup::backup(args.admin, backup, globals).await,
         AdminCommand::Restore(args) => restore::restored(args, globals),

@@ -101,12 +101,13 @@ pub(super) fn check(args: &CheckArgs, globals: &Globals) -> Result<(), CliError>
     let access = auth.access(&proven);
     let access =
         access.map_err(|refusal| CliError { exit_code: REFUSED, message: refusal.message })?;
-    let Proven { identity, roles, grants, expires_at_ms, .. } = &proven;
+    let Proven { identity, roles, grants, expires_at_ms, tenant, .. } = &proven;
+    let prefix = tenant.as_ref().map(|tenant| tenant.prefix().as_str());
     let mut output = Output::new();
     if globals.json {
         output.json(&json!({
             "subject": *identity.subject, "issuer": *identity.issuer, "roles": roles,
-            "permissions": grants, "expires_at_ms": expires_at_ms,
+            "permissions": grants, "expires_at_ms": expires_at_ms, "tenant": prefix,
             "acts_for_others": access.permissions.lists.iter()
                 .filter(|list| list.acts_for_others).map(|list| &list.source).collect::<Vec<_>>(),
         }))?;
@@ -118,6 +119,9 @@ pub(super) fn check(args: &CheckArgs, globals: &Globals) -> Result<(), CliError>
         "roles    {}",
         if roles.is_empty() { "none".into() } else { roles.join(", ") }
     ))?;
+    if let Some(tenant) = tenant {
+        output.line(&format!("tenant   {tenant:?}: only names of '{}'", tenant.names()))?;
+    }
     if let Some(at_ms) = expires_at_ms {
         output.line(&format!("until    {}", show_rfc3339(*at_ms)))?;
     }

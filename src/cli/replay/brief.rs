@@ -53,6 +53,11 @@ pub(super) fn command(command: Option<&Command>) -> String {
             format!("dispatcher {dispatcher} recalls batch {sequence}")
         }
         Some(Command::Recalled(recalled)) => recalled_in(recalled),
+        Some(Command::Tenants(table)) => format!("{} tenants from now on", table.iter().count()),
+        Some(Command::TenantFull { prefix, is_full }) => {
+            let has = if *is_full { "has" } else { "has not" };
+            format!("tenant {prefix} {has} all of its names")
+        }
         Some(Command::SessionEnded(session)) => format!("{} has ended", connection(*session)),
     }
 }

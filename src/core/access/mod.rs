@@ -6,9 +6,11 @@
 mod identity;
 mod operation;
 mod permissions;
+mod tenant;
 #[cfg(test)]
 mod tests;
 
 pub use identity::{Access, Identity, LOCAL_ISSUER, Voter};
 pub use operation::{Operation, Operations};
 pub use permissions::{Permissions, Rule, RuleList, Verdict};
+pub use tenant::{Tenant, is_under};

@@ -7,7 +7,7 @@ use core::fmt;
 
 use tidewire_protocol::{Name, Pattern};
 
-use super::{Operation, Operations};
+use super::{Operation, Operations, Tenant};
 
 /// Stands in the pattern of a rule for the subject of the connection.
 const IDENTITY: &str = "{identity}";
@@ -67,6 +67,8 @@ impl RuleList {
 pub struct Permissions {
     /// The lists.
     pub lists: Vec<RuleList>,
+    /// The tenant whose names alone they are about; none: all names.
+    pub tenant: Option<Tenant>,
 }
 
 /// What was decided, and by which rules.
@@ -77,12 +79,17 @@ pub struct Verdict<'a> {
     /// The list and rule that allow it; of each list the rule that does not, `None` where no rule
     /// matches.
     pub by: Vec<(&'a RuleList, Option<&'a Rule>)>,
+    /// The tenant that the name does not belong to: then no rule was asked.
+    pub outside: Option<&'a Tenant>,
 }
 
 impl Permissions {
     /// All that is allowed with a name.
     #[must_use]
     pub fn operations(&self, name: &Name) -> Operations {
+        if self.outside(name).is_some() {
+            return Operations::NONE;
+        }
         let of = |list: &RuleList| list.decide(name).map_or(Operations::NONE, |rule| rule.allow);
         self.lists.iter().map(of).fold(Operations::NONE, Operations::union)
     }
@@ -90,16 +97,25 @@ impl Permissions {
     /// Whether an operation is allowed in the name of others.
     #[must_use]
     pub fn acts_for_others(&self, operation: Operation, name: &Name) -> bool {
-        self.lists.iter().any(|list| {
-            list.acts_for_others && list.decide(name).is_some_and(|rule| rule.allow.has(operation))
-        })
+        let is_own = self.outside(name).is_none();
+        is_own
+            && self.lists.iter().any(|list| {
+                list.acts_for_others
+                    && list.decide(name).is_some_and(|rule| rule.allow.has(operation))
+            })
     }
 
     /// Whether there may be a name of a pattern on which all of this is allowed.
     #[must_use]
     pub fn may_allow(&self, needs: Operations, pattern: &Pattern) -> bool {
+        let is_ours = |names: &Pattern| {
+            self.tenant.as_ref().is_none_or(|tenant| tenant.names().overlaps(names))
+        };
+        if !is_ours(pattern) {
+            return false;
+        }
         let all = self.lists.iter().flat_map(|list| &list.rules);
-        let overlapping = all.filter(|rule| rule.names.overlaps(pattern));
+        let overlapping = all.filter(|rule| rule.names.overlaps(pattern) && is_ours(&rule.names));
         let allowed = overlapping.map(|rule| rule.allow).fold(Operations::NONE, Operations::union);
         allowed.has_all(needs)
     }
@@ -107,20 +123,32 @@ impl Permissions {
     /// Whether an operation is allowed, and why.
     #[must_use]
     pub fn explain(&self, operation: Operation, name: &Name) -> Verdict<'_> {
+        let outside = self.outside(name);
+        if outside.is_some() {
+            return Verdict { is_allowed: false, by: Vec::new(), outside };
+        }
         let decided = self.lists.iter().map(|list| (list, list.decide(name)));
         let allows =
             |(_, rule): &(_, Option<&Rule>)| rule.is_some_and(|rule| rule.allow.has(operation));
         let by: Vec<_> = decided.collect();
         match by.iter().find(|decided| allows(decided)).copied() {
-            Some(allowed) => Verdict { is_allowed: true, by: Vec::from([allowed]) },
-            None => Verdict { is_allowed: false, by },
+            Some(allowed) => Verdict { is_allowed: true, by: Vec::from([allowed]), outside },
+            None => Verdict { is_allowed: false, by, outside },
         }
+    }
+
+    /// The tenant, if the name is not one of its own.
+    fn outside(&self, name: &Name) -> Option<&Tenant> {
+        self.tenant.as_ref().filter(|tenant| !tenant.has(name))
     }
 }
 
 /// The rules that decided, as a refusal says it.
 impl fmt::Display for Verdict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(tenant) = self.outside {
+            return write!(f, "{tenant}");
+        }
         if self.by.is_empty() {
             return f.write_str("it has no role and no rules of its own");
         }

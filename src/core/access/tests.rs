@@ -22,7 +22,7 @@ fn the_first_rule_that_matches_decides_within_a_list_and_lists_add_up() {
     use Operation::{Publish, Subscribe};
     let viewer = list("role 'viewer'", None, &[("secret.>", &[]), (">", &[Subscribe])]);
     let writer = list("role 'writer'", None, &[("secret.log", &[Publish])]);
-    let permissions = Permissions { lists: vec![viewer.clone(), writer] };
+    let permissions = Permissions { lists: vec![viewer.clone(), writer], tenant: None };
     assert_eq!(permissions.operations(&name("news")), Operations::from_iter([Subscribe]));
     assert_eq!(permissions.operations(&name("secret.log")), Operations::from_iter([Publish]));
     assert_eq!(permissions.operations(&name("secret.keys")), Operations::NONE);
@@ -38,7 +38,7 @@ fn the_first_rule_that_matches_decides_within_a_list_and_lists_add_up() {
     let allowed = permissions.explain(Publish, &name("secret.log"));
     assert!(allowed.is_allowed);
     assert_eq!(allowed.to_string(), "rule 1 of role 'writer' allows publish on 'secret.log'");
-    let nothing = Permissions { lists: vec![] };
+    let nothing = Permissions::default();
     assert!(nothing.explain(Publish, &name("a")).to_string().contains("no role"));
 }
 
@@ -47,7 +47,7 @@ fn an_identity_is_one_token_of_a_name_and_never_a_wildcard() {
     use Operation::Publish;
     let of = |subject| {
         let lists = vec![list("the token", subject, &[("user.{identity}.>", &[Publish])])];
-        Permissions { lists }
+        Permissions { lists, tenant: None }
     };
     let may = |subject, topic: &str| of(subject).explain(Publish, &name(topic)).is_allowed;
     assert!(may(Some("ann"), "user.ann.inbox"));
@@ -79,7 +79,7 @@ proptest! {
             });
             RuleList { source: "a".into(), rules: rules.collect(), acts_for_others: false }
         });
-        let permissions = Permissions { lists: lists.collect() };
+        let permissions = Permissions { lists: lists.collect(), tenant: None };
         let topic = name(&topic);
         let all = permissions.operations(&topic);
         for operation in Operation::ALL {
@@ -97,4 +97,91 @@ fn operations_are_read_as_they_are_shown() {
     assert_eq!(Operation::parse("Publish"), None);
     assert_eq!(Operation::ALL.into_iter().collect::<Operations>().iter().count(), 8);
     assert_eq!(Operations::NONE.to_string(), "nothing");
+}
+
+fn tenant(prefix: &str) -> Option<Tenant> {
+    Some(Tenant::parse(prefix).unwrap())
+}
+
+#[test]
+fn a_tenant_has_its_own_names_and_a_refusal_says_so() {
+    use Operation::{Publish, Subscribe};
+    let lists = vec![list("role 'all'", None, &[(">", &Operation::ALL)])];
+    let permissions = Permissions { lists, tenant: tenant("acme.eu") };
+    for (own, topic) in [
+        (true, "acme.eu.orders"),
+        (true, "acme.eu.a.b.c"),
+        (false, "acme.eu"),
+        (false, "acme"),
+        (false, "acme.us.orders"),
+        (false, "acme.eux.orders"),
+        (false, "globex.acme.eu.orders"),
+        (false, "$sys.audit"),
+    ] {
+        let allowed = permissions.explain(Publish, &name(topic)).is_allowed;
+        assert_eq!(allowed, own, "{topic}");
+    }
+    let denied = permissions.explain(Subscribe, &name("globex.orders"));
+    assert_eq!(
+        denied.refusal("ann", Subscribe, &name("globex.orders")),
+        "'ann' may not subscribe 'globex.orders': tenant 'acme.eu' has only names of 'acme.eu.>'"
+    );
+    let may = |pattern: &str| {
+        let pattern = tidewire_protocol::Pattern::parse(pattern).unwrap();
+        permissions.may_allow(Operations::from_iter([Subscribe]), &pattern)
+    };
+    assert!(may(">") && may("*.eu.orders") && may("acme.>") && may("acme.eu.*"));
+    assert!(!may("globex.>") && !may("*") && !may("*.*") && !may("$sys.>"));
+}
+
+#[test]
+fn a_prefix_is_a_name_of_nobody_else() {
+    for wrong in ["", "a.", "a.*", ">", "$sys", "a b", &"a".repeat(255)] {
+        assert!(Tenant::parse(wrong).is_err(), "{wrong:?}");
+    }
+    assert_eq!(Tenant::parse(&"a".repeat(254)).unwrap().names().as_str().len(), 256);
+}
+
+proptest! {
+    /// Whatever roles and tokens bring, also rules that are about other tenants.
+    #[test]
+    fn nothing_is_ever_allowed_outside_of_the_tenant(
+        lists in proptest::collection::vec(
+            (proptest::collection::vec(
+                ("(>|\\*\\.>|\\*|t|t\\.>|t\\.x|u\\.>|tt\\.>|u\\.x|\\$s\\.>|\\*\\.x)", operations()),
+                0..6,
+            ), any::<bool>()),
+            0..4,
+        ),
+        topic in "(t|u|tt|\\$s)(\\.(x|t|u)){0,3}",
+        prefix in "(t|u|t\\.x|tt)",
+    ) {
+        let lists = lists.into_iter().map(|(rules, acts_for_others)| {
+            let rules = rules.into_iter().zip(1..).filter_map(|((names, allow), number)| {
+                Rule::for_subject(number, &names, allow, None)
+            });
+            RuleList { source: "a".into(), rules: rules.collect(), acts_for_others }
+        });
+        let free = Permissions { lists: lists.collect(), tenant: None };
+        let confined = Permissions { tenant: tenant(&prefix), ..free.clone() };
+        let (topic, mut all) = (name(&topic), true);
+        let is_own = topic.as_str().starts_with(&std::format!("{prefix}."));
+        let pattern = tidewire_protocol::Pattern::parse(topic.as_str()).unwrap();
+        let allowed = confined.operations(&topic);
+        let of_rules = free.operations(&topic);
+        prop_assert_eq!(allowed, if is_own { of_rules } else { Operations::NONE });
+        for operation in Operation::ALL {
+            let verdict = confined.explain(operation, &topic);
+            prop_assert_eq!(verdict.is_allowed, allowed.has(operation));
+            prop_assert_eq!(verdict.outside.is_some(), !is_own);
+            let for_others = confined.acts_for_others(operation, &topic);
+            let of_rules = free.acts_for_others(operation, &topic);
+            prop_assert_eq!(for_others, is_own && of_rules);
+            // What is allowed on a name may be followed by a pattern of it.
+            all &= !allowed.has(operation)
+                || confined.may_allow(Operations::from_iter([operation]), &pattern);
+        }
+        prop_assert!(all);
+        prop_assert!(is_own || !confined.may_allow(Operations::from_iter([Operation::Publish]), &pattern));
+    }
 }

@@ -142,7 +142,10 @@ impl Dispatcher {
             return Ok(());
         }
         let subject = identity.subject.escape_default();
-        let message = format!("'{subject}': no rule allows {needs} on any name of '{pattern}'");
+        let within = permissions.tenant.as_ref().map(|tenant| format!(", and {tenant}"));
+        let within = within.unwrap_or_default();
+        let message =
+            format!("'{subject}': no rule allows {needs} on any name of '{pattern}'{within}");
         Err(Refusal::new(ErrorCode::Forbidden, message))
     }
 

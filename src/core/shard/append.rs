@@ -188,6 +188,7 @@ impl Shard {
         for id in core::mem::take(&mut self.topics.open) {
             self.seal_batch(id);
         }
+        self.enforce_tenant_limits();
         self.enforce_shard_limits();
     }
 
@@ -216,6 +217,8 @@ impl Shard {
         let appended =
             topic.ring.append(Arc::clone(&batch)) && self.topics.log.append(Arc::clone(&batch));
         debug_assert!(appended, "a batch must continue its topic and its shard");
+        let (tenant, bytes) = (topic.tenant, batch.body.len() as u64);
+        self.topics.census.appended(tenant, (batch.sequence, bytes), &self.topics.log);
         let evicted = self.evict_by_policy(id);
         self.schedule_topic(id);
         self.offer_later(id);

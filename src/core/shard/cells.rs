@@ -92,17 +92,20 @@ impl Shard {
         let counter = self.cells.counters.entry(name.clone()).or_default();
         let applied = counter.apply(op, operand, options, version, now_ms);
         let expires_at_ms = counter.expires_at_ms();
+        if fresh {
+            self.cell_made(name);
+        }
         let counted = match applied {
             Ok(counted) => counted,
             Err(refusal) => {
                 if fresh {
-                    self.cells.counters.remove(name);
+                    self.remove_counter(name);
                 }
                 return Err(about("counter", name, refusal));
             }
         };
         if op == CounterOp::Reset && !counted.duplicate {
-            self.cells.counters.remove(name);
+            self.remove_counter(name);
         } else {
             self.schedule(expires_at_ms, Timer::Counter(name.clone()));
         }
@@ -116,11 +119,17 @@ impl Shard {
         Ok(Reply::Counted { epoch: self.config.epoch, counted })
     }
 
+    fn remove_counter(&mut self, name: &Name) {
+        if self.cells.counters.remove(name).is_some() {
+            self.cell_gone(name);
+        }
+    }
+
     pub(super) fn expire_counter(&mut self, name: &Name) {
         let now_ms = self.now_ms;
         let due = |counter: &Counter| counter.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms);
         if self.cells.counters.get(name).is_some_and(due) {
-            self.cells.counters.remove(name);
+            self.remove_counter(name);
             self.cells.next_version();
             self.log_counter(name, None);
             self.cells.mark(CellKind::Counter, name);

@@ -18,6 +18,7 @@ use super::dead_letters::{DeadLetter, DeadOf};
 use super::groups::GroupRequest;
 use super::log::LogEntry;
 use super::run::{Acks, PublishRun};
+use super::tenants::TenantTable;
 use crate::cell::{Counted, Profile, Voted, VoterId};
 use crate::group::{Leased, MemberId};
 use crate::state_hash::StateHasher;
@@ -97,6 +98,10 @@ pub enum Command {
     Recall(DispatcherId, u64),
     /// What the shard itself has recalled.
     Recalled(Box<Recalled>),
+    /// There are other tenants from now on, or they may have more or less.
+    Tenants(Arc<TenantTable>),
+    /// Whether the tenant with this prefix has all the names that it may have, in all shards together.
+    TenantFull { prefix: Name, is_full: bool },
 }
 
 /// What a publish asks for beyond its records and its acknowledgement.

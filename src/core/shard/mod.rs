@@ -24,6 +24,7 @@ mod retention;
 mod run;
 mod snapshot;
 mod state;
+mod tenants;
 mod topics;
 mod watched;
 
@@ -37,6 +38,7 @@ pub use message::*;
 pub use run::{Acks, PublishRun, RunPublish};
 pub use snapshot::{SNAPSHOT_VERSION, ShardSnapshot};
 pub use state::Progress;
+pub use tenants::{TenantPlace, TenantShare, TenantTable, TenantUse};
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -88,6 +90,9 @@ pub struct ShardLimits {
     pub members_max: usize,
     /// What is remembered of producers.
     pub producers: ProducerLimits,
+    /// What tenants may have.
+    #[serde(default)]
+    pub tenants: Arc<TenantTable>,
 }
 
 impl ShardConfig {
@@ -120,6 +125,7 @@ impl Default for ShardLimits {
             voters_max: 20_000_000,
             members_max: 10_000,
             producers: ProducerLimits::default(),
+            tenants: Arc::default(),
         }
     }
 }
@@ -162,7 +168,7 @@ impl Shard {
         Self {
             now_ms: 0,
             producers: Producers::new(config.seed, forgotten),
-            topics: Topics::new(config.seed, config.epoch),
+            topics: Topics::new(config.seed, config.epoch, &config.limits.tenants),
             cells: Cells::new(config.seed),
             consuming: Consuming::new(),
             timers: BTreeSet::new(),
@@ -190,6 +196,8 @@ impl Shard {
             }
             Command::Recall(dispatcher, sequence) => self.recall(dispatcher, sequence),
             Command::Recalled(recalled) => self.recalled(*recalled),
+            Command::Tenants(table) => self.set_tenants(table),
+            Command::TenantFull { prefix, is_full } => self.set_tenant_full(&prefix, is_full),
         }
     }
 
@@ -323,6 +331,12 @@ impl Shard {
     }
 
     fn check_room(&self, what: &str, name: &Name) -> Result<(), Refusal> {
+        self.check_tenant(what, name)?;
+        self.check_shard_room(what, name)
+    }
+
+    /// As [`Self::check_room`], whatever tenant it is of.
+    fn check_shard_room(&self, what: &str, name: &Name) -> Result<(), Refusal> {
         let limit = self.config.limits.names_max;
         if self.topics.len() + self.cells.len() < limit {
             return Ok(());

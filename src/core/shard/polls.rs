@@ -124,7 +124,7 @@ impl Shard {
         let created = match op {
             TallyOp::Create => {
                 if self.cells.tallies.get(name).is_some_and(is_other) {
-                    self.cells.tallies.remove(name);
+                    self.remove_tally(name);
                     self.log_tally(name);
                 }
                 self.create_tally(name, rules, version, incarnation)?
@@ -150,7 +150,7 @@ impl Shard {
             self.cells.changed.insert((CellKind::Tally, name.clone()));
         }
         if op == TallyOp::Delete {
-            self.cells.tallies.remove(name);
+            self.remove_tally(name);
         } else {
             reply.version = tally.version();
             let next_ms = tally.next_transition_ms(now_ms);
@@ -202,14 +202,26 @@ impl Shard {
                 format!("tally '{name}' exists with other rules: delete it or use another name"),
             ));
         }
-        self.check_room("tally", name)?;
+        self.check_shard_room("tally", name)?;
+        if self.counts_tally(name) {
+            self.check_tenant("tally", name)?;
+        }
         let tally =
             Tally::new((*rules).clone(), self.config.limits.voters_max, self.config.seed, version)
                 .map_err(|refusal| about("tally", name, refusal))?;
         self.cells.tallies.insert(name.clone(), tally.in_partition(incarnation));
+        if self.counts_tally(name) {
+            self.cell_made(name);
+        }
         self.cells.mark(CellKind::Tally, name);
         self.log_tally(name);
         Ok(true)
+    }
+
+    fn remove_tally(&mut self, name: &Name) {
+        if self.cells.tallies.remove(name).is_some() && self.counts_tally(name) {
+            self.cell_gone(name);
+        }
     }
 
     /// A scheduled opening or closing has come: watchers are to see it.

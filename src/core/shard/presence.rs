@@ -93,6 +93,9 @@ impl Shard {
             holders: BTreeMap::new(),
             told: version - 1,
         });
+        if created {
+            self.topics.census.name_made(self.config.limits.tenants.find(name));
+        }
         let unchanged = set.members.get(member).is_some_and(|entry| *entry.value == data);
         if !unchanged {
             set.members
@@ -141,6 +144,7 @@ impl Shard {
         let changes = is_followed.then(|| (version, entries(&set.members, Some(told))));
         if set.members.is_empty() {
             self.cells.presence.remove(name);
+            self.cell_gone(name);
         }
         changes
     }

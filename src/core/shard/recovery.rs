@@ -160,6 +160,7 @@ impl Shard {
         for topic in core::mem::take(&mut self.lost_maps) {
             self.round.log.push(LogEntry::MapLost { topic });
         }
+        self.count_tenants();
         self.schedule_all(since_ms);
         // What it told then, nobody waits for.
         self.round.events.clear();

@@ -63,7 +63,9 @@ impl Command {
             | Self::SessionEnded(_)
             | Self::Stored { .. }
             | Self::Recall(..)
-            | Self::Recalled(_) => true,
+            | Self::Recalled(_)
+            | Self::Tenants(_)
+            | Self::TenantFull { .. } => true,
         });
         told
     }

@@ -63,7 +63,9 @@ impl Command {
             | Self::Buried(_)
             | Self::Stored { .. }
             | Self::Recall(..)
-            | Self::Recalled(_) => 1,
+            | Self::Recalled(_)
+            | Self::Tenants(_)
+            | Self::TenantFull { .. } => 1,
         }
     }
 
@@ -128,7 +130,9 @@ impl Command {
             | Self::Buried(_)
             | Self::Stored { .. }
             | Self::Recall(..)
-            | Self::Recalled(_) => false,
+            | Self::Recalled(_)
+            | Self::Tenants(_)
+            | Self::TenantFull { .. } => false,
         }
     }
 }

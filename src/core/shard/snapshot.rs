@@ -170,7 +170,7 @@ impl Shard {
             let what = format!("its version is {version}, and {SNAPSHOT_VERSION} is known here");
             return Err(BadSnapshot::new(what));
         }
-        Ok(Self {
+        let mut shard = Self {
             now_ms,
             topics: Topics::restore(topics, &config)?,
             cells: Cells::restore(cells, config.seed)?,
@@ -181,7 +181,9 @@ impl Shard {
             round: Round { number: round, ..Round::default() },
             lost_maps: BTreeSet::new(),
             config,
-        })
+        };
+        shard.count_tenants();
+        Ok(shard)
     }
 }
 

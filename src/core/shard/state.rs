@@ -139,6 +139,7 @@ impl ShardLimits {
             voters_max,
             members_max,
             producers: ProducerLimits { window, entries_max, idle_ms },
+            tenants,
         } = self;
         for number in [window, idle_ms] {
             hasher.number(*number);
@@ -147,6 +148,10 @@ impl ShardLimits {
         hasher.number(*bytes_max);
         for size in [names_max, batches_max, batch_bytes_max, voters_max, members_max] {
             hasher.size(*size);
+        }
+        // Without tenants the hash is what it was before there were any.
+        if !tenants.is_empty() {
+            tenants.hash_into(hasher);
         }
     }
 }

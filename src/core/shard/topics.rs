@@ -16,6 +16,7 @@ use super::cold::{Cold, warm_bytes};
 use super::inventory::TopicEntry;
 use super::message::{DispatcherId, Event};
 use super::open_batch::OpenBatch;
+use super::tenants::{Census, TenantPlace, TenantTable};
 use super::{Dispatchers, Shard, Timer, refuse};
 use crate::cell::Keyed;
 use crate::group::Groups;
@@ -50,6 +51,8 @@ pub(super) struct Topics {
     pub(super) expired: u64,
     /// Bytes of the batches that have left, for good.
     pub(super) released_bytes: u64,
+    /// What the tenants have.
+    pub(super) census: Census,
 }
 
 #[derive(Debug)]
@@ -73,10 +76,12 @@ pub(super) struct Topic {
     pub(super) groups: Option<Groups>,
     /// Whether its groups may have something for somebody in this round.
     pub(super) offers: bool,
+    /// Place of the tenant that it belongs to, among those of the configuration.
+    pub(super) tenant: Option<TenantPlace>,
 }
 
 impl Topics {
-    pub(super) fn new(seed: u64, epoch: u64) -> Self {
+    pub(super) fn new(seed: u64, epoch: u64, tenants: &TenantTable) -> Self {
         Self {
             by_id: slab::Slab::new(),
             ids: hash_map(seed),
@@ -92,6 +97,7 @@ impl Topics {
             raised_ms: 0,
             expired: 0,
             released_bytes: 0,
+            census: Census::of(tenants),
         }
     }
 
@@ -139,6 +145,7 @@ impl Topics {
     ) -> Option<u64> {
         let topic = self.by_id.get_mut(id as usize)?;
         let batch = must(&mut topic.ring)?;
+        self.census.released(topic.tenant, batch.body.len() as u64);
         self.bytes -= batch.body.len() as u64;
         self.released_bytes += batch.body.len() as u64;
         self.warm_bytes -= warm_bytes(&batch, self.cold.before);
@@ -190,6 +197,8 @@ impl Shard {
         let policy = self.config.policy_of(name);
         let map =
             (policy.map_keys_max > 0).then(|| Keyed::new(policy.map_keys_max, MAP_TOMBSTONES_MAX));
+        let tenant = self.config.limits.tenants.find(name);
+        self.topics.census.name_made(tenant);
         let id = self.topics.by_id.insert(Topic {
             name: name.clone(),
             epoch: self.topics.epoch,
@@ -204,6 +213,7 @@ impl Shard {
             timer_ms: None,
             groups: None,
             offers: false,
+            tenant,
         });
         let id = TopicId::try_from(id).unwrap_or(TopicId::MAX);
         self.topics.ids.insert(name.clone(), id);
@@ -269,9 +279,9 @@ impl Shard {
     /// Takes out a topic that holds no batches any more.
     pub(super) fn remove_topic(&mut self, name: &Name) {
         let Some(id) = self.topics.ids.remove(name) else { return };
-        if let Some(topic) = self.topics.by_id.try_remove(id as usize)
-            && let Some(at_ms) = topic.timer_ms
-        {
+        let Some(topic) = self.topics.by_id.try_remove(id as usize) else { return };
+        self.topics.census.name_gone(topic.tenant);
+        if let Some(at_ms) = topic.timer_ms {
             self.timers.remove(&(at_ms, Timer::Topic(id)));
         }
     }

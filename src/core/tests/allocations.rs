@@ -293,7 +293,10 @@ fn access() -> Access {
     let rules = rules.filter_map(|(names, number)| Rule::for_subject(number, names, allow, None));
     let (source, rules) = ("role 'test'".into(), rules.collect());
     let list = RuleList { source, rules, acts_for_others: false };
-    Access { permissions: Arc::new(Permissions { lists: vec![list] }), ..Access::nobody() }
+    Access {
+        permissions: Arc::new(Permissions { lists: vec![list], tenant: None }),
+        ..Access::nobody()
+    }
 }
 
 /// Allocations of a publish, by a connection with rules or without.

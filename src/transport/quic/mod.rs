@@ -153,7 +153,7 @@ pub(super) async fn serve(core: Rc<Core>, arriving: Arriving, place: Place) {
     let outlet = Outlet::new(quic.clone(), control);
     let connection = Connection::new(&core, id, connection::Outlet::Quic(outlet), peer);
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
-    core.admit(&connection, welcome.shown, welcome.account, welcome.changes);
+    core.admit(&connection, welcome.admission);
     core.changed();
     let refusal = tokio::select! {
         end = read_all(&core, &connection, &quic, requests) => end,

@@ -41,7 +41,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes, peer: Pe
     let id = core.open(options);
     let connection = Connection::new(&core, id, connection::Outlet::Web(outlet), peer);
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
-    core.admit(&connection, welcome.shown, welcome.account, welcome.changes);
+    core.admit(&connection, welcome.admission);
     core.changed();
     let end = tokio::select! {
         end = read(&core, &connection, &mut inbound, rest) => end,

@@ -77,6 +77,7 @@ impl Topics {
             bytes: _,
             warm_bytes: _,
             batches: _,
+            census: _,
         } = self;
         SavedTopics {
             topics: by_id.iter().map(|(id, topic)| topic.save(id, bodies)).collect(),
@@ -133,7 +134,7 @@ impl Topics {
             expired,
             extents: saved.extents.check()?,
             cold: Cold::restore(saved.cold),
-            ..Self::new(config.seed, epoch)
+            ..Self::new(config.seed, epoch, &config.limits.tenants)
         };
         let mut batches = hash_map(config.seed);
         let mut by_id = Vec::new();
@@ -179,6 +180,7 @@ impl Topic {
             timer_ms,
             groups,
             offers: _,
+            tenant: _,
         } = self;
         let groups = groups.iter().flat_map(|groups| groups.iter());
         SavedTopic {
@@ -264,6 +266,7 @@ impl SavedTopic {
             timer_ms,
             groups: (!groups.is_empty()).then_some(groups),
             offers: false,
+            tenant: None,
         })
     }
 }

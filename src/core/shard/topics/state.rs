@@ -22,6 +22,8 @@ impl Topics {
             raised_ms,
             expired: _,
             released_bytes: _,
+            // It follows from the rest.
+            census: _,
         } = self;
         hasher.ordered(by_id, |hasher, (id, topic)| {
             hasher.size(id);
@@ -87,6 +89,7 @@ impl Topic {
             timer_ms,
             groups,
             offers,
+            tenant: _,
         } = self;
         hasher.text(name.as_str());
         hasher.number(*epoch);

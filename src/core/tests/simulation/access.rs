@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidewire_core::access::{Access, Identity, Operation, Permissions, Rule, RuleList};
+use tidewire_core::access::{Access, Identity, Operation, Permissions, Rule, RuleList, Tenant};
 use tidewire_core::fanout::{Dispatcher, FanoutLimits};
 use tidewire_core::shard::{SessionId, ShardLimits};
 use tidewire_core::topic::{Policy, PolicyTable};
@@ -38,7 +38,7 @@ fn access(subject: &str, rules: &[(&str, &[Operation])]) -> Access {
     let list = RuleList { source, rules, acts_for_others: false };
     Access {
         identity: Identity { issuer: "id.example".into(), subject: subject.into() },
-        permissions: Arc::new(Permissions { lists: vec![list] }),
+        permissions: Arc::new(Permissions { lists: vec![list], tenant: None }),
         expires_at_ms: None,
     }
 }
@@ -342,6 +342,49 @@ fn each_request_needs_its_operation_and_the_refusal_names_it() {
             assert!(message.contains("'a.b': ") && message.contains("role 'test'"), "{message}");
             net.close(session);
         }
+    }
+}
+
+#[test]
+fn whatever_its_rules_a_tenant_can_do_nothing_outside_of_its_names() {
+    let all: Vec<Operation> = Operation::ALL.to_vec();
+    let of_tenant = |prefix: &str| {
+        let free = access("ann", &[(">", &all)]);
+        let lists = free.permissions.lists.clone();
+        let tenant = Some(Tenant::parse(prefix).unwrap());
+        Access { permissions: Arc::new(Permissions { lists, tenant }), ..free }
+    };
+    let mut net = net(7);
+    let own = open(&mut net, 0, of_tenant("a"));
+    let other = open(&mut net, 1, of_tenant("b"));
+    let watcher = open(&mut net, 1, of_tenant("b"));
+    let outside = |frames: &[ServerFrame], shown: &str| {
+        let (code, message) = refusal(frames).unwrap_or_else(|| panic!("{shown}"));
+        assert_eq!(code, ErrorCode::Forbidden, "{shown}: {message}");
+        assert!(message.contains("tenant 'b' has only names of 'b.>'"), "{message}");
+    };
+    for (_, frame) in frames_of("a.b") {
+        let shown = format!("{frame:?}");
+        assert_eq!(refusal(&net.ask(own, frame.clone())), None, "{shown}");
+        outside(&net.ask(other, frame), &shown);
+    }
+    outside(&net.ask(other, subscribe(2, "a.>", Start::Earliest, 0)), "a.>");
+    for pattern in [">", "*.*"] {
+        assert_eq!(refusal(&net.ask(watcher, subscribe(1, pattern, Start::Latest, 0))), None);
+        net.ask(own, publish(&name("a.c")));
+        net.ask(other, publish(&name("b.c")));
+        net.settle();
+        let topics: Vec<String> = net
+            .pull(watcher, usize::MAX)
+            .into_iter()
+            .filter_map(|frame| match frame {
+                ServerFrame::Deliver { topic, .. } => Some(topic.as_str().to_owned()),
+                ServerFrame::Gap { topic: Some(topic), .. } => Some(topic.as_str().to_owned()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(topics, ["b.c"], "{pattern}");
+        net.ask(watcher, ClientFrame::Unsubscribe { req: 3, sub: 1 });
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
     clippy::cast_possible_truncation,
     reason = "a test that meets what it does not expect is to fail"
 )]
@@ -10,3 +11,4 @@ mod cold;
 mod commands;
 mod recovery;
 mod snapshot;
+mod tenants;

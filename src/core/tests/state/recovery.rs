@@ -15,7 +15,7 @@ use tidewire_protocol::{Name, Pattern};
 use super::commands::Chance;
 
 /// What the journal keeps of a round.
-struct Kept {
+pub(crate) struct Kept {
     entries: Vec<LogEntry>,
     version: u64,
     now_ms: u64,
@@ -63,7 +63,7 @@ fn recovered(seed: u64, log: &[Kept], now_ms: u64) -> Shard {
     continued(shard(seed), log, now_ms)
 }
 
-fn continued(mut shard: Shard, log: &[Kept], now_ms: u64) -> Shard {
+pub(crate) fn continued(mut shard: Shard, log: &[Kept], now_ms: u64) -> Shard {
     for Kept { entries, version, now_ms } in log {
         for entry in entries {
             let stored = rmp_serde::to_vec(entry).unwrap();
@@ -75,7 +75,7 @@ fn continued(mut shard: Shard, log: &[Kept], now_ms: u64) -> Shard {
     shard
 }
 
-fn keep(log: &mut Vec<Kept>, round: Option<Round>, now_ms: u64) {
+pub(crate) fn keep(log: &mut Vec<Kept>, round: Option<Round>, now_ms: u64) {
     if let Some(Round { log: entries, version, .. }) = round
         && !entries.is_empty()
     {
