@@ -102,12 +102,14 @@ impl Lan {
                 issuer: None,
                 roles: Some(vec![GUEST.to_owned()]),
                 may_bring_rules: false,
+                tenant: None,
             }],
             api_key: vec![ApiKeyConfig {
                 name: DEMO.to_owned(),
                 sha256: self.own_key_sha256.clone(),
                 issuer: None,
                 roles: vec![DEMO.to_owned()],
+                tenant: None,
             }],
             ..AuthConfig::default()
         };
