@@ -35,8 +35,12 @@ impl Rule {
     ) -> Option<Self> {
         let names = match (names.contains(IDENTITY), subject) {
             (false, _) => Pattern::parse(names).ok()?,
-            // One token: with a dot or a wildcard in it somebody would be more than one.
-            (true, Some(subject)) if !subject.contains(['.', '*', '>']) => {
+            // One token: with a dot or a wildcard in it somebody would be more than one. And nobody's
+            // names are the server's, because they are called like those.
+            (true, Some(subject))
+                if !subject.contains(['.', '*', '>'])
+                    && !(names.starts_with(IDENTITY) && subject.starts_with('$')) =>
+            {
                 Pattern::parse(&names.replace(IDENTITY, subject)).ok()?
             }
             (true, _) => return None,

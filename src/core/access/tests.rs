@@ -59,6 +59,21 @@ fn an_identity_is_one_token_of_a_name_and_never_a_wildcard() {
     assert!(!may(None, "user.{identity}.inbox"));
 }
 
+#[test]
+fn nobody_is_called_like_the_server() {
+    use Operation::Subscribe;
+    let of = |subject| {
+        let lists = vec![list("the token", Some(subject), &[("{identity}.>", &[Subscribe])])];
+        Permissions { lists }
+    };
+    let may = |subject, topic: &str| of(subject).explain(Subscribe, &name(topic)).is_allowed;
+    assert!(may("ann", "ann.inbox"));
+    assert!(!may("$sys", "$sys.audit"));
+    let box_of = vec![list("the token", Some("$ann"), &[("box.{identity}", &[Subscribe])])];
+    let permissions = Permissions { lists: box_of };
+    assert!(permissions.explain(Subscribe, &name("box.$ann")).is_allowed);
+}
+
 fn operations() -> impl Strategy<Value = Operations> {
     proptest::collection::vec(0_usize..8, 0..4)
         .prop_map(|chosen| chosen.into_iter().map(|index| Operation::ALL[index]).collect())
