@@ -1,7 +1,10 @@
 //! HTTP on the public port: the pages, and the upgrade to WebSocket.
 
+mod rules;
+
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -45,9 +48,10 @@ pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream, place: Pl
     let service = hyper::service::service_fn(|request| {
         let (core, caller) = (Rc::clone(&core), Rc::clone(&caller));
         async move {
-            let reply = match caller.needs_tls {
-                true => text(StatusCode::FORBIDDEN, NEEDS_TLS),
-                false => answer(&core, &caller, request),
+            let reply = match rules::broken_rule(&request) {
+                Some(rule) => hang_up(text(StatusCode::BAD_REQUEST, rule)),
+                None if caller.needs_tls => text(StatusCode::FORBIDDEN, NEEDS_TLS),
+                None => answer(&core, &caller, request),
             };
             Ok::<_, Infallible>(reply)
         }
@@ -58,7 +62,17 @@ pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream, place: Pl
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    if let Err(error) = connection.await {
+    let mut connection = pin!(connection);
+    // Whoever takes their time with what is read here, or asks for ever more of it, has as long as
+    // whoever says nothing; and as long again for what they are being sent.
+    let outcome = match tokio::time::timeout(wait, connection.as_mut()).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(wait, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = outcome {
         tracing::debug!(%error, "an HTTP connection broke");
     }
 }
@@ -176,7 +190,7 @@ fn handshake_key(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
     if !lists(header::SEC_WEBSOCKET_PROTOCOL, WEBSOCKET_PROTOCOL) {
         return Err("offer the subprotocol tidewire.v1\n");
     }
-    headers.get(header::SEC_WEBSOCKET_KEY).cloned().ok_or("Sec-WebSocket-Key is missing\n")
+    rules::websocket_key(headers)
 }
 
 fn accept_key(key: &[u8]) -> String {
@@ -192,6 +206,12 @@ fn take_back(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
     // An empty piece keeps all of HTTP's buffer, 8 KiB, for as long as somebody has it.
     let first = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
     Some((parts.io.into_inner(), first))
+}
+
+/// The same as the last answer on its connection.
+fn hang_up(mut reply: Reply) -> Reply {
+    put(reply.headers_mut(), header::CONNECTION, "close");
+    reply
 }
 
 fn put(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
