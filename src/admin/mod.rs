@@ -4,6 +4,7 @@ mod backup;
 mod ballots;
 mod browsers;
 mod connections;
+mod listener;
 mod recording;
 mod streaming;
 
@@ -11,6 +12,7 @@ pub(crate) use browsers::is_address;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -28,9 +30,11 @@ use crate::server::Shared;
 use crate::telemetry;
 
 /// Serves the admin listener until the server stops.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpListener) {
     let is_local = shared.config.admin_listen.ip().is_loopback();
     let keep_out = axum::middleware::from_fn_with_state(is_local, browsers::keep_out);
+    let wait = Duration::from_millis(shared.config.handshake_timeout_ms);
+    let take_body = axum::middleware::from_fn_with_state(wait, listener::take_body);
     let routes = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -47,10 +51,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             get(recording::status).post(recording::start).delete(recording::stop),
         )
         .with_state(shared)
+        .layer(take_body)
         .layer(keep_out);
-    if let Err(error) = axum::serve(listener, routes).await {
-        tracing::error!(%error, "the admin listener has stopped");
-    }
+    listener::serve(socket, routes, wait).await;
 }
 
 /// The process is alive: its shards take commands, and its journal keeps what it is given.
