@@ -3,8 +3,8 @@
 import asyncio
 import inspect
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,14 +153,20 @@ def dial_websocket(daemon: daemons.Daemon) -> Dialer:
 GROWTH_KIB = 128 * 1024
 
 
-@pytest.fixture
-def unharmed(daemon: daemons.Daemon) -> Any:
-    """After the test the daemon serves others on both transports, and has not swollen."""
+@contextmanager
+def harmless(daemon: daemons.Daemon) -> Iterator[None]:
+    """Afterwards the daemon serves others on both transports, and has not swollen."""
     before = daemon.resident_kib()
     yield
     for transport in TRANSPORTS:
         asyncio.run(_served(Dialer(daemon.endpoint, transport)))
     assert daemon.resident_kib() - before < GROWTH_KIB
+
+
+@pytest.fixture
+def unharmed(daemon: daemons.Daemon) -> Any:
+    with harmless(daemon):
+        yield
 
 
 async def _served(dial: Dialer) -> None:
