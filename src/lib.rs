@@ -13,6 +13,9 @@ mod child;
 pub mod cli;
 pub mod config;
 pub mod demo;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod journal;
 mod load;
 mod recording;

@@ -7,6 +7,8 @@
 mod api_key;
 mod certificate;
 mod credential;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod issue;
 mod keys;
 mod revocations;

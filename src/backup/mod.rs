@@ -5,6 +5,8 @@
 //! It holds no key: without the master key it shows nobody's vote. `docs/storage.md` draws the format.
 
 mod frames;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod pieces;
 mod read;
 mod restore;

@@ -4,6 +4,8 @@
 
 mod audit;
 mod auth;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod limits;
 mod nearest;
 mod policy;
@@ -171,14 +173,19 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config: Self = toml::from_str(&text).map_err(|error| {
-            let said = error.to_string();
-            let hint = nearest::hint(&said).map(|hint| format!("\n{hint}"));
-            let message = said.trim_end().to_owned() + &hint.unwrap_or_default();
-            ConfigError::Parse { path: path.to_owned(), message }
-        })?;
+        let config = Self::parse(&text)
+            .map_err(|message| ConfigError::Parse { path: path.to_owned(), message })?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// Reads the text of a file; an error says where and what.
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let said = error.to_string();
+            let hint = nearest::hint(&said).map(|hint| format!("\n{hint}"));
+            said.trim_end().to_owned() + &hint.unwrap_or_default()
+        })
     }
 
     /// Checks what the types alone do not.

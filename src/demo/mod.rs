@@ -12,6 +12,8 @@ mod crash;
 mod election;
 pub(crate) mod freshness;
 mod lan;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 pub(crate) mod latency;
 mod profile;
 mod replay;

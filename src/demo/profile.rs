@@ -70,7 +70,8 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Election, ProfileEr
     parse(&file, &title, &content, columns)
 }
 
-fn parse(
+/// Reads the content of a file of this name.
+pub(super) fn parse(
     file: &str,
     title: &str,
     content: &[u8],

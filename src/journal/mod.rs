@@ -10,6 +10,8 @@ mod checkpoint;
 mod cleaning;
 mod committer;
 mod ends;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod identity;
 mod import;
 mod key;

@@ -14,6 +14,8 @@ mod file;
 mod format;
 mod frames_in;
 mod frames_out;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod recorder;
 mod replay;
 mod session;

@@ -21,6 +21,8 @@ pub(crate) use connection::{Connection, Connections, close_all, pump, say_goodby
 pub(crate) use outbuf::OutBuf;
 pub(crate) use proxies::Proxies;
 pub(crate) use tls::{ClientCa, Tls, TlsError, certificate_for};
+#[cfg(fuzzing)]
+pub(crate) use websocket::fuzz;
 
 use std::rc::Rc;
 

@@ -1,6 +1,5 @@
 """Accounts: tokens that this client signs by itself, and what they allow."""
 
-import base64
 import json
 import time
 from typing import Any
@@ -15,6 +14,7 @@ from tidewire_stranger.client import EARLIEST, LATEST, at_offset
 from tidewire_stranger.codes import Code, Kind
 from tidewire_stranger.following import Refused
 from tidewire_stranger.records import Record
+from tidewire_stranger.tokens import part
 
 KEY = Ed25519PrivateKey.generate()
 
@@ -37,10 +37,6 @@ rules = [{{ names = "open.>", allow = ["subscribe"] }}]
 name = "writer"
 rules = [{{ names = ">", allow = ["publish", "subscribe", "history", "admin", "vote"] }}]
 """
-
-
-def part(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def token(key: Ed25519PrivateKey = KEY, header: dict | None = None, **claims: Any) -> str:

@@ -19,6 +19,8 @@ use super::hello::{Welcome, hello};
 use super::requests::Requests;
 use super::stream::{Halves, Stream};
 use crate::server::Core;
+#[cfg(fuzzing)]
+pub(super) use unframe::fuzz;
 use unframe::{Ended, Received, Unframer};
 
 /// Serves a connection after its HTTP upgrade. `first` is what HTTP had read already.

@@ -297,5 +297,7 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     }
 }
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

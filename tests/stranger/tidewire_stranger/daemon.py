@@ -27,6 +27,19 @@ class Daemon:
                 return int(line.split()[1])
         raise RuntimeError("the daemon has no resident memory: it is dead")
 
+    def open_files(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def tcp_connections(self) -> int:
+        """Accepted TCP connections that the daemon has not closed."""
+        count = 0
+        for line in Path(f"/proc/{self.process.pid}/net/tcp").read_text().splitlines()[1:]:
+            local, state, inode = (line.split()[at] for at in (1, 3, 9))
+            listens, closed = state == "0A", inode == "0"
+            if int(local.split(":")[1], 16) == self.endpoint.port and not (listens or closed):
+                count += 1
+        return count
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         try:

@@ -82,6 +82,13 @@ class Inbox:
             raise item
         return item
 
+    def arrived(self) -> list[Any]:
+        """What has arrived and was not taken; afterwards it is."""
+        found = []
+        while not self._frames.empty():
+            found.append(self._frames.get_nowait())
+        return [item for item in found if not isinstance(item, Exception)]
+
     async def silent(self, seconds: float = 0.4) -> bool:
         """Whether nothing but PROGRESS arrives for so long. Absence has no other sign than time."""
         passed: list[Frame | Exception] = []

@@ -3,6 +3,7 @@
 import re
 import socket
 import ssl
+import time
 from dataclasses import dataclass
 
 from .links import Endpoint
@@ -85,6 +86,21 @@ class Wire:
     def statuses(self) -> list[int]:
         """The statuses of all that comes until the server closes."""
         return [int(found) for found in re.findall(rb"HTTP/1\.[01] (\d+) ", self.rest())]
+
+    def drip(self, data: bytes, seconds: float = WAIT) -> None:
+        """Sends this again and again, reading what comes, until the server ends the connection."""
+        deadline = time.monotonic() + seconds
+        self.socket.settimeout(0.05)
+        while time.monotonic() < deadline:
+            try:
+                self.socket.sendall(data)
+                if not self.socket.recv(65536):
+                    return
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+        raise TimeoutError(f"the connection is still open after {seconds} s")
 
     def _more(self) -> bool:
         try:
