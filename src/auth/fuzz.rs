@@ -11,21 +11,23 @@ use super::token::{self, Claims};
 
 const SECRET: &[u8] = b"the secret that fuzzing signs with";
 
+/// One key, for that secret.
 static KEYS: LazyLock<Vec<TokenKey>> = LazyLock::new(|| {
-    let key = TokenKey {
+    let of = |decoding| TokenKey {
         id: None,
         algorithm: Algorithm::Hs256,
-        decoding: DecodingKey::from_secret(SECRET),
+        decoding,
         issuer: None,
         roles: None,
         may_bring_rules: true,
     };
-    vec![key]
+    DecodingKey::from_secret(SECRET).into_iter().map(of).collect()
 });
 
 /// No text is a token, unless it was signed; what was signed says afterwards what it said before, and a refusal
 /// is one that a client understands.
 pub fn token(input: &[u8]) {
+    assert_eq!(KEYS.len(), 1);
     let text = String::from_utf8_lossy(input);
     if let Err(refusal) = token::verify(&KEYS, None, &text) {
         assert_eq!(refusal.code, ErrorCode::Unauthenticated);

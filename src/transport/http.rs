@@ -193,7 +193,7 @@ fn handshake_key(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
     rules::websocket_key(headers)
 }
 
-fn accept_key(key: &[u8]) -> String {
+pub(super) fn accept_key(key: &[u8]) -> String {
     let mut sha1 = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
     sha1.update(key);
     sha1.update(WEBSOCKET_GUID);

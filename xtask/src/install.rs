@@ -35,6 +35,15 @@ pub(crate) fn python(name: &str, requirements: &Path) -> Result<PathBuf, String>
     Ok(python)
 }
 
+/// `PATH` with the tools of cargo that the steps use before all else: others' binaries, of pinned versions.
+pub(crate) fn cargo_tools() -> Result<String, String> {
+    let python = python("python-tools", &root().join("xtask/tools.txt"))?;
+    let path = std::env::var("PATH").map_err(|error| format!("PATH: {error}"))?;
+    let folder = python.parent().unwrap_or(&python);
+    let folder = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(format!("{}:{path}", folder.display()))
+}
+
 /// The npm packages of a folder, as its lock file says.
 pub(crate) fn npm(folder: &Path) -> Result<(), String> {
     debian("node", "nodejs")?;

@@ -5,6 +5,7 @@
 //! makes the instructions that are counted now the baseline of the step `guard`.
 #![expect(clippy::print_stdout, reason = "the output of this tool is for people")]
 
+mod fuzz;
 mod guard;
 mod install;
 mod steps;

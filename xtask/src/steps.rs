@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{guard, install};
+use super::{fuzz, guard, install};
 
 type Step = fn() -> Result<(), String>;
 
@@ -11,6 +11,7 @@ type Step = fn() -> Result<(), String>;
 pub(crate) const STEPS: &[(&str, Step)] = &[
     ("format", format),
     ("lint", lint),
+    ("deny", deny),
     ("unit", unit),
     ("document", document),
     ("release", release),
@@ -21,6 +22,7 @@ pub(crate) const STEPS: &[(&str, Step)] = &[
     ("stranger", stranger),
     ("checkers", checkers),
     ("page", page),
+    ("fuzz", fuzz::check),
 ];
 
 fn format() -> Result<(), String> {
@@ -29,6 +31,13 @@ fn format() -> Result<(), String> {
 
 fn lint() -> Result<(), String> {
     cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+}
+
+/// Licences and sources of what is built in, and what must not be. `deny.toml` has the rules.
+fn deny() -> Result<(), String> {
+    let path = install::cargo_tools()?;
+    let args = ["deny", "--log-level", "error", "check", "bans", "licenses", "sources"];
+    run(root(), "cargo", &args, &[("PATH", &path)])
 }
 
 /// Unit, property, simulation and integration tests, and the examples in the documentation.

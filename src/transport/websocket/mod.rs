@@ -20,7 +20,7 @@ use super::requests::Requests;
 use super::stream::{Halves, Stream};
 use crate::server::Core;
 #[cfg(fuzzing)]
-pub(super) use unframe::fuzz;
+pub(crate) use unframe::fuzz;
 use unframe::{Ended, Received, Unframer};
 
 /// Serves a connection after its HTTP upgrade. `first` is what HTTP had read already.

@@ -45,7 +45,7 @@ pub(super) enum Ended {
 
 impl Received {
     /// The next message.
-    fn next_message(&mut self) -> Option<Bytes> {
+    pub(super) fn next_message(&mut self) -> Option<Bytes> {
         let end = self.ends.next()?;
         let len = (end - self.taken).min(self.rest.len());
         self.taken = end;
