@@ -19,9 +19,9 @@ pub fn config(input: &[u8]) {
     }
     let policies = config.policies();
     if let Ok(name) = Name::parse("map.a") {
-        policies.explain(&name);
+        assert!(policies.explain(&name).1.partitions >= 1);
         assert!(policies.home(&name) < policies.shards());
     }
-    config.warnings();
+    assert!(config.warnings().iter().all(|warning| !warning.is_empty()));
     assert!((1..=64).contains(&config.cores()));
 }
