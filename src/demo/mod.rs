@@ -11,9 +11,9 @@ pub(crate) mod connections;
 mod crash;
 mod election;
 pub(crate) mod freshness;
-mod lan;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+mod lan;
 pub(crate) mod latency;
 mod profile;
 mod replay;

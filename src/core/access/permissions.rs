@@ -37,13 +37,14 @@ impl Rule {
             (false, _) => Pattern::parse(names).ok()?,
             // One token: with a dot or a wildcard in it somebody would be more than one. And nobody's
             // names are the server's, because they are called like those.
-            (true, Some(subject))
-                if !subject.contains(['.', '*', '>'])
-                    && !(names.starts_with(IDENTITY) && subject.starts_with('$')) =>
-            {
+            (true, Some(subject)) => {
+                let is_of_server = names.starts_with(IDENTITY) && subject.starts_with('$');
+                if is_of_server || subject.contains(['.', '*', '>']) {
+                    return None;
+                }
                 Pattern::parse(&names.replace(IDENTITY, subject)).ok()?
             }
-            (true, _) => return None,
+            (true, None) => return None,
         };
         Some(Self { number, names, allow })
     }

@@ -64,13 +64,13 @@ fn nobody_is_called_like_the_server() {
     use Operation::Subscribe;
     let of = |subject| {
         let lists = vec![list("the token", Some(subject), &[("{identity}.>", &[Subscribe])])];
-        Permissions { lists }
+        Permissions { lists, tenant: None }
     };
     let may = |subject, topic: &str| of(subject).explain(Subscribe, &name(topic)).is_allowed;
     assert!(may("ann", "ann.inbox"));
     assert!(!may("$sys", "$sys.audit"));
     let box_of = vec![list("the token", Some("$ann"), &[("box.{identity}", &[Subscribe])])];
-    let permissions = Permissions { lists: box_of };
+    let permissions = Permissions { lists: box_of, tenant: None };
     assert!(permissions.explain(Subscribe, &name("box.$ann")).is_allowed);
 }
 
