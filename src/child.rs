@@ -66,9 +66,12 @@ impl ChildServer {
             .arg(listen.to_string())
             // A pipe leaves no file behind, whatever becomes of either side.
             .args(["--config", "/dev/stdin"])
-            .env_remove("TIDEWIRE_DATA_DIR")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
+        // What it is to be stands in its configuration.
+        for variable in crate::config::variables() {
+            command.env_remove(variable);
+        }
         if std::env::var_os(LOG_VARIABLE).is_none() {
             command.env(LOG_VARIABLE, "warn");
         }

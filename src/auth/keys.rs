@@ -4,7 +4,8 @@ use std::path::Path;
 
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tidewire_core::access::Tenant;
 use tidewire_protocol::Refusal;
 
@@ -15,7 +16,9 @@ use crate::config::{AuthConfig, TokenKeyConfig};
 pub(super) const SECRET_BYTES_MIN: usize = 32;
 
 /// The algorithms that a key may be for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize, clap::ValueEnum,
+)]
 pub enum Algorithm {
     /// Ed25519 (RFC 8037).
     #[serde(rename = "EdDSA")]

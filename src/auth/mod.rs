@@ -74,6 +74,16 @@ impl AuthError {
     fn value(key: impl Into<String>, rule: impl Into<String>) -> Self {
         Self::Value { key: key.into(), rule: rule.into() }
     }
+
+    /// The key of the configuration, and what is wrong with it.
+    pub(crate) fn into_parts(self) -> (String, String) {
+        match self {
+            Self::Read { key, path, source } => {
+                (key, format!("cannot read {}: {source}", path.display()))
+            }
+            Self::Value { key, rule } => (key, rule),
+        }
+    }
 }
 
 /// What has been proven about a connection. What it may do follows from the configuration, and is

@@ -1,5 +1,6 @@
 //! Roles: lists of rules by name, and what comes of them for somebody.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidewire_core::access::{Operation, Operations, Rule, RuleList};
 use tidewire_protocol::{Pattern, Refusal};
@@ -8,7 +9,7 @@ use super::{AuthError, refuse};
 use crate::config::RoleConfig;
 
 /// A rule as it is written in a configuration or a token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
     /// Pattern of names; `{identity}` stands for the subject.

@@ -70,7 +70,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Make and check tokens and API keys, and explain permissions
     Auth(auth::AuthArgs),
-    /// Check a configuration
+    /// Check and show configurations, and print their schema
     Config(config::ConfigArgs),
     /// Print a completion script for a shell
     Completions {

@@ -10,40 +10,58 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::output::Output;
 use super::reload::Reload;
 use super::{CliError, Globals};
-use crate::config::Config;
+use crate::config::{Config, ConfigError, Loaded, Setting};
 use crate::server::Server;
 
 /// Options of `tidewire serve`. Flags stand over the environment, the environment over the file.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServeArgs {
-    /// Configuration file (TOML)
+    /// Configuration file (TOML); variables of the environment stand over it, `TIDEWIRE_<SECTION>_<KEY>`
     #[arg(long, value_name = "FILE", env = "TIDEWIRE_CONFIG")]
     config: Option<PathBuf>,
     /// Directory of what the server keeps: names on disk, its made certificate, recordings
-    #[arg(long, value_name = "DIR", env = "TIDEWIRE_DATA_DIR")]
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Address of WebSocket and HTTP (TCP) and QUIC (UDP) [default: 127.0.0.1:7171]
-    #[arg(long, value_name = "ADDRESS", env = "TIDEWIRE_LISTEN")]
+    #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// Address of health, metrics and administration [default: 127.0.0.1:7173]
-    #[arg(long, value_name = "ADDRESS", env = "TIDEWIRE_ADMIN_LISTEN")]
+    #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<SocketAddr>,
     /// Without accounts and without TLS, also where others than this machine can connect
-    #[arg(long, env = "TIDEWIRE_INSECURE")]
+    #[arg(long)]
     insecure: bool,
 }
 
 impl ServeArgs {
-    fn config(&self) -> Result<Config, CliError> {
-        let mut config = match &self.config {
-            Some(path) => Config::read(path).map_err(|e| CliError::usage(e.to_string()))?,
-            None => Config::default(),
-        };
-        config.data_dir = self.data_dir.clone().or(config.data_dir);
-        config.listen = self.listen.unwrap_or(config.listen);
-        config.admin_listen = self.admin_listen.unwrap_or(config.admin_listen);
-        config.insecure |= self.insecure;
-        Ok(config)
+    /// The configuration that a server would have now, with who has set what.
+    pub(super) fn load(&self) -> Result<Loaded, ConfigError> {
+        let loaded = Loaded::read(self.config.as_deref(), std::env::vars_os(), self.flags()?)?;
+        loaded.check()?;
+        Ok(loaded)
+    }
+
+    fn flags(&self) -> Result<Vec<Setting>, ConfigError> {
+        let mut flags = Vec::new();
+        if let Some(data_dir) = &self.data_dir {
+            let text = data_dir.to_str().ok_or_else(|| ConfigError::Set {
+                by: "--data-dir".to_owned(),
+                key: Some("data_dir".to_owned()),
+                rule: "is not UTF-8".to_owned(),
+            })?;
+            flags.push(Setting::flag("--data-dir", "data_dir", text.into()));
+        }
+        let addresses = [
+            ("--listen", "listen", self.listen),
+            ("--admin-listen", "admin_listen", self.admin_listen),
+        ];
+        flags.extend(addresses.into_iter().filter_map(|(flag, key, address)| {
+            address.map(|address| Setting::flag(flag, key, address.to_string().into()))
+        }));
+        if self.insecure {
+            flags.push(Setting::flag("--insecure", "insecure", true.into()));
+        }
+        Ok(flags)
     }
 }
 
@@ -51,20 +69,26 @@ pub(super) async fn run(args: ServeArgs, globals: &Globals) -> Result<(), CliErr
     let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEWIRE_LOG")
         .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let config = args.config()?;
+    let loaded = args.load().map_err(|error| CliError::usage(error.to_string()))?;
+    let config = loaded.config.clone();
     warn_of(&config);
     let failed = |message: String| CliError { exit_code: 2, message };
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(e.to_string()))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(e.to_string()))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(|e| failed(e.to_string()))?;
-    let server = Server::start(config).await.map_err(|error| failed(error.to_string()))?;
+    let server = Server::start(config).await.map_err(|error| {
+        failed(match error.of_configuration() {
+            Ok(error) => loaded.placed(error).to_string(),
+            Err(error) => error.to_string(),
+        })
+    })?;
     announce(&server, globals)?;
-    let mut reload = Reload::new(args.config.as_deref());
+    let mut reload = Reload::new(&loaded.config);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload.run(args.config(), &server),
+            _ = hangup.recv() => reload.run(args.load(), &server),
         }
     }
     tracing::info!("stopping: clients are told to go");

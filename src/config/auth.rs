@@ -3,27 +3,31 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::Name;
 use tidewire_protocol::tally::{ISSUER_BYTES_MAX, LOCAL_IDENTITY};
 
-use super::{ConfigError, check};
+use super::ConfigError;
 use crate::auth::{Algorithm, Grant};
 
 /// Who may connect, and what they may do. Without keys and without roles for everybody there are no
 /// accounts: every connection may do everything.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
     /// Roles of connections that show nothing; absent: they are refused where there are accounts.
     pub anonymous_roles: Option<Vec<String>>,
     /// The `aud` that tokens must have; absent: it is not looked at.
+    #[schemars(length(min = 1))]
     pub audience: Option<String>,
     /// How far the clocks of issuers may be off.
+    #[schemars(range(min = 0, max = 600_000))]
     pub leeway_ms: u64,
     /// A file with a JSON Web Key Set.
     pub jwks_file: Option<PathBuf>,
     /// The `iss` that tokens by keys of the set must have.
+    #[schemars(length(min = 1, max = ISSUER_BYTES_MAX))]
     pub jwks_issuer: Option<String>,
     /// The tenant that those with such a token belong to; absent: to none.
     pub jwks_tenant: Option<String>,
@@ -55,7 +59,7 @@ impl Default for AuthConfig {
 }
 
 /// A role.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoleConfig {
     /// Its name.
@@ -69,7 +73,7 @@ pub struct RoleConfig {
 }
 
 /// A key that tokens are verified with.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenKeyConfig {
     /// The `kid` of its tokens.
@@ -79,6 +83,7 @@ pub struct TokenKeyConfig {
     /// The public key in PEM form, or the secret.
     pub file: PathBuf,
     /// The `iss` of its tokens; absent: they speak of local people.
+    #[schemars(length(min = 1, max = ISSUER_BYTES_MAX))]
     pub issuer: Option<String>,
     /// The roles that its tokens may name; absent: all.
     #[serde(default)]
@@ -96,14 +101,16 @@ fn yes() -> bool {
 }
 
 /// An API key.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKeyConfig {
     /// The subject of its connections.
     pub name: String,
     /// SHA-256 of the key.
+    #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"), extend("writeOnly" = true))]
     pub sha256: String,
     /// Who knows the people that it acts for; absent: local people.
+    #[schemars(length(min = 1, max = ISSUER_BYTES_MAX))]
     pub issuer: Option<String>,
     /// Its roles.
     pub roles: Vec<String>,
@@ -113,7 +120,7 @@ pub struct ApiKeyConfig {
 }
 
 /// An account of who shows a certificate.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateConfig {
     /// A name that stands in the certificate (`subjectAltName`): a URI or a DNS name.
@@ -121,6 +128,7 @@ pub struct CertificateConfig {
     /// The subject of its connections; absent: the name.
     pub subject: Option<String>,
     /// Who knows the people that it acts for; absent: local people.
+    #[schemars(length(min = 1, max = ISSUER_BYTES_MAX))]
     pub issuer: Option<String>,
     /// Its roles.
     pub roles: Vec<String>,
@@ -139,7 +147,6 @@ impl CertificateConfig {
 
 impl AuthConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        check("auth.leeway_ms", self.leeway_ms, 0, 600_000)?;
         let refuse =
             |key: String, rule: &str| Err(ConfigError::Value { key, rule: rule.to_owned() });
         if self.jwks_issuer.is_some() && self.jwks_file.is_none() {

@@ -1,55 +1,77 @@
 //! The bounds that can be configured.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tidewire_core::SHARDS_MAX;
 use tidewire_core::shard::ShardLimits;
 use tidewire_core::topic::ProducerLimits;
 
-use super::{ConfigError, check};
+use super::bounds::check;
+use super::{ConfigError, INTEGER_MAX};
+
+/// Connections that may be allowed.
+const CONNECTIONS_MAX: u64 = 10_000_000;
 
 /// Less than a server takes when nobody uses it.
 const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 /// The bounds of a server.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
     /// Connections in all.
+    #[schemars(range(min = 1, max = CONNECTIONS_MAX))]
     pub connections_max: usize,
     /// Subscriptions and watches of one connection.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub subscriptions_max: usize,
     /// Unanswered requests of one connection.
+    #[schemars(range(min = 1, max = 65_536))]
     pub in_flight_max: usize,
     /// Largest frame.
+    #[schemars(range(min = 4_096, max = 16_777_216))]
     pub max_frame_bytes: usize,
     /// Topics and cells in all.
+    #[schemars(range(min = SHARDS_MAX, max = 100_000_000))]
     pub names_max: usize,
     /// Memory of the process, beyond which nothing more is taken on; 0: four fifths of what the machine,
     /// or its control group, has.
+    #[schemars(range(min = 0, max = INTEGER_MAX))]
     pub memory_max_bytes: u64,
     /// Bytes of records in memory, of all topics together, spread evenly over the shards; of a shard
     /// that is full the oldest leave first. What is on disk can be read from there.
+    #[schemars(range(min = 1_048_576, max = INTEGER_MAX))]
     pub topic_bytes_max: u64,
     /// Batches kept in all topics together, in memory or on disk, spread evenly over the shards; of a
     /// shard that has more the oldest go.
+    #[schemars(range(min = 1_024, max = 1_u64 << 40))]
     pub topic_batches_max: usize,
     /// Voters of one tally.
+    #[schemars(range(min = 1, max = u32::MAX))]
     pub voters_max: usize,
     /// Members of one presence set.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub members_max: usize,
     /// Publishes that are remembered of one producer in one topic, so that they are repeated safely.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub producer_window: u64,
     /// Publishes that are remembered in all, where those in a row count once.
+    #[schemars(range(min = 1_024, max = 1_000_000_000))]
     pub producer_entries_max: usize,
     /// A producer that has published nothing for so long is forgotten.
+    #[schemars(range(min = 1_000, max = 31_536_000_000_u64))]
     pub producer_idle_ms: u64,
     /// Connections of one address (of IPv6: of one /64); 0: no limit of its own.
+    #[schemars(range(min = 0, max = CONNECTIONS_MAX))]
     pub address_connections_max: usize,
-    /// Requests of one connection, of one subject and of one address in a second; 0: no limit.
+    /// Requests of one connection in a second; 0: no limit.
+    #[schemars(range(min = 0, max = u32::MAX))]
     pub connection_requests_per_s: u32,
-    /// See above.
+    /// Requests of one subject, on all its connections, in a second; 0: no limit.
+    #[schemars(range(min = 0, max = u32::MAX))]
     pub subject_requests_per_s: u32,
-    /// See above.
+    /// Requests of all connections of one address in a second; 0: no limit.
+    #[schemars(range(min = 0, max = u32::MAX))]
     pub address_requests_per_s: u32,
 }
 
@@ -79,32 +101,16 @@ impl Default for LimitsConfig {
 
 impl LimitsConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        let bounds = [
-            ("connections_max", self.connections_max as u64, 1, 10_000_000),
-            ("subscriptions_max", self.subscriptions_max as u64, 1, 1_000_000),
-            ("in_flight_max", self.in_flight_max as u64, 1, 65_536),
-            ("max_frame_bytes", self.max_frame_bytes as u64, 4_096, 16_777_216),
-            ("names_max", self.names_max as u64, u64::from(SHARDS_MAX), 100_000_000),
-            ("topic_bytes_max", self.topic_bytes_max, 1_048_576, u64::MAX),
-            ("topic_batches_max", self.topic_batches_max as u64, 1_024, 1 << 40),
-            ("voters_max", self.voters_max as u64, 1, u64::from(u32::MAX)),
-            ("members_max", self.members_max as u64, 1, 1_000_000),
-            ("producer_window", self.producer_window, 1, 1_000_000),
-            ("producer_entries_max", self.producer_entries_max as u64, 1_024, 1_000_000_000),
-            ("producer_idle_ms", self.producer_idle_ms, 1_000, 31_536_000_000),
-        ];
-        bounds.into_iter().try_for_each(|(key, value, min, max)| {
-            check(&format!("limits.{key}"), value, min, max)
-        })?;
         if self.memory_max_bytes > 0 {
-            check("limits.memory_max_bytes", self.memory_max_bytes, MEMORY_BYTES_MIN, u64::MAX)?;
+            check("limits.memory_max_bytes", self.memory_max_bytes, MEMORY_BYTES_MIN, INTEGER_MAX)?;
         }
         if self.producer_window < self.in_flight_max as u64 {
             let rule = format!(
                 "at least in_flight_max, {}: a client repeats so many after its connection was cut",
                 self.in_flight_max
             );
-            return Err(ConfigError::Value { key: "limits.producer_window".to_owned(), rule });
+            let (key, other) = ("limits.producer_window".to_owned(), "limits.in_flight_max");
+            return Err(ConfigError::Together { key, other: other.to_owned(), rule });
         }
         Ok(())
     }

@@ -1,36 +1,55 @@
 //! Configuration: one TOML file, environment variables over it, flags over both.
 //!
-//! Unknown keys and bad values are refused with the file, the line and a caret.
+//! Unknown keys and bad values are refused with the file, the line and a caret. The schema is made from the
+//! types; bounds stand in it, and so beside their keys only.
 
 mod audit;
 mod auth;
+mod bounds;
+mod environment;
+mod error;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+mod layers;
 mod limits;
 mod nearest;
+mod place;
 mod policy;
 mod proxy;
+mod schema;
 mod storage;
 mod tenant;
 
 pub use audit::AuditConfig;
 pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, RoleConfig, TokenKeyConfig};
+pub use environment::{OTHERS, variables};
+pub use error::ConfigError;
+pub use layers::{Loaded, Setting, Source};
 pub use limits::LimitsConfig;
 pub use policy::{Durability, PolicyConfig, Priority};
 pub use proxy::{Forwarded, ProxyConfig};
+pub use schema::{is_secret, schema_text};
 pub use storage::StorageConfig;
 pub use tenant::TenantConfig;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tidewire_core::shard::{ShardLimits, TenantTable};
 use tidewire_core::topic::PolicyTable;
 
+/// The largest number that TOML holds.
+const INTEGER_MAX: u64 = i64::MAX.unsigned_abs();
+
+/// Threads that serve connections, at most.
+const CORES_MAX: usize = 64;
+
 /// Everything that can be configured. `config/tidewire.toml` names every key with its default.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(title = "Configuration of Tidewire")]
 pub struct Config {
     /// Address of WebSocket and HTTP (TCP) and of QUIC (UDP).
     pub listen: SocketAddr,
@@ -43,12 +62,16 @@ pub struct Config {
     /// Name of the node, told to clients.
     pub node: String,
     /// Threads that serve connections; 0: one per processor.
+    #[schemars(range(min = 0, max = CORES_MAX))]
     pub cores: usize,
     /// A silent client is pinged after so long and given up after three times as long.
+    #[schemars(range(min = 100, max = 3_600_000))]
     pub heartbeat_ms: u64,
     /// A client has so long for its handshake and HELLO.
+    #[schemars(range(min = 100, max = 600_000))]
     pub handshake_timeout_ms: u64,
     /// Clients have so long to leave when the server stops.
+    #[schemars(range(min = 0, max = 600_000))]
     pub drain_ms: u64,
     /// Without accounts, and without TLS, also where others than this machine can connect.
     pub insecure: bool,
@@ -75,7 +98,7 @@ pub struct Config {
 }
 
 /// The certificate for `wss` and `quic`; without one, one is made for development.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
     /// The certificate and its chain, PEM.
@@ -87,7 +110,7 @@ pub struct TlsConfig {
 }
 
 /// What pages in browsers may do.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
     /// Origins whose pages may connect, beside those that the server itself serves.
@@ -95,10 +118,11 @@ pub struct HttpConfig {
 }
 
 /// What the operator knows of the network that QUIC crosses.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuicConfig {
     /// Bytes of UDP payload that every path to every client carries, so packets never get smaller.
+    #[schemars(range(min = 1_200, max = 1_472))]
     pub min_packet_bytes: u16,
 }
 
@@ -136,56 +160,13 @@ impl Default for Config {
     }
 }
 
-/// Why a configuration is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read configuration {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The file is not valid TOML, or names an unknown key, or holds a value of the wrong type.
-    #[error("configuration {path}: {message}")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where and what, with a caret.
-        message: String,
-    },
-    /// A value is outside its bounds.
-    #[error("configuration: {key}: {rule}")]
-    Value {
-        /// The key.
-        key: String,
-        /// The rule.
-        rule: String,
-    },
-}
-
 impl Config {
-    /// Reads a file.
+    /// Reads a file, without the environment.
     ///
     /// # Errors
     /// When the file cannot be read or is not valid; the message says where and why.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config = Self::parse(&text)
-            .map_err(|message| ConfigError::Parse { path: path.to_owned(), message })?;
-        config.validate()?;
-        Ok(config)
-    }
-
-    /// Reads the text of a file; an error says where and what.
-    fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| {
-            let said = error.to_string();
-            let hint = nearest::hint(&said).map(|hint| format!("\n{hint}"));
-            said.trim_end().to_owned() + &hint.unwrap_or_default()
-        })
+        Loaded::read(Some(path), [], Vec::new()).map(|loaded| loaded.config)
     }
 
     /// Checks what the types alone do not.
@@ -193,16 +174,7 @@ impl Config {
     /// # Errors
     /// The first value that is out of its bounds.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let times = [
-            ("heartbeat_ms", self.heartbeat_ms, 100, 3_600_000),
-            ("handshake_timeout_ms", self.handshake_timeout_ms, 100, 600_000),
-            ("drain_ms", self.drain_ms, 0, 600_000),
-            ("cores", self.cores as u64, 0, 64),
-            ("quic.min_packet_bytes", self.quic.min_packet_bytes.into(), 1_200, 1_472),
-        ];
-        for (key, value, min, max) in times {
-            check(key, value, min, max)?;
-        }
+        bounds::check_all(self)?;
         self.proxy.validate()?;
         self.auth.validate()?;
         tenant::validate(&self.tenant, &self.auth)?;
@@ -211,7 +183,6 @@ impl Config {
             let (key, rule) = ("auth.certificate".to_owned(), rule.to_owned());
             return Err(ConfigError::Value { key, rule });
         }
-        self.storage.validate()?;
         self.limits.validate()?;
         self.policy.iter().enumerate().try_for_each(|(index, policy)| policy.validate(index))
     }
@@ -246,6 +217,19 @@ impl Config {
         Ok(())
     }
 
+    /// Refuses to keep names on a disk that nobody has named.
+    ///
+    /// # Errors
+    /// When a policy has durability "disk" and there is no data directory.
+    pub fn check_data_dir(&self) -> Result<(), ConfigError> {
+        let on_disk = |policy: &PolicyConfig| policy.durability == Durability::Disk;
+        let on_disk = self.policy.iter().position(on_disk);
+        let Some(index) = on_disk.filter(|_| self.data_dir.is_none()) else { return Ok(()) };
+        let key = format!("policy[{index}].durability");
+        let rule = "\"disk\" needs a data directory: --data-dir, TIDEWIRE_DATA_DIR or data_dir";
+        Err(ConfigError::Together { key, other: "data_dir".to_owned(), rule: rule.to_owned() })
+    }
+
     /// What is valid and yet does not do what it says, a sentence each. Call it on a configuration that
     /// has been checked.
     #[must_use]
@@ -276,7 +260,7 @@ impl Config {
     #[must_use]
     pub fn cores(&self) -> usize {
         match self.cores {
-            0 => std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX),
             cores => cores,
         }
     }
@@ -295,14 +279,6 @@ impl Config {
         let rules = self.policy.iter().filter_map(PolicyConfig::rule).collect();
         PolicyTable::new(rules, tidewire_core::topic::Policy::default())
     }
-}
-
-fn check(key: &str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
-    if (min..=max).contains(&value) {
-        return Ok(());
-    }
-    let rule = format!("must be {min} to {max}, not {value}");
-    Err(ConfigError::Value { key: key.to_owned(), rule })
 }
 
 #[cfg(test)]

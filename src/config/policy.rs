@@ -1,14 +1,15 @@
 //! Policies as they stand in the configuration.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tidewire_core::topic::Policy;
 use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::{PARTITIONS_MAX, Pattern};
 
-use super::{ConfigError, LimitsConfig, check};
+use super::{ConfigError, INTEGER_MAX, LimitsConfig};
 
 /// What applies to the topics that a pattern matches.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
     /// The pattern, `poll.*.votes` or `map.>`.
@@ -22,21 +23,27 @@ pub struct PolicyConfig {
     pub ack: Option<Durability>,
     /// Records kept at least.
     #[serde(default = "default_records")]
+    #[schemars(range(min = 1, max = INTEGER_MAX))]
     pub retention_records: u64,
     /// Bytes kept at most.
     #[serde(default = "default_bytes")]
+    #[schemars(range(min = 1, max = INTEGER_MAX))]
     pub retention_bytes: u64,
     /// How long records are kept; absent: not limited by age.
     #[serde(default)]
+    #[schemars(range(min = 1, max = INTEGER_MAX))]
     pub retention_ms: Option<u64>,
     /// A topic that nobody has published to or followed by name for so long is removed; 0: never.
     #[serde(default)]
+    #[schemars(range(min = 0, max = INTEGER_MAX))]
     pub idle_timeout_ms: u64,
     /// Keys whose newest value is kept as a map; 0: none.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 10_000_000))]
     pub map_keys_max: usize,
     /// Shards that records (by key) and ballots of tallies (by voter) are spread over; 1: none.
     #[serde(default = "default_partitions")]
+    #[schemars(range(min = 1, max = PARTITIONS_MAX))]
     pub partitions: u16,
     /// Whether clients may delete and truncate the topics.
     #[serde(default)]
@@ -46,11 +53,12 @@ pub struct PolicyConfig {
     pub priority: Priority,
     /// Requests in a second for all names of the policy together; 0: no limit.
     #[serde(default)]
+    #[schemars(range(min = 0, max = u32::MAX))]
     pub requests_per_s: u32,
 }
 
 /// What survives: nothing that was acknowledged is lost by less than this.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// In memory: the crash of a client.
@@ -61,7 +69,7 @@ pub enum Durability {
 }
 
 /// Who goes first on a loaded server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// Refused only when nothing more can be taken on.
@@ -120,18 +128,14 @@ impl PolicyConfig {
         if let Err(refusal) = Pattern::parse(&self.names) {
             return Err(ConfigError::Value { key: key("names"), rule: refusal.message });
         }
-        check(&key("retention_records"), self.retention_records, 1, u64::MAX)?;
-        check(&key("retention_bytes"), self.retention_bytes, 1, u64::MAX)?;
-        check(&key("retention_ms"), self.retention_ms.unwrap_or(1), 1, u64::MAX)?;
-        check(&key("map_keys_max"), self.map_keys_max as u64, 0, 10_000_000)?;
-        check(&key("partitions"), self.partitions.into(), 1, PARTITIONS_MAX.into())?;
         if self.ack == Some(Durability::Disk) && self.durability == Durability::Memory {
             let rule = "what is in memory is not acknowledged from disk: set durability".to_owned();
-            return Err(ConfigError::Value { key: key("ack"), rule });
+            return Err(ConfigError::Together { key: key("ack"), other: key("durability"), rule });
         }
         if self.partitions > 1 && self.map_keys_max > 0 {
             let rule = "a topic with partitions keeps no map: one of the two must go".to_owned();
-            return Err(ConfigError::Value { key: key("map_keys_max"), rule });
+            let (key, other) = (key("map_keys_max"), key("partitions"));
+            return Err(ConfigError::Together { key, other, rule });
         }
         Ok(())
     }

@@ -3,16 +3,19 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, Error};
+use serde::{Serialize, Serializer};
 
 use super::ConfigError;
 
 /// The proxies and load balancers in front of the server, and how they say who their clients are.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProxyConfig {
     /// Their networks. What they say of a client is believed, and their connections need no TLS.
-    #[serde(deserialize_with = "networks")]
+    #[serde(deserialize_with = "networks", serialize_with = "written")]
+    #[schemars(with = "Vec<String>")]
     pub trusted: Vec<IpNet>,
     /// Whether each TCP connection from them begins with a PROXY header.
     pub proxy_protocol: bool,
@@ -21,7 +24,7 @@ pub struct ProxyConfig {
 }
 
 /// A header with the addresses that a request has come through.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Forwarded {
     /// None is looked at.
@@ -72,6 +75,10 @@ fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> 
         Ok(network.trunc())
     };
     written.iter().map(parse).collect()
+}
+
+fn written<S: Serializer>(networks: &[IpNet], into: S) -> Result<S::Ok, S::Error> {
+    into.collect_seq(networks.iter().map(ToString::to_string))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Tenants: prefixes of names with limits and keys of their own.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tidewire_core::access::Tenant;
 use tidewire_core::shard::{TenantShare, TenantTable};
 use tidewire_protocol::Name;
 
-use super::{AuthConfig, ConfigError, LimitsConfig, check};
+use super::bounds::check;
+use super::{AuthConfig, ConfigError, INTEGER_MAX, LimitsConfig};
 
 /// Tenants at most: each is looked at after each round of each shard.
 const TENANTS_MAX: usize = 1_000;
@@ -13,26 +15,31 @@ const TENANTS_MAX: usize = 1_000;
 const BYTES_MIN: u64 = 1_048_576;
 
 /// A tenant. A limit of 0 is none of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TenantConfig {
     /// The first tokens of all its names.
     pub prefix: String,
     /// Connections of all its keys together.
     #[serde(default)]
+    #[schemars(range(min = 0, max = INTEGER_MAX))]
     pub connections_max: u64,
     /// Subscriptions, watches and consumptions of these connections.
     #[serde(default)]
+    #[schemars(range(min = 0, max = INTEGER_MAX))]
     pub subscriptions_max: u64,
     /// Topics and cells.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 100_000_000))]
     pub names_max: u64,
     /// Bytes of records of all its topics, in memory and on disk, spread evenly over the shards; of a
     /// share that is full the tenant's oldest leave.
     #[serde(default)]
+    #[schemars(range(min = 0, max = INTEGER_MAX))]
     pub topic_bytes_max: u64,
     /// Requests in a second of its connections.
     #[serde(default)]
+    #[schemars(range(min = 0, max = u32::MAX))]
     pub requests_per_s: u32,
 }
 
@@ -55,9 +62,8 @@ pub(super) fn validate(tenants: &[TenantConfig], auth: &AuthConfig) -> Result<()
             return refuse(key("prefix"), rule);
         }
         known.push(found);
-        check(&key("names_max"), tenant.names_max, 0, 100_000_000)?;
         if tenant.topic_bytes_max > 0 {
-            check(&key("topic_bytes_max"), tenant.topic_bytes_max, BYTES_MIN, u64::MAX)?;
+            check(&key("topic_bytes_max"), tenant.topic_bytes_max, BYTES_MIN, INTEGER_MAX)?;
         }
     }
     for (key, tenant) in auth.tenants() {

@@ -59,3 +59,24 @@ pub enum StartError {
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
+
+impl StartError {
+    /// What is wrong with a key of the configuration, or the rest as it is.
+    ///
+    /// # Errors
+    /// When it is not about a key.
+    pub fn of_configuration(self) -> Result<ConfigError, Self> {
+        match self {
+            Self::Auth(error) => Ok(error.into()),
+            Self::Exposure(error) => Ok(error),
+            other @ (Self::Listen { .. }
+            | Self::Tls(_)
+            | Self::Audit(_)
+            | Self::Revocations(_)
+            | Self::AccountsGone
+            | Self::DataDir { .. }
+            | Self::Storage(_)
+            | Self::Thread(_)) => Err(other),
+        }
+    }
+}

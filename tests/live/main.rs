@@ -16,6 +16,7 @@ mod boards;
 mod certificates;
 mod cold;
 mod command_line;
+mod configuration;
 mod crowd;
 #[allow(dead_code, reason = "the crash laboratory uses more of it")]
 mod daemon;
