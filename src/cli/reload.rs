@@ -1,6 +1,6 @@
 //! What `tidewire serve` does on SIGHUP: reads its configuration again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -9,6 +9,8 @@ use crate::server::Server;
 
 /// What is taken while the server runs.
 const APPLIED: [&str; 2] = ["auth", "tenant"];
+/// Stands for a key where something is wrong that is about none.
+const WHOLE: &str = "configuration";
 
 /// What the server runs with, by key.
 pub(super) struct Reload {
@@ -24,6 +26,18 @@ enum Outcome {
     Rejected(String),
 }
 
+/// The key that a reload fails by, and why.
+struct Refused {
+    key: String,
+    why: String,
+}
+
+impl Refused {
+    fn of(error: &ConfigError) -> Self {
+        Self { key: error.key().unwrap_or(WHOLE).to_owned(), why: error.in_one_line() }
+    }
+}
+
 impl Reload {
     pub(super) fn new(config: &Config) -> Self {
         Self { running: flat(config) }
@@ -35,15 +49,16 @@ impl Reload {
             Ok(loaded) => loaded,
             Err(error) => {
                 server.reload_rejected(&error.in_one_line());
-                return say(&rejected(&BTreeMap::new(), &BTreeMap::new(), &error));
+                return say(&rejected(&BTreeMap::new(), &BTreeMap::new(), &Refused::of(&error)));
             }
         };
         let wanted = flat(&loaded.config);
         if let Err(error) = server.reload(&loaded.config) {
-            return match error.of_configuration() {
-                Ok(error) => say(&rejected(&self.running, &wanted, &loaded.placed(error))),
-                Err(error) => tracing::error!("rejected, nothing has changed: {error}"),
+            let refused = match error.of_configuration() {
+                Ok(error) => Refused::of(&loaded.placed(error)),
+                Err(error) => Refused { key: WHOLE.to_owned(), why: error.to_string() },
             };
+            return say(&rejected(&self.running, &wanted, &refused));
         }
         tracing::info!("the certificate, the accounts and the tenants were read again");
         say(&taken(&self.running, &wanted));
@@ -78,13 +93,13 @@ fn taken(
 fn rejected(
     running: &BTreeMap<String, Value>,
     wanted: &BTreeMap<String, Value>,
-    error: &ConfigError,
+    refused: &Refused,
 ) -> BTreeMap<String, Outcome> {
-    let refused = error.key().unwrap_or("configuration");
-    let beside = || Outcome::Rejected(format!("{refused} is refused, and all or nothing is taken"));
+    let Refused { key, why } = refused;
+    let beside = || Outcome::Rejected(format!("{key} is refused, and all or nothing is taken"));
     let mut outcomes: BTreeMap<String, Outcome> =
         changed(running, wanted).map(|key| (key, beside())).collect();
-    outcomes.insert(refused.to_owned(), Outcome::Rejected(error.in_one_line()));
+    outcomes.insert(key.clone(), Outcome::Rejected(why.clone()));
     outcomes
 }
 
@@ -98,7 +113,7 @@ fn changed(
     after: &BTreeMap<String, Value>,
 ) -> impl Iterator<Item = String> {
     let differs = |key: &&String| before.get(*key) != after.get(*key);
-    let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     keys.into_iter().filter(differs).cloned().collect::<Vec<_>>().into_iter()
 }
 
@@ -162,7 +177,11 @@ mod tests {
     #[test]
     fn what_is_refused_takes_the_other_changes_with_it() {
         let (key, rule) = ("auth.role[0].rules[0]".to_owned(), "is none".to_owned());
-        let outcomes = shown(rejected(&of(BEFORE), &of(AFTER), &ConfigError::Value { key, rule }));
+        let outcomes = shown(rejected(
+            &of(BEFORE),
+            &of(AFTER),
+            &Refused::of(&ConfigError::Value { key, rule }),
+        ));
         let beside = "auth.role[0].rules[0] is refused, and all or nothing is taken".to_owned();
         let why = "configuration: auth.role[0].rules[0]: is none".to_owned();
         let expected = [
@@ -177,7 +196,7 @@ mod tests {
     fn what_cannot_even_be_read_is_rejected_as_a_whole() {
         let source = std::io::Error::from(std::io::ErrorKind::NotFound);
         let error = ConfigError::Read { path: "/nowhere".into(), source };
-        let outcomes = shown(rejected(&BTreeMap::new(), &BTreeMap::new(), &error));
+        let outcomes = shown(rejected(&BTreeMap::new(), &BTreeMap::new(), &Refused::of(&error)));
         let why = "cannot read configuration /nowhere: entity not found".to_owned();
         assert_eq!(outcomes, [("configuration".to_owned(), Outcome::Rejected(why))]);
     }
