@@ -8,6 +8,8 @@ const UNAUTHENTICATED = 12;
 const FORBIDDEN = 13;
 const NOT_FOUND = 9;
 const RETRY_MS = 3000;
+/** So many failures before the first connection are no accident. */
+const FAILURES_TOLD = 2;
 const VOTER_BYTES = 16;
 const VOTER_KEY = 'tidewire.voter';
 const VOTE_KEY = `tidewire.vote.${POLL}`;
@@ -31,6 +33,8 @@ let counted = null;
 let wanted = null;
 let sending = false;
 let isLost = false;
+let wasConnected = false;
+let failures = 0;
 let refusal = null;
 let buttons = [];
 
@@ -43,8 +47,8 @@ function newVoter() {
 
 /** Only a vote in this poll's own epoch is one: a demo that was started again has none. */
 function remembered() {
-	const [at, option] = JSON.parse(memory.get(VOTE_KEY) ?? '[]');
-	return at === String(epoch) && options.includes(option) ? option : null;
+	const [at, ...option] = (memory.get(VOTE_KEY) ?? '').split(' ');
+	return at === String(epoch) && options.includes(option.join(' ')) ? option.join(' ') : null;
 }
 
 function follow(client) {
@@ -58,7 +62,7 @@ function follow(client) {
 			counted = remembered();
 			if (!sending) wanted = counted;
 		}
-		if (wanted === counted) say(counted ? `Your vote for ${counted} is counted. You may change it.` : 'Touch a name to vote.');
+		if (wanted === counted) say(settled());
 		build();
 		draw();
 	}).on('update', ({ value, deleted }) => {
@@ -68,7 +72,7 @@ function follow(client) {
 			return again();
 		}
 		standings = value;
-		if (value.state === 'closed') say(counted ? `The poll is closed. You voted for ${counted}.` : 'The poll is closed.');
+		if (value.state === 'closed') say(settled());
 		draw();
 	}).on('ended', (error) => {
 		if (!error) return;
@@ -87,8 +91,8 @@ async function cast() {
 	try {
 		const { epoch: at } = await client.vote(POLL, voter, [option]);
 		counted = option;
-		memory.set(VOTE_KEY, JSON.stringify([String(at), option]));
-		say(`Your vote for ${option} is counted. You may change it.`);
+		memory.set(VOTE_KEY, `${at} ${option}`);
+		say(settled());
 	} catch (error) {
 		failed(error, option);
 	}
@@ -116,6 +120,12 @@ function refuse(error) {
 const voteCount = (count) => `${integer(count)} ${count === 1 ? 'vote' : 'votes'}`;
 
 const say = (text) => setText(el.said, text);
+
+/** What there is to say when no vote is on its way. */
+function settled() {
+	if (standings?.state === 'closed') return counted ? `The poll is closed. You voted for ${counted}.` : 'The poll is closed.';
+	return counted ? `Your vote for ${counted} is counted. You may change it.` : 'Touch a name to vote.';
+}
 
 function build() {
 	if (buttons.length === options.length && buttons.every(({ option }, at) => option === options[at])) return;
@@ -162,6 +172,12 @@ function notice() {
 	}
 	if (refusal?.code === FORBIDDEN) return ['You may not vote with this address', 'Scan the code that the demo shows.'];
 	if (refusal) return ['The server refused this page', `${refusal.message} (error ${refusal.code})`];
+	if (isLost && !wasConnected && failures >= FAILURES_TOLD) {
+		return [
+			'This page came, its live connection did not',
+			'Trying again. iPhones and iPads refuse it, since the demo made its certificate itself: vote from another device.',
+		];
+	}
 	if (isLost) return ['No connection', 'Trying again. What you choose meanwhile is sent then.'];
 	return null;
 }
@@ -182,6 +198,8 @@ function mood() {
 const client = new Tidewire(new URL('/v1/ws', location.href.replace('http', 'ws')), { token, name: 'tidewire-vote/0.1' });
 client.on('state', ({ state, error }) => {
 	if (state === 'failed') refusal = error;
+	if (state === 'connected') wasConnected = true;
+	if (state === 'disconnected') failures += 1;
 	// An attempt to connect again is no connection yet.
 	if (state !== 'connecting') isLost = state === 'disconnected';
 	mood();

@@ -69,12 +69,37 @@ test('a vote during a cut is sent when the connection is back', async () => {
   await button(page, 'Banana').click();
   await said(page, 'will be sent when the connection is back');
   await screenshot(page, 'vote-360-cut');
+  const isCovered = await page.evaluate(() => {
+    scrollTo(0, document.body.scrollHeight);
+    const last = document.querySelector('#options button:last-child').getBoundingClientRect();
+    return last.bottom > document.querySelector('#notice').getBoundingClientRect().top;
+  });
+  assert.equal(isCovered, false, 'the notice covers the last name');
   await assertFits(page);
   await assertAccessible(page);
   isCut = false;
   await page.locator('#notice-retry').click();
   await said(page, 'Your vote for Banana is counted');
   await shows(page, 'Banana', 1);
+  await page.close();
+});
+
+test('a device that refuses every live connection is told why, until one is made', async () => {
+  const page = await openPage(browser, PHONE);
+  let isRefused = true;
+  await page.routeWebSocket(/\/v1\/ws$/, (socket) => {
+    if (isRefused) socket.close({ code: 1001 });
+    else socket.connectToServer();
+  });
+  await page.goto(demo.url);
+  await page.waitForFunction(() => document.querySelector('#notice-text').textContent.includes('another device'));
+  await screenshot(page, 'vote-360-never-connected');
+  await assertFits(page);
+  await assertAccessible(page);
+  isRefused = false;
+  await page.locator('#notice-retry').click();
+  await said(page, 'Touch a name');
+  assert.equal(await page.locator('#notice').isVisible(), false);
   await page.close();
 });
 
