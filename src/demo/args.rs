@@ -127,6 +127,20 @@ impl FromStr for ColumnNames {
 }
 
 impl DemoArgs {
+    /// Where to be on the network, if at all.
+    ///
+    /// # Errors
+    /// When `--listen` names another address: it would be on more addresses than that says.
+    pub(crate) fn on_lan(&self) -> Result<Option<IpAddr>, String> {
+        let (lan, listen) = (self.lan, self.listen.ip());
+        match lan {
+            Some(lan) if !listen.is_loopback() && listen != lan => Err(format!(
+                "--lan would be on {lan}, not on {listen} as --listen says: write --lan={listen}"
+            )),
+            Some(_) | None => Ok(lan),
+        }
+    }
+
     /// The ballots that these options ask for.
     ///
     /// # Errors
@@ -181,6 +195,12 @@ mod tests {
         let lan = |arg| parse(&[arg]).unwrap().lan.unwrap().to_string();
         assert_eq!((lan("--lan"), lan("--lan=10.0.0.7")), ("0.0.0.0".into(), "10.0.0.7".into()));
         assert!(parse(&["--lan", "--crash-test"]).err().unwrap().contains("--crash-test"));
+        let both = |lan, listen| parse(&[lan, "--listen", listen]).unwrap().on_lan();
+        for (lan, listen) in [("--lan", "0.0.0.0:80"), ("--lan=10.0.0.7", "127.0.0.1:80")] {
+            assert!(both(lan, listen).unwrap().is_some());
+        }
+        let refused = both("--lan", "10.0.0.7:80").unwrap_err();
+        assert!(refused.contains("--lan=10.0.0.7"), "{refused}");
     }
 
     #[test]

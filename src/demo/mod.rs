@@ -65,7 +65,8 @@ pub async fn run(args: DemoArgs, globals: &Globals) -> Result<(), CliError> {
         open_at(&victim.endpoint());
         return crash(&args, election, victim, globals).await;
     }
-    let lan = args.lan.map(|listen| Lan::prepare(listen, temporary.path())).transpose();
+    let on_lan = args.on_lan().map_err(|error| cannot_start(&error))?;
+    let lan = on_lan.map(|listen| Lan::prepare(listen, temporary.path())).transpose();
     let lan = lan.map_err(|error| cannot_start(&error))?;
     let mut config = config(&args, data_dir);
     if let Some(lan) = &lan {
