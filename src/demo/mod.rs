@@ -70,7 +70,7 @@ pub async fn run(args: DemoArgs, globals: &Globals) -> Result<(), CliError> {
     let lan = lan.map_err(|error| cannot_start(&error))?;
     let mut config = config(&args, data_dir);
     if let Some(lan) = &lan {
-        lan.configure(&mut config);
+        lan.configure(&mut config, election.ballots());
     }
     let server = Server::start(config).await.map_err(|error| cannot_start(&error))?;
     let mut endpoint = Endpoint::local(server.address(), server.certificate_sha256());
@@ -84,8 +84,12 @@ pub async fn run(args: DemoArgs, globals: &Globals) -> Result<(), CliError> {
             Ok(())
         }
     };
+    let port = endpoint.address.port();
     let ended = match opened {
-        Ok(()) => play(&args, election, endpoint, globals).await,
+        Ok(()) => tokio::select! {
+            ended = play(&args, election, endpoint, globals) => ended,
+            error = keep_inviting(lan.as_ref(), port) => Err(error),
+        },
         Err(error) => Err(error),
     };
     server.stop().await;
@@ -99,7 +103,15 @@ fn open_at(endpoint: &Endpoint) {
 /// Opens the poll of the guests and invites them.
 async fn open_poll(lan: &Lan, endpoint: &Endpoint) -> Result<(), CliError> {
     lan.open_poll(endpoint).await?;
-    lan.invite(endpoint.address.port()).map_err(|error| failed(USAGE, error))
+    lan.invite(endpoint.address.port(), say).map_err(|error| failed(USAGE, error))
+}
+
+/// Shows new invitations where there are guests. Returns what went wrong.
+async fn keep_inviting(lan: Option<&Lan>, port: u16) -> CliError {
+    match lan {
+        Some(lan) => failed(USAGE, lan.keep_inviting(port, lan::INVITED_ANEW, say).await),
+        None => std::future::pending().await,
+    }
 }
 
 /// The server of the demo, on these votes' way.

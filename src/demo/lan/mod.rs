@@ -10,15 +10,15 @@ use std::fs::write;
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tidewire_client::{Error, Name};
 use tidewire_protocol::tally::{TallyKind, TallyRules};
+use tokio::time::sleep;
 
 use super::connections::Endpoint;
-use super::screen::say;
 use crate::auth::{Algorithm, Claims, Grant, Issue, issue, made};
 use crate::config::{ApiKeyConfig, AuthConfig, Config, RoleConfig, TokenKeyConfig};
 use crate::transport::certificate_for;
@@ -28,6 +28,10 @@ const POLL: &str = "poll.lan";
 const POLL_OPTIONS: [&str; 5] = ["Apple", "Banana", "Cherry", "Mango", "Pear"];
 /// How long an invitation lasts.
 const INVITATION_S: u64 = 3600;
+/// When the next one is shown, so that whoever scans the newest code has a while.
+pub(super) const INVITED_ANEW: Duration = Duration::from_secs(2700);
+/// Voters that guests may make in the poll, if the election does not need more: each takes memory.
+const GUESTS_MAX: usize = 1000;
 /// Random bytes of the key for tokens.
 const SECRET_BYTES: usize = 32;
 /// An address of documentation (RFC 5737), which every default route leads to. Nothing is sent there.
@@ -87,9 +91,11 @@ impl Lan {
         })
     }
 
-    /// Puts the server on the network, with accounts; its admin listener stays where it is.
-    pub(super) fn configure(&self, config: &mut Config) {
+    /// Puts the server of an election with so many ballots on the network, with accounts; its admin
+    /// listener stays where it is.
+    pub(super) fn configure(&self, config: &mut Config, ballots: u64) {
         config.listen.set_ip(self.listen);
+        config.limits.voters_max = usize::try_from(ballots).unwrap_or(usize::MAX).max(GUESTS_MAX);
         config.tls.certificate = Some(self.certificate.clone());
         config.tls.key = Some(self.key.clone());
         config.auth = AuthConfig {
@@ -135,7 +141,7 @@ impl Lan {
     ///
     /// # Errors
     /// When the token cannot be signed.
-    pub(super) fn invite(&self, port: u16) -> Result<(), String> {
+    pub(super) fn invite(&self, port: u16, say: impl Fn(&str)) -> Result<(), String> {
         let at = SocketAddr::new(self.address, port);
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let url = format!("https://{at}/vote.html#token={}", self.guest_token(now_s)?);
@@ -143,13 +149,31 @@ impl Lan {
         say(
             "Vote from a phone in the same network. Its browser will warn of the certificate, which",
         );
-        say("the demo made itself. Whoever sees this address can vote, for an hour:");
+        say(
+            "the demo made itself. iPhones and iPads refuse the live connection with it all the same.",
+        );
+        say("Whoever sees this address can vote, for an hour:");
         say(&url);
         // A code is for eyes, and nothing but a terminal shows it to them.
         if std::io::stderr().is_terminal() {
             say(&qr::drawn(&url)?);
         }
         Ok(())
+    }
+
+    /// Invites again and again: an invitation ends, and the page stays up. Returns what went wrong.
+    pub(super) async fn keep_inviting(
+        &self,
+        port: u16,
+        every: Duration,
+        say: impl Fn(&str),
+    ) -> String {
+        loop {
+            sleep(every).await;
+            if let Err(error) = self.invite(port, &say) {
+                return error;
+            }
+        }
     }
 
     fn guest_token(&self, now_s: u64) -> Result<String, String> {
@@ -205,62 +229,4 @@ fn own_address() -> Result<IpAddr, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::server::Server;
-    use tidewire_protocol::tally::Choice;
-
-    /// A server on loopback with the demo's accounts.
-    async fn served() -> (Lan, Server, Endpoint, tempfile::TempDir) {
-        let directory = tempfile::tempdir().unwrap();
-        let lan = Lan::prepare(Ipv4Addr::LOCALHOST.into(), directory.path()).unwrap();
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut config = Config { listen: loopback, admin_listen: loopback, ..Config::default() };
-        lan.configure(&mut config);
-        let server = Server::start(config).await.unwrap();
-        let endpoint = Endpoint::local(server.address(), server.certificate_sha256());
-        let own = endpoint.clone().with_token(lan.own_key());
-        lan.open_poll(&own).await.unwrap();
-        (lan, server, endpoint, directory)
-    }
-
-    fn now_s() -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-    }
-
-    #[tokio::test]
-    async fn a_guest_votes_in_the_poll_and_can_do_nothing_else() {
-        let (lan, server, endpoint, _directory) = served().await;
-        let guest = endpoint.with_token(&lan.guest_token(now_s()).unwrap());
-        let guest = guest.websocket("guest").await.unwrap();
-        let poll = Name::parse(POLL).unwrap();
-        for (voter, option) in [("a", "Apple"), ("b", "Pear"), ("a", "Pear")] {
-            guest.vote(&poll, voter, vec![Choice::Name(option.into())], None).await.unwrap();
-        }
-        let (_, standings) = guest.standings(&poll).await.unwrap();
-        assert_eq!((standings.ballots, standings.counts.as_slice()), (2, &[0, 0, 0, 0, 2][..]));
-        let election = Name::parse("demo.election").unwrap();
-        let refused = [
-            guest.close_tally(&poll).await.map(drop),
-            guest.vote(&election, "a", vec![Choice::Skipped], None).await.map(drop),
-            guest.standings(&election).await.map(drop),
-        ];
-        for refused in refused {
-            assert_eq!(refused.unwrap_err().code(), "forbidden");
-        }
-        server.stop().await;
-    }
-
-    #[tokio::test]
-    async fn an_invitation_ends_and_nobody_votes_without_one() {
-        let (lan, server, endpoint, _directory) = served().await;
-        let old = lan.guest_token(now_s() - 2 * INVITATION_S).unwrap();
-        let late = endpoint.clone().with_token(&old).websocket("late").await;
-        assert_eq!(late.err().unwrap().code(), "unauthenticated");
-        let anybody = endpoint.websocket("anybody").await.unwrap();
-        let poll = Name::parse(POLL).unwrap();
-        let vote = anybody.vote(&poll, "a", vec![Choice::Name("Pear".into())], None).await;
-        assert_eq!(vote.unwrap_err().code(), "forbidden");
-        server.stop().await;
-    }
-}
+mod tests;

@@ -55,7 +55,7 @@ async fn over_tls_with_accounts_it_is_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let lan = Lan::prepare([127, 0, 0, 1].into(), directory.path()).unwrap();
     let mut config = on_loopback();
-    lan.configure(&mut config);
+    lan.configure(&mut config, 1000);
     let server = Server::start(config).await.unwrap();
     let endpoint = Endpoint::local(server.address(), server.certificate_sha256());
     assert_exact(endpoint.with_token(lan.own_key())).await;
