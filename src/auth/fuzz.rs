@@ -20,6 +20,7 @@ static KEYS: LazyLock<Vec<TokenKey>> = LazyLock::new(|| {
         issuer: None,
         roles: None,
         may_bring_rules: true,
+        tenant: None,
     };
     DecodingKey::from_secret(SECRET).into_iter().map(of).collect()
 });
