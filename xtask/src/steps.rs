@@ -114,9 +114,18 @@ fn stranger() -> Result<(), String> {
 fn checkers() -> Result<(), String> {
     let folder = root().join("tests/checkers");
     let python = install::python("python-checkers", &folder.join("requirements.txt"))?;
+    autobahn(&python)?;
     let args = ["-m", "pytest", "-q", "--no-header"];
     let binary = binary().to_string_lossy().into_owned();
     run(&folder, &python.to_string_lossy(), &args, &[("TIDEWIRE_BIN", &binary)])
+}
+
+/// Autobahn's cases of WebSocket, against a test that only this step runs.
+fn autobahn(python: &Path) -> Result<(), String> {
+    let driver = python.with_file_name("kosoku");
+    let driver = driver.canonicalize().map_err(|error| format!("{}: {error}", driver.display()))?;
+    let args = ["test", "--quiet", "--package", "tidewire", "--lib", "--", "--ignored", "autobahn"];
+    run(root(), "cargo", &args, &[("TIDEWIRE_KOSOKU", &driver.to_string_lossy())])
 }
 
 /// The page in a real browser.

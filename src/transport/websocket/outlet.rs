@@ -208,3 +208,6 @@ impl Sink for Messages<'_> {
 
     fn finish(&mut self, _sub: u32) {}
 }
+
+#[cfg(test)]
+mod autobahn;
