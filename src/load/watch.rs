@@ -55,7 +55,7 @@ fn look(shared: &Shared, in_use: &mut memory::InUse) -> Signals {
     let resident = memory::resident_bytes().unwrap_or(0);
     let records = shared.figures.shards().warm_bytes;
     Signals {
-        fanout_lag_ms: shared.figures.fanout_lag_ms(),
+        fanout_lag_ms: shared.figures.take_fanout_lag_ms(),
         commit_ms: shared.journal.as_deref().map_or(0, |journal| journal.commit_ms()),
         memory_permille: permille(in_use.look(resident, records)),
         resident_permille: permille(resident),

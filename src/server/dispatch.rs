@@ -84,7 +84,7 @@ async fn serve(
             apply(core, groups);
             if let Some(figures) = core.figures() {
                 let lag_ms = core.dispatcher.borrow().fanout_lag_ms();
-                figures.fanout_lag_ms.store(lag_ms, std::sync::atomic::Ordering::Relaxed);
+                figures.fanout_lag_ms.fetch_max(lag_ms, std::sync::atomic::Ordering::Relaxed);
             }
             core.record();
             pump_woken(core, now);

@@ -69,7 +69,7 @@ impl Figures {
         core.updates_restarted.store(stats.updates_restarted, Relaxed);
         core.gaps.store(stats.gaps, Relaxed);
         core.audit_dropped.store(dispatcher.audit_dropped(), Relaxed);
-        core.fanout_lag_ms.store(dispatcher.fanout_lag_ms(), Relaxed);
+        core.fanout_lag_ms.fetch_max(dispatcher.fanout_lag_ms(), Relaxed);
         core.refusals.store(stats.refusals, Relaxed);
         core.recalls.store(stats.recalls, Relaxed);
         core.subscriptions.store(dispatcher.subscriptions() as u64, Relaxed);
@@ -93,10 +93,9 @@ impl Figures {
         self.sum(|core| &core.connections)
     }
 
-    /// How long followers wait for their turn, on the core where it is longest.
-    #[must_use]
-    pub fn fanout_lag_ms(&self) -> u64 {
-        self.cores.iter().map(|core| core.fanout_lag_ms.load(Relaxed)).max().unwrap_or(0)
+    /// How long followers have waited for their turn since this was asked last, at most.
+    pub(crate) fn take_fanout_lag_ms(&self) -> u64 {
+        self.cores.iter().map(|core| core.fanout_lag_ms.swap(0, Relaxed)).max().unwrap_or(0)
     }
 
     /// The sum of one figure over the cores.

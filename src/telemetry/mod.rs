@@ -107,7 +107,7 @@ pub(crate) fn render(
         );
         counter!(unread).absolute(proxies.refused());
 
-        load_level(load, figures);
+        load_level(load);
         recordings(recorder);
         tenants::tenants(tenants);
         if let Some(state) = journal {
@@ -175,7 +175,7 @@ fn storage(state: &State) {
     }
 }
 
-fn load_level(load: &Load, figures: &Figures) {
+fn load_level(load: &Load) {
     let signals = load.signals();
     let gauges = [
         (
@@ -186,7 +186,7 @@ fn load_level(load: &Load, figures: &Figures) {
         (
             "tidewire_fanout_lag_milliseconds",
             "How long followers wait for their turn, on the core where it is longest",
-            figures.fanout_lag_ms(),
+            signals.fanout_lag_ms,
         ),
         (
             "tidewire_memory_budget_bytes",
