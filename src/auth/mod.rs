@@ -15,6 +15,7 @@ mod revocations;
 mod roles;
 #[cfg(test)]
 mod tests;
+mod ticket;
 mod token;
 
 pub use keys::Algorithm;
@@ -27,19 +28,21 @@ pub(crate) use credential::Credential;
 pub(crate) use issue::{Issue, issue};
 pub(crate) use revocations::{Revocations, Revoke};
 pub(crate) use roles::allowed;
+pub(crate) use ticket::{TICKET_ISSUER, TICKET_KEY_ID, TicketKey, Tickets};
 pub(crate) use token::Claims;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidewire_core::access::{Access, Identity, LOCAL_ISSUER, Permissions, Tenant};
-use tidewire_protocol::{ErrorCode, Refusal};
+use tidewire_protocol::{ErrorCode, Name, Refusal};
 
-use crate::config::AuthConfig;
+use crate::config::{AuthConfig, TicketConfig};
 use api_key::ApiKey;
 use certificate::CertificateAccount;
 use keys::TokenKey;
 use roles::Roles;
+use ticket::TicketRules;
 use token::Verified;
 
 /// Longest subject in bytes, as of a voter or a member.
@@ -121,6 +124,7 @@ pub(crate) struct Auth {
     anonymous_roles: Option<Vec<String>>,
     audience: Option<String>,
     leeway_ms: u64,
+    tickets: TicketRules,
 }
 
 impl Auth {
@@ -149,7 +153,29 @@ impl Auth {
             anonymous_roles: config.anonymous_roles.clone(),
             audience: config.audience.clone(),
             leeway_ms: config.leeway_ms,
+            tickets: TicketRules::of(config),
         })
+    }
+
+    /// The same, if tickets are given out: they are signed with this key.
+    ///
+    /// # Errors
+    /// When the key cannot be used.
+    pub(crate) fn with_ticket_key(mut self, key: &TicketKey) -> Result<Self, AuthError> {
+        if !self.tickets.is_empty() {
+            self.keys.push(key.verifying()?);
+        }
+        Ok(self)
+    }
+
+    /// The rule that tickets for a poll are given out by, if there are any.
+    pub(crate) fn ticket_rule(&self, poll: &Name) -> Option<&TicketConfig> {
+        self.tickets.find(poll)
+    }
+
+    /// The `aud` that tokens must have.
+    pub(crate) fn audience(&self) -> Option<&str> {
+        self.audience.as_deref()
     }
 
     /// Whether there are accounts; without any, every connection may do everything.
@@ -158,6 +184,7 @@ impl Auth {
             || !self.api_keys.is_empty()
             || !self.certificates.is_empty()
             || self.anonymous_roles.is_some()
+            || !self.tickets.is_empty()
     }
 
     /// Whether a key speaks for this issuer; for local people, if none is named.
@@ -173,7 +200,9 @@ impl Auth {
 
     /// Whether somebody who shows nothing may do something.
     pub(crate) fn lets_anybody_in(&self) -> bool {
-        !self.has_accounts() || self.anonymous_roles.as_ref().is_some_and(|roles| !roles.is_empty())
+        !self.has_accounts()
+            || !self.tickets.is_empty()
+            || self.anonymous_roles.as_ref().is_some_and(|roles| !roles.is_empty())
     }
 
     /// Finds out who shows a credential; nothing where there are no accounts. The time is the wall

@@ -9,6 +9,7 @@ use tidewire_protocol::Refusal;
 use super::keys::TokenKey;
 use super::refuse;
 use super::roles::Grant;
+use super::ticket::TICKET_KEY_ID;
 
 /// Longest token in bytes.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -139,28 +140,25 @@ fn check_trust(key: &TokenKey, roles: &[String], rules: &[Grant]) -> Result<(), 
     Ok(())
 }
 
-/// The key of a token: the one with its id; without an id the only one.
+/// The key of a token: the one with its id; without an id the only one of the configuration.
 fn choose<'a>(keys: &'a [TokenKey], id: Option<&str>) -> Result<&'a TokenKey, Refusal> {
-    match (id, keys) {
-        (Some(id), _) => {
+    match id {
+        Some(id) => {
             let found = keys.iter().find(|key| key.id.as_deref() == Some(id));
-            found.or_else(|| only_nameless(keys)).ok_or_else(|| {
+            found.or_else(|| only(keys).filter(|key| key.id.is_none())).ok_or_else(|| {
                 refuse(format!("the token's key '{}' is not known", id.escape_default()))
             })
         }
-        (None, [only]) => Ok(only),
-        (None, _) => only_nameless(keys).ok_or_else(|| {
+        None => only(keys).ok_or_else(|| {
             refuse("the token does not name its key ('kid'), and there is not exactly one")
         }),
     }
 }
 
-/// The key that has no id, if it is the only key.
-fn only_nameless(keys: &[TokenKey]) -> Option<&TokenKey> {
-    match keys {
-        [only] if only.id.is_none() => Some(only),
-        _ => None,
-    }
+/// The only key beside that of tickets, which all name it.
+fn only(keys: &[TokenKey]) -> Option<&TokenKey> {
+    let mut others = keys.iter().filter(|key| key.id.as_deref() != Some(TICKET_KEY_ID));
+    others.next().filter(|_| others.next().is_none())
 }
 
 fn seconds(claim: &str, number: &serde_json::Number) -> Result<u64, Refusal> {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidewire_protocol::Name;
 use tidewire_protocol::tally::{ISSUER_BYTES_MAX, LOCAL_IDENTITY};
+use tidewire_protocol::{Name, Pattern};
 
 use super::ConfigError;
-use crate::auth::{Algorithm, Grant};
+use crate::auth::{Algorithm, Grant, TICKET_ISSUER, TICKET_KEY_ID};
 
 /// Who may connect, and what they may do. Without keys and without roles for everybody there are no
 /// accounts: every connection may do everything.
@@ -39,6 +39,8 @@ pub struct AuthConfig {
     pub api_key: Vec<ApiKeyConfig>,
     /// Accounts of those who show a certificate.
     pub certificate: Vec<CertificateConfig>,
+    /// For which polls tickets are given out to people without an account; the first that matches decides.
+    pub ticket: Vec<TicketConfig>,
 }
 
 impl Default for AuthConfig {
@@ -54,8 +56,33 @@ impl Default for AuthConfig {
             token_key: Vec::new(),
             api_key: Vec::new(),
             certificate: Vec::new(),
+            ticket: Vec::new(),
         }
     }
+}
+
+/// Tickets for polls: each lets somebody without an account vote in one poll.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TicketConfig {
+    /// Pattern of the polls.
+    pub polls: String,
+    /// How long a ticket is good.
+    #[serde(default = "ticket_lifetime_ms")]
+    #[schemars(range(min = 60_000, max = 2_592_000_000_u64))]
+    pub lifetime_ms: u64,
+    /// Tickets of one poll that an address (of IPv6: a /64) has at a time.
+    #[serde(default = "address_tickets_max")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub address_tickets_max: u32,
+}
+
+fn ticket_lifetime_ms() -> u64 {
+    3_600_000
+}
+
+fn address_tickets_max() -> u32 {
+    5
 }
 
 /// A role.
@@ -177,6 +204,12 @@ impl AuthConfig {
                 return refuse(format!("auth.api_key[{at}].sha256"), "another key has the same");
             }
         }
+        for (at, ticket) in self.ticket.iter().enumerate() {
+            if let Err(refusal) = Pattern::parse(&ticket.polls) {
+                return refuse(format!("auth.ticket[{at}].polls"), &refusal.message);
+            }
+        }
+        self.check_ticket_names()?;
         for (at, account) in self.certificate.iter().enumerate() {
             let mut before = self.certificate.iter().take(at);
             if before.any(|other| other.name == account.name) {
@@ -248,6 +281,27 @@ impl AuthConfig {
         warnings
     }
 
+    /// Who speaks for tickets is the server alone.
+    fn check_ticket_names(&self) -> Result<(), ConfigError> {
+        let keys = self.token_key.iter().enumerate();
+        let named = keys.flat_map(|(at, key)| {
+            let is_id = key.id.as_deref() == Some(TICKET_KEY_ID);
+            let is_issuer = key.issuer.as_deref() == Some(TICKET_ISSUER);
+            let id = is_id.then(|| (format!("auth.token_key[{at}].id"), TICKET_KEY_ID));
+            let issuer = is_issuer.then(|| (format!("auth.token_key[{at}].issuer"), TICKET_ISSUER));
+            id.into_iter().chain(issuer)
+        });
+        let is_set = self.jwks_issuer.as_deref() == Some(TICKET_ISSUER);
+        let set = is_set.then(|| ("auth.jwks_issuer".to_owned(), TICKET_ISSUER));
+        match named.chain(set).next() {
+            Some((key, word)) => {
+                let rule = format!("'{word}' stands for the tickets of the server itself");
+                Err(ConfigError::Value { key, rule })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether a configuration says that there are accounts.
     #[must_use]
     pub fn has_accounts(&self) -> bool {
@@ -256,6 +310,7 @@ impl AuthConfig {
             || !self.token_key.is_empty()
             || !self.api_key.is_empty()
             || !self.certificate.is_empty()
+            || !self.ticket.is_empty()
     }
 }
 

@@ -21,7 +21,9 @@ mod storage;
 mod tenant;
 
 pub use audit::AuditConfig;
-pub use auth::{ApiKeyConfig, AuthConfig, CertificateConfig, RoleConfig, TokenKeyConfig};
+pub use auth::{
+    ApiKeyConfig, AuthConfig, CertificateConfig, RoleConfig, TicketConfig, TokenKeyConfig,
+};
 pub use environment::{OTHERS, variables};
 pub use error::ConfigError;
 pub use layers::{Loaded, Setting, Source};

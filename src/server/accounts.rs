@@ -15,7 +15,9 @@ use super::reload::Reloads;
 use super::tenants::Seat;
 use super::{Core, Shared, StartError, Whose};
 use crate::audit::Entry;
-use crate::auth::{Auth, Credential, Proven, RevocationError, Revocations, Revoke};
+use crate::auth::{
+    Auth, Credential, Proven, RevocationError, Revocations, Revoke, TicketKey, Tickets,
+};
 use crate::config::Config;
 use crate::transport::Connection;
 
@@ -23,6 +25,9 @@ use crate::transport::Connection;
 #[derive(Debug)]
 pub(crate) struct Accounts {
     pub(crate) auth: ArcSwap<Auth>,
+    /// What tickets are signed with, and how many were given out.
+    pub(crate) ticket_key: TicketKey,
+    pub(crate) tickets: Tickets,
     pub(crate) revocations: ArcSwap<Revocations>,
     /// Who revokes something does it alone.
     revoking: Mutex<()>,
@@ -36,8 +41,13 @@ impl Accounts {
     /// When keys or roles cannot be used, or what was revoked cannot be read.
     pub(super) fn load(config: &Config) -> Result<Self, StartError> {
         let revocations = Revocations::read(config.data_dir.as_deref())?;
+        let has_tickets = !config.auth.ticket.is_empty();
+        let ticket_key = TicketKey::of(config.data_dir.as_deref().filter(|_| has_tickets))?;
+        let auth = Auth::load(&config.auth)?.with_ticket_key(&ticket_key)?;
         Ok(Self {
-            auth: ArcSwap::from_pointee(Auth::load(&config.auth)?),
+            auth: ArcSwap::from_pointee(auth),
+            ticket_key,
+            tickets: Tickets::default(),
             revocations: ArcSwap::from_pointee(revocations),
             revoking: Mutex::default(),
             changes: watch::Sender::new(0),

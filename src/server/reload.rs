@@ -40,7 +40,7 @@ pub(super) fn reload(shared: &Shared, config: &Config) -> Result<(), StartError>
 }
 
 fn take(shared: &Shared, config: &Config) -> Result<(), StartError> {
-    let auth = Auth::load(&config.auth)?;
+    let auth = Auth::load(&config.auth)?.with_ticket_key(&shared.accounts.ticket_key)?;
     if !auth.has_accounts() && shared.accounts.auth.load().has_accounts() {
         return Err(StartError::AccountsGone);
     }

@@ -1,6 +1,7 @@
 //! HTTP on the public port: the pages, and the upgrade to WebSocket.
 
 mod rules;
+mod ticket;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -31,6 +32,9 @@ use crate::server::Core;
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// What a client is told whose address has its share of the connections.
 const TOO_MANY: &str = "too many connections from this address (limits.address_connections_max)\n";
+/// What a page of another origin is told.
+const FOREIGN_PAGE: &str =
+    "pages of this origin may not connect: http.allowed_origins lists those that may\n";
 /// What a plain request from another machine is told.
 const NEEDS_TLS: &str = "TLS is needed here: connect with wss:// or https://\n";
 /// Largest head of a request.
@@ -86,6 +90,12 @@ fn answer(core: &Rc<Core>, caller: &Rc<Caller>, request: Request<Incoming>) -> R
     if path == WEBSOCKET_PATH {
         return upgrade(core, caller, named, request);
     }
+    if path == ticket::PATH {
+        if !is_welcome(core, caller, request.headers()) {
+            return text(StatusCode::FORBIDDEN, FOREIGN_PAGE);
+        }
+        return ticket::give(core, named.unwrap_or(caller.address), &request);
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
     }
@@ -116,15 +126,8 @@ fn upgrade(
         Ok(key) => key,
         Err(rule) => return text(StatusCode::BAD_REQUEST, rule),
     };
-    // Where something may be done without showing who it is, a page must not come by a name that
-    // somebody has pointed here (DNS rebinding). With TLS such a name has no certificate.
-    let config = &core.shared.config;
-    let is_open = caller.is_plain && core.shared.accounts.auth.load().lets_anybody_in();
-    if !is_allowed_origin(&config.http.allowed_origins, is_open, request.headers()) {
-        return text(
-            StatusCode::FORBIDDEN,
-            "pages of this origin may not connect: http.allowed_origins lists those that may\n",
-        );
+    if !is_welcome(core, caller, request.headers()) {
+        return text(StatusCode::FORBIDDEN, FOREIGN_PAGE);
     }
     let peer = caller.peer(named);
     // Of who comes on a proxy's connection it is known only now whose share that is.
@@ -150,6 +153,14 @@ fn upgrade(
     put(headers, header::SEC_WEBSOCKET_PROTOCOL, WEBSOCKET_PROTOCOL);
     put(headers, header::SEC_WEBSOCKET_ACCEPT, &accept_key(key.as_bytes()));
     reply
+}
+
+/// Whether whoever asks is no page, or one that may. Where something may be done without showing who it is,
+/// a page must not come by a name that somebody has pointed here (DNS rebinding). With TLS such a name has
+/// no certificate.
+fn is_welcome(core: &Core, caller: &Caller, headers: &HeaderMap) -> bool {
+    let is_open = caller.is_plain && core.shared.accounts.auth.load().lets_anybody_in();
+    is_allowed_origin(&core.shared.config.http.allowed_origins, is_open, headers)
 }
 
 /// Whether a page of this origin may connect: any page in a browser could, with what the browser

@@ -29,4 +29,5 @@ mod recording;
 mod silent;
 mod slow;
 mod tenants;
+mod tickets;
 mod transports;
