@@ -105,11 +105,14 @@ impl Core {
 
     /// Sends commands of a connection to a shard, in order; waits while its queue is full, or its
     /// flow has no room.
-    pub(crate) async fn send_all(&self, shard: u16, commands: &mut Vec<Command>, turn: &Turn) {
+    pub(crate) async fn send_all(&self, shard: u16, commands: &mut Vec<Command>, turn: &mut Turn) {
         let Some(queue) = self.shared.shards.get(usize::from(shard)) else { return };
         let mut room = turn.room(commands.iter().map(Command::requests).sum()).await;
         while !commands.is_empty() {
             let count = commands.len().min(queue.max_capacity());
+            if queue.capacity() < count {
+                turn.lend();
+            }
             // Fails only when the server is stopping.
             let Ok(places) = queue.reserve_many(count).await else { return commands.clear() };
             let is_last = count == commands.len();

@@ -129,13 +129,23 @@ impl Turn {
 
     /// Waits until so many requests of the flow have room on their way to shards; nobody waits while
     /// no other flow asks.
-    pub(super) async fn room(&self, requests: u32) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn room(&mut self, requests: u32) -> Option<OwnedSemaphorePermit> {
         if !self.is_contended {
             return None;
         }
         let requests = requests.min(ROOM_REQUESTS);
+        if let Ok(room) = Arc::clone(&self.flow.room).try_acquire_many_owned(requests) {
+            return Some(room);
+        }
+        self.lend();
         // Fails only when the semaphore is closed, which nobody does.
         Arc::clone(&self.flow.room).acquire_many_owned(requests).await.ok()
+    }
+
+    /// Lets others of the flow have their turns while the connection waits for a shard: they may have to do
+    /// with another one.
+    pub(super) fn lend(&mut self) {
+        self.held = None;
     }
 
     /// Lets others of the flow have their turns, because the connection's is over, has nothing more to

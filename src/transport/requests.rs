@@ -54,8 +54,9 @@ impl Requests {
             if !connection.reads(core) {
                 turn.end().await;
                 connection.may_read(core).await;
-                turn.begin(&core.turns, core.now_ms()).await;
             }
+            // It may have been lent meanwhile.
+            turn.begin(&core.turns, core.now_ms()).await;
         }
         self.taken += 1;
         let decoded = decoded.and_then(|asked| let_in(core, connection, asked, frame.len()));
@@ -88,7 +89,7 @@ impl Requests {
     }
 
     /// Sends the shards what was collected; waits while their queues are full.
-    pub(super) async fn pass_on(&mut self, core: &Core, turn: &Turn) {
+    pub(super) async fn pass_on(&mut self, core: &Core, turn: &mut Turn) {
         if let Some(figures) = core.figures() {
             figures.requests.fetch_add(std::mem::take(&mut self.taken), Relaxed);
         }

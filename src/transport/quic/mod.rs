@@ -311,7 +311,7 @@ async fn read(
                 Err(refusal) => break Some(refusal),
             }
         };
-        requests.pass_on(&core, &turn).await;
+        requests.pass_on(&core, &mut turn).await;
         turn.end().await;
         if broken.is_some() {
             return (stream, broken);

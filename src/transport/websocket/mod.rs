@@ -145,12 +145,12 @@ async fn read(
             match frame {
                 Ok(frame) => requests.take(core, connection, &mut turn, 0, &frame).await,
                 Err(broken) => {
-                    requests.pass_on(core, &turn).await;
+                    requests.pass_on(core, &mut turn).await;
                     return malformed(broken);
                 }
             }
         }
-        requests.pass_on(core, &turn).await;
+        requests.pass_on(core, &mut turn).await;
         turn.end().await;
         if let Some(end) = received.end {
             return end.into();
