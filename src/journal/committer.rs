@@ -169,7 +169,7 @@ impl<D: Disk> Committer<D> {
             return Ok(Vec::new());
         }
         let began = Instant::now();
-        self.state.commits();
+        let _under_way = self.state.commits();
         let commit = self.ends.commit + 1;
         let blocks = u16::try_from(bodies.len())
             .map_err(|_many| io::Error::other("a commit has more blocks than can be numbered"))?;

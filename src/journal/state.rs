@@ -24,8 +24,8 @@ pub(crate) struct State {
     bytes: AtomicU64,
     commit_us: AtomicU64,
     commit_us_max: AtomicU64,
-    /// How long the newest commit took, and since when one is under way.
-    newest_commit_us: AtomicU64,
+    /// How long the longest commit took that nobody has asked for, and since when one is under way.
+    ended_commit_us: AtomicU64,
     committing_since: Mutex<Option<Instant>>,
     checkpoints: AtomicU64,
     checkpoint_bytes: AtomicU64,
@@ -38,6 +38,15 @@ pub(crate) struct Hold(Arc<State>);
 impl Drop for Hold {
     fn drop(&mut self) {
         self.0.backups.fetch_sub(1, AcqRel);
+    }
+}
+
+/// A commit that has begun.
+pub(super) struct UnderWay(Arc<State>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        *self.0.committing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -130,18 +139,20 @@ impl State {
         }
     }
 
-    /// A commit begins.
-    pub(super) fn commits(&self) {
+    /// A commit begins; it is over when what is returned is dropped, whatever becomes of it.
+    pub(super) fn commits(self: &Arc<Self>) -> UnderWay {
         let mut since = self.committing_since.lock().unwrap_or_else(PoisonError::into_inner);
         *since = Some(Instant::now());
+        UnderWay(Arc::clone(self))
     }
 
-    /// How long the newest commit took; or the one under way, if it has taken longer by now.
-    pub(crate) fn commit_ms(&self) -> u64 {
+    /// How long the longest commit took that has ended since this was asked last; or the one under
+    /// way has taken, if that is longer.
+    pub(crate) fn take_commit_ms(&self) -> u64 {
         let since = *self.committing_since.lock().unwrap_or_else(PoisonError::into_inner);
         let under_way = since.map_or(Duration::ZERO, |since| since.elapsed());
-        let newest = Duration::from_micros(self.newest_commit_us.load(Relaxed));
-        u64::try_from(newest.max(under_way).as_millis()).unwrap_or(u64::MAX)
+        let ended = Duration::from_micros(self.ended_commit_us.swap(0, Relaxed));
+        u64::try_from(ended.max(under_way).as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn committed(&self, blocks: u64, bytes: u64, took: Duration) {
@@ -150,8 +161,7 @@ impl State {
         self.blocks.fetch_add(blocks, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
         self.commit_us.fetch_add(us, Relaxed);
-        self.newest_commit_us.store(us, Relaxed);
-        *self.committing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.ended_commit_us.fetch_max(us, Relaxed);
         self.commit_us_max.fetch_max(us, Relaxed);
     }
 
@@ -195,5 +205,23 @@ impl State {
             checkpoint_bytes: self.checkpoint_bytes.load(Relaxed),
             cleaned_bytes: self.cleaned_bytes.load(Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_commit_counts_once_and_a_failed_one_is_not_under_way() {
+        let state = Arc::new(State::default());
+        let under_way = state.commits();
+        state.committed(1, 1, Duration::from_secs(11));
+        drop(under_way);
+        assert_eq!(state.take_commit_ms(), 11_000);
+        assert_eq!(state.take_commit_ms(), 0, "nothing more is committed, and nothing is late");
+        // One that fails says nothing of how long it took.
+        drop(state.commits());
+        assert!(state.committing_since.lock().unwrap().is_none());
     }
 }

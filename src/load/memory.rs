@@ -26,7 +26,7 @@ fn total(meminfo: &str) -> Option<u64> {
 /// next, so what the process has does not say it.
 #[derive(Debug, Default)]
 pub(super) struct InUse {
-    /// The most that the process has had.
+    /// The most that the process has had since it gave some back.
     most: u64,
     /// What records took at the last look.
     records: u64,
@@ -34,9 +34,18 @@ pub(super) struct InUse {
     free: u64,
 }
 
+/// Less than this less is a matter of the moment.
+const GIVEN_BACK_MIN: u64 = 16 * 1024 * 1024;
+
 impl InUse {
     /// So many bytes, of which `records` are taken by records, which are what is freed at once.
     pub(super) fn look(&mut self, resident: u64, records: u64) -> u64 {
+        // What was given back to the system is not free here any more. A little less is no sign of that.
+        let given_back = self.most.saturating_sub(resident);
+        if given_back > GIVEN_BACK_MIN {
+            self.free = self.free.saturating_sub(given_back);
+            self.most = resident;
+        }
         // Who takes more from the system has not found it among what is free.
         let taken = resident.saturating_sub(self.most) + records.saturating_sub(self.records);
         self.free += self.records.saturating_sub(records);
@@ -74,7 +83,10 @@ mod tests {
         assert_eq!(look(310, 120), 220);
         assert_eq!(look(350, 120), 300, "something else has found 40 MiB of them taken");
         assert_eq!(look(350, 0), 180);
-        assert_eq!(look(90, 0), 0, "what was given back is no error");
+        assert_eq!(look(340, 0), 170, "a little less is no sign of anything");
+        assert_eq!(look(350, 0), 180);
+        assert_eq!(look(90, 0), 90, "the allocator has given it back");
+        assert_eq!(look(400, 0), 400, "and who takes it again uses it");
     }
 
     #[test]

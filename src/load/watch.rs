@@ -42,7 +42,8 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             if let Some(line) = tell(load, was, level, signals)
                 && let Some((shard, name)) = &topic
             {
-                shared.publish(*shard, name, &line).await;
+                // A shard that has no room may be what the load is about.
+                shared.offer(*shard, name, &line);
             }
         }
     }
@@ -56,7 +57,7 @@ fn look(shared: &Shared, in_use: &mut memory::InUse) -> Signals {
     let records = shared.figures.shards().warm_bytes;
     Signals {
         fanout_lag_ms: shared.figures.take_fanout_lag_ms(),
-        commit_ms: shared.journal.as_deref().map_or(0, |journal| journal.commit_ms()),
+        commit_ms: shared.journal.as_deref().map_or(0, |journal| journal.take_commit_ms()),
         memory_permille: permille(in_use.look(resident, records)),
         resident_permille: permille(resident),
     }
