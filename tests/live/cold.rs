@@ -152,8 +152,9 @@ async fn the_newest_value_of_each_key_outlives_its_records() {
         }
         sizes.push(journal_bytes(&daemon));
     }
-    // 32 MB were written, and a megabyte is kept.
-    assert!(sizes[7] < sizes[3] + 8_000_000, "what has gone is used again: {sizes:?}");
+    // A megabyte is kept. The file grows in steps of 16 MiB, one or two of which fall into the last rounds
+    // or not; if nothing were used again, each round would add 20 MB.
+    assert!(sizes[7] < sizes[3] + 40_000_000, "what has gone is used again: {sizes:?}");
     drop(client);
     daemon = Daemon::start_in(daemon.kill(), &config);
     let first = out(&daemon.run(&["topic", "info", "prices", "--json"]));
