@@ -66,8 +66,8 @@ async fn nothing_is_left_of_those_who_were_there() {
     let after = Remains::when_quiet(&daemon).await;
     eprintln!("{lives} lives; before: {before:?}; after: {after:?}");
     assert!(lives > u64::from(u32::try_from(length.as_secs()).unwrap()), "{lives} lives");
-    assert_eq!(after.descriptors, before.descriptors);
-    assert_eq!(after.threads, before.threads);
+    // Threads that have nothing to do end after a while.
+    assert!(after.descriptors <= before.descriptors && after.threads <= before.threads);
     let most = before.resident_bytes + before.resident_bytes / 20 + NOISE_BYTES;
     assert!(after.resident_bytes <= most, "memory: {before:?}, then {after:?}");
 }

@@ -11,6 +11,8 @@ pub(crate) struct Remains {
     pub(crate) resident_bytes: u64,
 }
 
+/// Looks that find nobody, before what is left counts.
+const LOOKS: u32 = 20;
 /// What is to be nothing, as the server itself counts it.
 const GONE: [&str; 3] = ["tidewire_connections", "tidewire_subscriptions", "tidewire_cells"];
 /// The server's own, if its load has changed: `$sys.load`.
@@ -20,7 +22,8 @@ impl Remains {
     /// Waits until everybody and everything is gone.
     pub(crate) async fn when_quiet(daemon: &Daemon) -> Self {
         let deadline = Instant::now() + PATIENCE;
-        let (mut last, mut same) = (0, 0);
+        // One or two come and go with each look: the fewest of several looks are those that stay.
+        let (mut looks, mut descriptors, mut threads) = (0, usize::MAX, usize::MAX);
         loop {
             let metrics = daemon.get("/metrics");
             let left: Vec<String> = GONE
@@ -34,18 +37,15 @@ impl Remains {
                         .map(|topics| format!("{topics} topics")),
                 )
                 .collect();
-            let descriptors = daemon.entries_in_proc("fd");
-            // Sockets of connections that are over are closed a little later.
-            same = if left.is_empty() && descriptors == last { same + 1 } else { 0 };
-            last = descriptors;
-            if same >= 10 {
-                let threads = daemon.entries_in_proc("task");
+            if left.is_empty() {
+                looks += 1;
+                descriptors = descriptors.min(daemon.entries_in_proc("fd"));
+                threads = threads.min(daemon.entries_in_proc("task"));
+            }
+            if looks >= LOOKS {
                 return Self { descriptors, threads, resident_bytes: daemon.resident_bytes() };
             }
-            assert!(
-                Instant::now() < deadline,
-                "there still are {left:?}, {descriptors} descriptors"
-            );
+            assert!(Instant::now() < deadline, "there still are {left:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
