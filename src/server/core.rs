@@ -107,7 +107,7 @@ impl Core {
     /// flow has no room.
     pub(crate) async fn send_all(&self, shard: u16, commands: &mut Vec<Command>, turn: &mut Turn) {
         let Some(queue) = self.shared.shards.get(usize::from(shard)) else { return };
-        let mut room = turn.room(commands.iter().map(Command::requests).sum()).await;
+        let mut room = turn.room(shard, commands.iter().map(Command::requests).sum()).await;
         while !commands.is_empty() {
             let count = commands.len().min(queue.max_capacity());
             if queue.capacity() < count {

@@ -13,6 +13,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use tidewire_core::access::Identity;
+use tidewire_core::is_durable;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::rates::network;
@@ -50,8 +51,10 @@ pub(crate) struct Flow {
     number: u64,
     /// Whoever holds it has the flow's turn.
     turn: Arc<Semaphore>,
-    /// Requests that shards have not taken on yet, while several flows ask.
-    room: Arc<Semaphore>,
+    /// Requests that shards have not taken on yet, while several flows ask: those in memory, and those on
+    /// disk, which may have to wait for it.
+    room_in_memory: Arc<Semaphore>,
+    room_on_disk: Arc<Semaphore>,
 }
 
 /// The flows of a core: those that connections are in, and some that they have left.
@@ -79,8 +82,10 @@ impl Turns {
         }
         self.last_number.set(self.last_number.get() + 1);
         let turn = Arc::new(Semaphore::new(1));
-        let room = Arc::new(Semaphore::new(ROOM_REQUESTS as usize));
-        let flow = Rc::new(Flow { number: self.last_number.get(), turn, room });
+        let room = || Arc::new(Semaphore::new(ROOM_REQUESTS as usize));
+        let (room_in_memory, room_on_disk) = (room(), room());
+        let number = self.last_number.get();
+        let flow = Rc::new(Flow { number, turn, room_in_memory, room_on_disk });
         flows.insert(whose, Rc::downgrade(&flow));
         flow
     }
@@ -127,19 +132,23 @@ impl Turn {
         is_over
     }
 
-    /// Waits until so many requests of the flow have room on their way to shards; nobody waits while
+    /// Waits until so many requests of the flow have room on their way to a shard; nobody waits while
     /// no other flow asks.
-    pub(super) async fn room(&mut self, requests: u32) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn room(&mut self, shard: u16, requests: u32) -> Option<OwnedSemaphorePermit> {
         if !self.is_contended {
             return None;
         }
         let requests = requests.min(ROOM_REQUESTS);
-        if let Ok(room) = Arc::clone(&self.flow.room).try_acquire_many_owned(requests) {
+        let room = match is_durable(shard) {
+            true => Arc::clone(&self.flow.room_on_disk),
+            false => Arc::clone(&self.flow.room_in_memory),
+        };
+        if let Ok(room) = Arc::clone(&room).try_acquire_many_owned(requests) {
             return Some(room);
         }
         self.lend();
         // Fails only when the semaphore is closed, which nobody does.
-        Arc::clone(&self.flow.room).acquire_many_owned(requests).await.ok()
+        room.acquire_many_owned(requests).await.ok()
     }
 
     /// Lets others of the flow have their turns while the connection waits for a shard: they may have to do
@@ -163,6 +172,8 @@ impl Turn {
 mod tests {
     use super::*;
     use std::task::Poll;
+
+    use tidewire_core::SHARDS;
 
     fn whose(subject: &str) -> Whose {
         let identity = Identity { issuer: "local".into(), subject: subject.into() };
@@ -204,6 +215,26 @@ mod tests {
         assert_eq!(requests(&mut bob, 100), TURN_REQUESTS as usize);
         assert_eq!(requests(&mut ann, 110), TURN_REQUESTS as usize);
         assert_eq!(requests(&mut ann, 110 + CONTENDED_MS), 10_000, "bob is silent again");
+    }
+
+    #[test]
+    fn what_waits_for_the_disk_takes_no_room_in_memory() {
+        let turns = Turns::default();
+        let mut turn = Turn::of(turns.of(whose("ann")));
+        assert!(begins(&mut turn, &turns, 0));
+        let mut has_room = |shard, requests| {
+            let room = std::pin::pin!(turn.room(shard, requests));
+            match room.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+                Poll::Ready(room) => room,
+                Poll::Pending => None,
+            }
+        };
+        let held = has_room(SHARDS, 10 * ROOM_REQUESTS);
+        assert!(held.is_some(), "a large one takes all there is");
+        assert!(has_room(SHARDS + 1, 1).is_none(), "the disk's room is taken");
+        assert!(has_room(0, 1).is_some());
+        drop(held);
+        assert!(has_room(SHARDS, 1).is_some());
     }
 
     #[test]
