@@ -36,7 +36,6 @@ pub(crate) struct Connection {
     pub(crate) flow: RefCell<Rc<Flow>>,
     /// Rung when the connection's requests may be read again, if that is waited for.
     gate: Notify,
-    gate_is_awaited: Cell<bool>,
     /// Why the server ends the connection, and its bell.
     ending: RefCell<Option<Refusal>>,
     ended: Notify,
@@ -130,7 +129,6 @@ impl Connection {
             flow: RefCell::new(core.turns.of(Whose::of(None, None, peer.address))),
             peer,
             gate: Notify::new(),
-            gate_is_awaited: Cell::new(false),
             ending: RefCell::new(None),
             ended: Notify::new(),
             waker,
@@ -181,10 +179,8 @@ impl Connection {
     pub(super) async fn may_read(&self, core: &Core) {
         while !self.reads(core) {
             core.held.set(true);
-            self.gate_is_awaited.set(true);
             self.gate.notified().await;
         }
-        self.gate_is_awaited.set(false);
     }
 
     /// A turn of the connection, which has not begun.
@@ -192,9 +188,9 @@ impl Connection {
         Turn::of(Rc::clone(&self.flow.borrow()))
     }
 
-    /// Lets the reader look again whether it may go on.
+    /// Lets the readers look again whether they may go on: over QUIC each stream has one.
     pub(crate) fn open_gate(&self) {
-        self.gate.notify_one();
+        self.gate.notify_waiters();
     }
 
     fn backlogged(&self) -> bool {
@@ -220,9 +216,7 @@ pub(crate) fn pump(core: &Rc<Core>, id: SessionId, now_ms: u64) {
         tracing::debug!(session = ?id, %error, "a connection broke");
         connection.end(Refusal::new(ErrorCode::Unavailable, error.to_string()));
     }
-    if connection.gate_is_awaited.get() {
-        connection.gate.notify_one();
-    }
+    connection.open_gate();
 }
 
 /// Tells every connection of the core that the server is about to stop.
