@@ -30,8 +30,7 @@ impl Caller {
     /// As the other end of a WebSocket, which may be of somebody whom a proxy has named.
     pub(super) fn peer(&self, named: Option<IpAddr>) -> Peer {
         let transport = if self.is_plain { "ws" } else { "wss" };
-        // A proxy that speaks HTTP has shown its own certificate, not that of its client.
-        let certificate = self.certificate.clone().filter(|_| named.is_none());
+        let certificate = self.certificate.clone();
         Peer { address: named.unwrap_or(self.address), transport, certificate }
     }
 }
@@ -57,6 +56,9 @@ pub(super) async fn open(
             (false, certificate(tls.get_ref().1.peer_certificates(), *roots).ok()?)
         }
     };
+    // A proxy that speaks HTTP has shown its own certificate, not that of its client, whom it may fail to
+    // name.
+    let certificate = certificate.filter(|_| !proxies.sends_header(address));
     let is_safe = core.shared.config.insecure || proxies.trusts(peer);
     let needs_tls = is_plain && needs_tls(peer, is_safe);
     Some((stream.0, Caller { place, address, is_plain, needs_tls, certificate }))
