@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use tidewire_protocol::frame::{GroupOp, PresenceOp, TallyOp};
+use tidewire_protocol::frame::{CounterOp, GroupOp, PresenceOp, TallyOp};
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, Refusal};
 
 use super::{Level, Load};
@@ -36,7 +36,7 @@ impl Gate {
     /// `overloaded` or `unavailable`, with what is too much and what to do.
     pub(crate) fn check(&self, load: &Load, frame: &ClientFrame) -> Result<(), Refusal> {
         let level = load.level();
-        let is_stalled = load.stalled_since_ms.load(Relaxed) > 0;
+        let is_stalled = load.is_stalled.load(Relaxed);
         if level < Level::Strained && !load.is_full() && !is_stalled {
             return Ok(());
         }
@@ -108,6 +108,7 @@ enum Effect {
 
 fn effect(frame: &ClientFrame) -> Effect {
     match frame {
+        ClientFrame::Incr { op: CounterOp::Reset, .. } => Effect::Light,
         ClientFrame::Publish { .. } | ClientFrame::Incr { .. } | ClientFrame::Vote { .. } => {
             Effect::Adds
         }
@@ -138,7 +139,7 @@ fn effect(frame: &ClientFrame) -> Effect {
 mod tests {
     use super::*;
     use std::sync::atomic::Ordering::Relaxed;
-    use tidewire_protocol::frame::{CellKind, CounterOp};
+    use tidewire_protocol::frame::CellKind;
 
     fn gate() -> Gate {
         let config = "data_dir = '/nowhere'\n[[policy]]\nnames = 'metrics.>'\npriority = 'low'\n\
@@ -185,6 +186,10 @@ mod tests {
         assert_eq!(code, ErrorCode::Overloaded);
         assert!(message.contains("100 MiB (limits.memory_max_bytes)"), "{message}");
         assert_eq!(refused(&load, &get("poll.a")), None);
+        let (counter, options) = (Name::parse("poll.a").unwrap(), <_>::default());
+        let reset =
+            ClientFrame::Incr { req: 1, counter, op: CounterOp::Reset, operand: 0, options };
+        assert_eq!(refused(&load, &reset), None, "it makes room");
         assert_eq!(refused(&load, &ClientFrame::Unsubscribe { req: 1, sub: 1 }), None);
         assert_eq!(load.counts(), [0, 0, 1]);
     }
@@ -192,7 +197,7 @@ mod tests {
     #[test]
     fn a_disk_that_does_not_answer_holds_up_what_is_on_it_only() {
         let load = Load::new(1 << 30);
-        load.stalled_since_ms.store(5, Relaxed);
+        load.is_stalled.store(true, Relaxed);
         let (code, message) = refused(&load, &incr("kept.a")).unwrap();
         assert_eq!(code, ErrorCode::Unavailable);
         assert!(message.contains("disk does not answer"), "{message}");

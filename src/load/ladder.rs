@@ -15,7 +15,8 @@ pub(crate) enum Level {
 pub(crate) struct Signals {
     /// How long followers wait for their turn, on the core where it is longest.
     pub(crate) fanout_lag_ms: u64,
-    /// How long the newest commit of the journal took, or the one under way has taken so far.
+    /// How long the longest commit took that has ended since the last look, or the one under way has
+    /// taken so far.
     pub(crate) commit_ms: u64,
     /// The share of the memory budget that is in use, in thousandths.
     pub(crate) memory_permille: u64,
@@ -33,6 +34,8 @@ const RESIDENT_PERMILLE_MAX: u64 = 1_200;
 
 /// A level is left when the signals are below this share of what led to it, in per cent.
 const LEFT_BELOW_PERCENT: u64 = 80;
+/// There is room again when memory is below this share of what it was full at, in per cent.
+const ROOM_BELOW_PERCENT: u64 = 95;
 /// Looks in a row that it takes to rise, so that one late commit is no load.
 const RISES_AFTER: u32 = 2;
 /// How long the signals have to be lower before the level falls by one.
@@ -87,7 +90,7 @@ impl Signals {
 
     /// Whether so much memory is in use that nothing more is taken on.
     pub(crate) fn is_full(&self, was_full: bool) -> bool {
-        let percent = if was_full { LEFT_BELOW_PERCENT + 15 } else { 100 };
+        let percent = if was_full { ROOM_BELOW_PERCENT } else { 100 };
         let [.., from] = MEMORY_PERMILLE;
         self.memory_permille.saturating_mul(100) >= from * percent
             || self.resident_permille >= RESIDENT_PERMILLE_MAX

@@ -6,14 +6,25 @@ use std::fs;
 const USABLE_PERCENT: u64 = 80;
 const PAGE_BYTES: u64 = 4096;
 
-/// The memory that a process may use here: of what the machine has or its control group lets it
+/// The memory that a process may use here: of what the machine has or its control groups let it
 /// have, whichever is less. `None`: not known.
 pub(super) fn usable_bytes() -> Option<u64> {
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
-    let groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let group = groups.iter().find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
-    let bytes: u64 = machine.into_iter().chain(group).min()?;
+    let read = |file: &str| fs::read_to_string(file).ok();
+    let machine = read("/proc/meminfo").and_then(|text| total(&text));
+    let bytes = machine.into_iter().chain(group_bytes(read)).min()?;
     Some(bytes / 100 * USABLE_PERCENT)
+}
+
+/// The least that a control group of the process, or one above it, lets it have (cgroups(7)): version 2,
+/// and version 1 as containers see it.
+fn group_bytes(read: impl Fn(&str) -> Option<String>) -> Option<u64> {
+    let own = read("/proc/self/cgroup").unwrap_or_default();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let above = std::path::Path::new(own).ancestors().filter_map(|group| group.to_str());
+    let files =
+        above.map(|group| format!("/sys/fs/cgroup{}/memory.max", group.trim_end_matches('/')));
+    let first = "/sys/fs/cgroup/memory/memory.limit_in_bytes".to_owned();
+    files.chain([first]).filter_map(|file| read(&file)?.trim().parse().ok()).min()
 }
 
 fn total(meminfo: &str) -> Option<u64> {
@@ -87,6 +98,23 @@ mod tests {
         assert_eq!(look(350, 0), 180);
         assert_eq!(look(90, 0), 90, "the allocator has given it back");
         assert_eq!(look(400, 0), 400, "and who takes it again uses it");
+    }
+
+    #[test]
+    fn the_tightest_control_group_counts() {
+        let files = [
+            ("/proc/self/cgroup", "0::/system.slice/tidewire.service\n"),
+            ("/sys/fs/cgroup/system.slice/memory.max", "4000\n"),
+            ("/sys/fs/cgroup/system.slice/tidewire.service/memory.max", "max\n"),
+        ];
+        let read = |wanted: &str| {
+            files.iter().find(|(file, _)| *file == wanted).map(|(_, text)| (*text).to_owned())
+        };
+        assert_eq!(group_bytes(read), Some(4_000));
+        let contained =
+            |file: &str| (file == "/sys/fs/cgroup/memory.max").then(|| "7000".to_owned());
+        assert_eq!(group_bytes(contained), Some(7_000));
+        assert_eq!(group_bytes(|_| None), None);
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub(crate) struct Load {
     level: AtomicU8,
     /// Whether so much of the memory budget is in use that nothing more is taken on.
     is_full: AtomicBool,
-    /// Since when the journal has not answered; Unix milliseconds, 0: it does.
-    stalled_since_ms: AtomicU64,
+    /// Whether the journal does not answer.
+    is_stalled: AtomicBool,
     memory_max_bytes: u64,
     rises: AtomicU64,
     falls: AtomicU64,

@@ -35,7 +35,7 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
         if load.is_full.swap(is_full, Relaxed) != is_full {
             tell_full(load, is_full, signals);
         }
-        tell_stalled(load, signals, shared.clock.now_ms());
+        tell_stalled(load, signals);
         let (was, level) = (load.level(), ladder.look(&signals, shared.clock.now_ms()));
         if level != was {
             load.level.store(level.number(), Relaxed);
@@ -114,16 +114,14 @@ fn tell_full(load: &Load, is_full: bool, signals: Signals) {
     }
 }
 
-fn tell_stalled(load: &Load, signals: Signals, now_ms: u64) {
-    let since_ms = now_ms.saturating_sub(signals.commit_ms);
-    let stalled = if signals.commit_ms >= STALLED_MS { since_ms.max(1) } else { 0 };
-    let was = load.stalled_since_ms.swap(stalled, Relaxed);
-    match (was, stalled) {
-        (0, 1..) => tracing::error!(
+fn tell_stalled(load: &Load, signals: Signals) {
+    let is_stalled = signals.commit_ms >= STALLED_MS;
+    match (load.is_stalled.swap(is_stalled, Relaxed), is_stalled) {
+        (false, true) => tracing::error!(
             commit_ms = signals.commit_ms,
             "the disk does not answer: what has to be on it is refused until it does"
         ),
-        (1.., 0) => tracing::info!("the disk answers again"),
-        (0, 0) | (1.., 1..) => {}
+        (true, false) => tracing::info!("the disk answers again"),
+        (false, false) | (true, true) => {}
     }
 }

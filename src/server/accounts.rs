@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use tidewire_core::access::Access;
+use tidewire_core::access::{Access, Operation, Operations};
 use tidewire_protocol::options::IdentityInfo;
 use tidewire_protocol::{ErrorCode, Refusal};
 use tokio::sync::watch;
@@ -64,6 +64,17 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// Whether there is a name on which it may do what operators do.
+    pub(crate) fn may_administer(&self) -> bool {
+        let needs = Operations::from_iter([Operation::Admin]);
+        let permissions = &self.access.permissions;
+        permissions
+            .lists
+            .iter()
+            .flat_map(|list| &list.rules)
+            .any(|rule| rule.allow.has_all(needs) && permissions.may_allow(needs, &rule.names))
+    }
+
     /// The prefix of the tenant that it belongs to, if it belongs to one.
     pub(crate) fn tenant(&self) -> Option<&str> {
         Some(self.proven.tenant.as_ref()?.prefix().as_str())

@@ -41,9 +41,6 @@ pub(super) fn hello(
                 let message = format!("client: at most {CLIENT_BYTES_MAX} bytes");
                 return Err(Refusal::new(ErrorCode::InvalidArgument, message));
             }
-            if core.shared.load.is_full() {
-                return Err(crate::load::full(&core.shared.load));
-            }
             tracing::debug!(core = core.number, client, "a client says hello");
             let shown = Credential::of(token.as_deref(), peer.certificate.as_ref());
             let admission = core.shared.admission(shown).inspect_err(|refusal| {
@@ -52,6 +49,11 @@ pub(super) fn hello(
                 let who = Who { address: Some(peer.address), ..Who::default() };
                 core.shared.audit.record(|| entry().by(who));
             })?;
+            // Operators are let in: they make room.
+            let is_operator = admission.account.as_ref().is_some_and(Account::may_administer);
+            if core.shared.load.is_full() && !is_operator {
+                return Err(crate::load::full(&core.shared.load));
+            }
             let datagrams = offers_datagrams && capabilities.iter().any(|name| name == DATAGRAMS);
             Ok(Welcome { datagrams, admission })
         }

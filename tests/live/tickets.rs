@@ -1,16 +1,17 @@
 //! Tickets: people without an account vote in one poll, and an address has so many of them.
 
 use std::io::{Read as _, Write as _};
-use std::sync::Arc;
 
 use tidewire_client::{Choice, Client, Error, ErrorCode, Name, TallyKind, TallyRules};
 
-use crate::daemon::{Daemon, Via, tidewire};
+use crate::accounts::Accounts;
+use crate::daemon::Via;
+
+const TICKETS: &str = "[[auth.ticket]]\npolls = \"poll.>\"\naddress_tickets_max = 2\n";
 
 /// A daemon with tickets for polls, and a back end.
 struct Polls {
-    daemon: Daemon,
-    backend: String,
+    accounts: Accounts,
 }
 
 fn name(text: &str) -> Name {
@@ -18,40 +19,14 @@ fn name(text: &str) -> Name {
 }
 
 impl Polls {
-    fn start(files: Arc<tempfile::TempDir>) -> Self {
-        let secret = files.path().join("secret");
-        std::fs::write(&secret, "the secret of these tests, longer than 32 bytes").unwrap();
-        let daemon = Daemon::start_in(
-            Arc::clone(&files),
-            &format!(
-                "[[auth.ticket]]\npolls = \"poll.>\"\naddress_tickets_max = 2\n\
-                 [[auth.role]]\nname = \"backend\"\nrules = [{{ names = \">\", allow = [\"admin\", \"subscribe\"] }}]\n\
-                 [[auth.token_key]]\nalgorithm = \"HS256\"\nfile = {secret:?}\n"
-            ),
-        );
-        let signed = tidewire()
-            .args([
-                "auth",
-                "token",
-                "--algorithm",
-                "HS256",
-                "--subject",
-                "shop",
-                "--role",
-                "backend",
-            ])
-            .arg("--key-file")
-            .arg(&secret)
-            .output()
-            .unwrap();
-        assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
-        let backend = String::from_utf8(signed.stdout).unwrap().trim().to_owned();
-        Self { daemon, backend }
+    fn start() -> Self {
+        Self { accounts: Accounts::start(TICKETS) }
     }
 
     /// A poll in which tickets are the voters.
     async fn open(&self, poll: &str) -> Client {
-        let client = self.daemon.connect_as(Via::Ws, Some(&self.backend)).await.unwrap();
+        let client =
+            self.accounts.daemon.connect_as(Via::Ws, Some(&self.accounts.backend())).await.unwrap();
         let options = ["yes", "no"].map(str::to_owned).to_vec();
         let rules = TallyRules {
             identity: Some("ticket".to_owned()),
@@ -63,8 +38,8 @@ impl Polls {
 
     /// Status and body of what is answered.
     fn ask(&self, request: &str, headers: &str) -> (u16, String) {
-        let mut stream = std::net::TcpStream::connect(self.daemon.address()).unwrap();
-        let host = self.daemon.address();
+        let mut stream = std::net::TcpStream::connect(self.accounts.daemon.address()).unwrap();
+        let host = self.accounts.daemon.address();
         write!(stream, "{request} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n")
             .unwrap();
         let mut reply = String::new();
@@ -82,7 +57,7 @@ impl Polls {
     }
 
     async fn vote(&self, ticket: &str, poll: &str, option: u64) -> Result<(), Error> {
-        let client = self.daemon.connect_as(Via::Ws, Some(ticket)).await?;
+        let client = self.accounts.daemon.connect_as(Via::Ws, Some(ticket)).await?;
         client.vote(&name(poll), "", vec![Choice::Index(option)], None).await.map(drop)
     }
 }
@@ -93,7 +68,7 @@ fn refused(outcome: Result<(), Error>) -> ErrorCode {
 
 #[tokio::test]
 async fn a_ticket_is_one_voter_in_one_poll() {
-    let polls = Polls::start(Arc::new(tempfile::tempdir().unwrap()));
+    let polls = Polls::start();
     let backend = polls.open("poll.a").await;
     polls.open("poll.b").await;
     let (first, second) = (polls.ticket("poll.a"), polls.ticket("poll.a"));
@@ -112,23 +87,22 @@ async fn a_ticket_is_one_voter_in_one_poll() {
 
 #[tokio::test]
 async fn tickets_outlive_the_server_and_nobody_else_makes_them() {
-    let files = Arc::new(tempfile::tempdir().unwrap());
-    let polls = Polls::start(Arc::clone(&files));
+    let polls = Polls::start();
     let ticket = polls.ticket("poll.a");
-    polls.daemon.kill();
-    let polls = Polls::start(files);
+    let files = polls.accounts.daemon.kill();
+    let polls = Polls { accounts: Accounts::start_in(files, TICKETS) };
     polls.open("poll.a").await;
     polls.vote(&ticket, "poll.a", 0).await.unwrap();
     let (head, _) = ticket.rsplit_once('.').unwrap();
     let forged = format!("{head}.{}", "A".repeat(43));
     assert_eq!(refused(polls.vote(&forged, "poll.a", 0).await), ErrorCode::Unauthenticated);
-    let nobody = polls.daemon.connect_as(Via::Ws, None).await.map(drop);
+    let nobody = polls.accounts.daemon.connect_as(Via::Ws, None).await.map(drop);
     assert_eq!(refused(nobody), ErrorCode::Unauthenticated);
 }
 
 #[tokio::test]
 async fn who_asks_for_something_else_is_told() {
-    let polls = Polls::start(Arc::new(tempfile::tempdir().unwrap()));
+    let polls = Polls::start();
     for (request, headers, status, told) in [
         ("GET /v1/ticket?poll=poll.a", "", 405, "POST"),
         ("POST /v1/ticket", "", 400, "for which poll"),
