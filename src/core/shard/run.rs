@@ -53,20 +53,10 @@ impl Command {
     /// How many requests it stands for.
     #[must_use]
     pub fn requests(&self) -> u32 {
-        match self {
-            Self::Publishes(run) => u32::try_from(run.publishes.len()).unwrap_or(u32::MAX),
-            Self::Request(..)
-            | Self::Follow(..)
-            | Self::Unfollow(..)
-            | Self::SessionEnded(_)
-            | Self::DeadLetter(_)
-            | Self::Buried(_)
-            | Self::Stored { .. }
-            | Self::Recall(..)
-            | Self::Recalled(_)
-            | Self::Tenants(_)
-            | Self::TenantFull { .. } => 1,
+        if let Self::Publishes(run) = self {
+            return u32::try_from(run.publishes.len()).unwrap_or(u32::MAX);
         }
+        1
     }
 
     /// Takes the next command of the same connection into this one, if both publish to the same
