@@ -28,6 +28,7 @@ use crate::journal::State as JournalState;
 use crate::load::Load;
 use crate::server::Shared;
 use crate::telemetry;
+use crate::webhook::Webhooks;
 
 /// Serves the admin listener until the server stops.
 pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpListener) {
@@ -81,10 +82,7 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    let Shared { figures, recorder, journal, audit, proxies, load, tenants, .. } = &*shared;
-    let (journal, tenants) = (journal.as_deref(), tenants.infos());
-    let text = telemetry::render(figures, recorder, journal, audit, proxies, load, &tenants);
-    (content_type, text).into_response()
+    (content_type, telemetry::render(&shared)).into_response()
 }
 
 /// What each tenant has, and may have.
@@ -110,6 +108,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
         "cells": shards.cells,
         "journal": shared.journal.as_deref().map(journal),
         "load": load(&shared.load),
+        "webhook": webhook(&shared.webhooks),
         "queued_commands": shared.shards.iter()
             .map(|queue| queue.max_capacity() - queue.capacity()).collect::<Vec<_>>(),
     }))
@@ -127,6 +126,16 @@ fn load(load: &Load) -> serde_json::Value {
         "memory_max_bytes": load.memory_max_bytes(),
         "memory_full": load.is_full(),
     })
+}
+
+/// Nothing if nobody is asked.
+fn webhook(webhooks: &Webhooks) -> Option<serde_json::Value> {
+    let condition = webhooks.is_there().then(|| webhooks.condition())?;
+    Some(json!({
+        "left_alone": condition.is_open,
+        "in_flight": condition.in_flight,
+        "remembered": condition.remembered,
+    }))
 }
 
 fn journal(state: &JournalState) -> serde_json::Value {

@@ -8,7 +8,7 @@ use crate::config::{Config, ConfigError, Loaded};
 use crate::server::Server;
 
 /// What is taken while the server runs.
-const APPLIED: [&str; 2] = ["auth", "tenant"];
+const APPLIED: [&str; 3] = ["auth", "tenant", "webhook"];
 /// Stands for a key where something is wrong that is about none.
 const WHOLE: &str = "configuration";
 

@@ -19,6 +19,7 @@ mod proxy;
 mod schema;
 mod storage;
 mod tenant;
+mod webhook;
 
 pub use audit::AuditConfig;
 pub use auth::{
@@ -33,6 +34,7 @@ pub use proxy::{Forwarded, ProxyConfig};
 pub use schema::{is_secret, schema_text};
 pub use storage::StorageConfig;
 pub use tenant::TenantConfig;
+pub use webhook::{WebhookConfig, WebhookOperation, WhenFailed};
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -85,6 +87,8 @@ pub struct Config {
     pub proxy: ProxyConfig,
     /// Accounts.
     pub auth: AuthConfig,
+    /// An application that is asked, too.
+    pub webhook: WebhookConfig,
     /// The record of who did what.
     pub audit: AuditConfig,
     /// QUIC's packets.
@@ -152,6 +156,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             proxy: ProxyConfig::default(),
             auth: AuthConfig::default(),
+            webhook: WebhookConfig::default(),
             audit: AuditConfig::default(),
             quic: QuicConfig::default(),
             storage: StorageConfig::default(),
@@ -185,6 +190,7 @@ impl Config {
             let (key, rule) = ("auth.certificate".to_owned(), rule.to_owned());
             return Err(ConfigError::Value { key, rule });
         }
+        self.webhook.validate(self.insecure, self.handshake_timeout_ms)?;
         self.limits.validate()?;
         self.policy.iter().enumerate().try_for_each(|(index, policy)| policy.validate(index))
     }

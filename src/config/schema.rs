@@ -253,10 +253,14 @@ mod tests {
             let name = path.rsplit('.').next().unwrap_or_default();
             let bound = |bound: &str| schema.get(bound).and_then(Value::as_u64).unwrap();
             let (min, max) = (bound("minimum"), bound("maximum"));
-            let end = shipped
+            // Two sections may have keys of one name.
+            let section = path.rsplit_once('.').map(|(section, _)| format!("\n[{section}]\n"));
+            let from = section.and_then(|section| shipped.find(&section)).unwrap_or_default();
+            let section = &shipped[from..];
+            let end = section
                 .find(&format!("\n{name} = "))
-                .or_else(|| shipped.find(&format!("\n# {name} = ")));
-            let before = shipped[..end.unwrap()].rsplit("\n\n").next().unwrap();
+                .or_else(|| section.find(&format!("\n# {name} = ")));
+            let before = section[..end.unwrap()].rsplit("\n\n").next().unwrap();
             let comment: Vec<&str> =
                 before.lines().rev().take_while(|line| line.starts_with("# ")).collect();
             let comment = comment.into_iter().rev().collect::<Vec<_>>().join(" ");

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use tidewire_core::access::{Access, Operation, Operations};
+use tidewire_core::access::{Access, Identity, Operation, Operations};
 use tidewire_protocol::options::IdentityInfo;
 use tidewire_protocol::{ErrorCode, Refusal};
 use tokio::sync::watch;
@@ -78,6 +78,16 @@ impl Account {
     /// The prefix of the tenant that it belongs to, if it belongs to one.
     pub(crate) fn tenant(&self) -> Option<&str> {
         Some(self.proven.tenant.as_ref()?.prefix().as_str())
+    }
+
+    /// Whether it is somebody's, and not that of all who show nothing.
+    pub(super) fn is_somebody(&self) -> bool {
+        self.proven.is_somebody
+    }
+
+    /// Whose it is, if it is somebody's.
+    pub(super) fn somebody(&self) -> Option<&Identity> {
+        self.is_somebody().then_some(&self.proven.identity)
     }
 
     /// As it is told.
@@ -170,8 +180,7 @@ impl Core {
     fn set_account(&self, connection: &Connection, account: Option<Account>) {
         let mut dispatcher = self.dispatcher.borrow_mut();
         // Those who show nothing are not one person.
-        let somebody = account.as_ref().filter(|account| account.proven.is_somebody);
-        let identity = somebody.map(|account| &account.proven.identity);
+        let identity = account.as_ref().and_then(Account::somebody);
         let seat = connection.seat.borrow();
         let tenant = seat.as_ref().map(Seat::tenant);
         self.shared.rates.identify(&mut connection.rates.borrow_mut(), identity, tenant);
@@ -210,13 +219,13 @@ impl Core {
     /// Takes a newer token of a connection.
     ///
     /// # Errors
-    /// When it is none, or somebody else's: the one before holds on.
-    pub(crate) fn renew(
+    /// When it is none, or somebody else's, or the webhook refuses it: the one before holds on.
+    pub(crate) async fn renew(
         &self,
         connection: &Connection,
         token: &str,
     ) -> Result<IdentityInfo, Refusal> {
-        let outcome = self.take_token(connection, token);
+        let outcome = self.take_token(connection, token).await;
         self.shared.audit.record(|| {
             let entry = Entry::done(wall_ms(), "auth").by(Self::who(connection));
             match &outcome {
@@ -227,8 +236,13 @@ impl Core {
         outcome
     }
 
-    fn take_token(&self, connection: &Connection, token: &str) -> Result<IdentityInfo, Refusal> {
+    async fn take_token(
+        &self,
+        connection: &Connection,
+        token: &str,
+    ) -> Result<IdentityInfo, Refusal> {
         Rates::check_token(&connection.rates.borrow())?;
+        let changes = *self.shared.accounts.changes.borrow();
         let shown = Credential::of(Some(token), None);
         let account = self.shared.account(&shown)?.ok_or_else(|| {
             Refusal::new(ErrorCode::Unsupported, "AUTH: the server has no accounts")
@@ -243,9 +257,15 @@ impl Core {
             let message = "the token is of another subject: connect anew with it";
             return Err(Refusal::new(ErrorCode::Forbidden, message));
         }
+        if *connection.shown.borrow() == Credential::Nothing {
+            self.decide_to_connect(Some(&account), connection.peer.address).await?;
+        }
         self.seat_anew(connection, Some(&account))?;
         connection.shown.replace(shown);
         self.set_account(connection, Some(account));
+        if *self.shared.accounts.changes.borrow() != changes {
+            self.ask_again(connection);
+        }
         Ok(info)
     }
 

@@ -9,6 +9,7 @@ mod accounts;
 mod clock;
 mod connections;
 mod core;
+mod deciding;
 mod dispatch;
 mod figures;
 mod own_records;
@@ -61,6 +62,7 @@ use crate::journal::{DirectoryId, Reads, State, Storage};
 use crate::load::{Gate, Load};
 use crate::recording::{Recorder, StopReason};
 use crate::transport::{Arrival, Proxies, Tls, listener};
+use crate::webhook::Webhooks;
 
 /// Commands that wait for a shard; readers of connections wait beyond it.
 const SHARD_QUEUE: usize = 4096;
@@ -79,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) tls: Tls,
     pub(crate) accounts: Accounts,
+    pub(crate) webhooks: Webhooks,
     pub(crate) audit: Audit,
     /// What all cores are asked.
     asks: tokio::sync::broadcast::Sender<Ask>,
@@ -135,6 +138,7 @@ impl Server {
         config.check_exposure()?;
         make_data_dir(&config)?;
         let (tls, accounts) = (Tls::load(&config)?, Accounts::load(&config)?);
+        let webhooks = Webhooks::load(&config)?;
         let (audit, writer) = Audit::open(&config.audit)?;
         let listeners = listener::bind(&config).await?;
         let (address, admin_address) = (listeners.address, listeners.admin_address);
@@ -155,6 +159,7 @@ impl Server {
             clock,
             tls,
             accounts,
+            webhooks,
             audit,
             asks: tokio::sync::broadcast::Sender::new(ASKS),
             voter_key,

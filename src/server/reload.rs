@@ -9,6 +9,7 @@ use super::{Shared, StartError};
 use crate::audit::Entry;
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::webhook::Webhook;
 
 /// How often it is looked whether the certificate's files have been written.
 const LOOK: Duration = Duration::from_secs(2);
@@ -44,8 +45,10 @@ fn take(shared: &Shared, config: &Config) -> Result<(), StartError> {
     if !auth.has_accounts() && shared.accounts.auth.load().has_accounts() {
         return Err(StartError::AccountsGone);
     }
+    let webhook = Webhook::of(config)?;
     shared.tls.reload()?;
     shared.tenants.reload(config, shared.config.policies().shards());
+    shared.webhooks.replace(webhook);
     shared.accounts.auth.store(Arc::new(auth));
     shared.accounts.changes.send_modify(|changes| *changes += 1);
     Ok(())

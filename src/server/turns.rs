@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use tidewire_core::access::Identity;
 use tidewire_core::is_durable;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::rates::network;
 
@@ -22,6 +22,8 @@ use super::rates::network;
 const TURN_REQUESTS: u32 = 64;
 /// Requests of a flow that wait for shards meanwhile.
 const ROOM_REQUESTS: u32 = 512;
+/// Questions to the webhook's application that a flow waits for the answers of, on each core.
+const ASKING_MAX: usize = 8;
 /// So long after two flows have had turns one after the other, several are taken to ask.
 const CONTENDED_MS: u64 = 20;
 /// With so many flows it is looked which ones nobody is in.
@@ -55,6 +57,16 @@ pub(crate) struct Flow {
     /// disk, which may have to wait for it.
     room_in_memory: Arc<Semaphore>,
     room_on_disk: Arc<Semaphore>,
+    /// Those that ask the webhook's application.
+    asking: Semaphore,
+}
+
+impl Flow {
+    /// Waits until the flow may ask the webhook's application something.
+    pub(super) async fn asking(&self) -> Option<SemaphorePermit<'_>> {
+        // Fails only when the semaphore is closed, which nobody does.
+        self.asking.acquire().await.ok()
+    }
 }
 
 /// The flows of a core: those that connections are in, and some that they have left.
@@ -85,7 +97,8 @@ impl Turns {
         let room = || Arc::new(Semaphore::new(ROOM_REQUESTS as usize));
         let (room_in_memory, room_on_disk) = (room(), room());
         let number = self.last_number.get();
-        let flow = Rc::new(Flow { number, turn, room_in_memory, room_on_disk });
+        let asking = Semaphore::new(ASKING_MAX);
+        let flow = Rc::new(Flow { number, turn, room_in_memory, room_on_disk, asking });
         flows.insert(whose, Rc::downgrade(&flow));
         flow
     }

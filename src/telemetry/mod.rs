@@ -1,18 +1,17 @@
 //! Metrics: their names, units and meanings, in one place.
 
 mod tenants;
+mod webhook;
 
 use std::sync::atomic::AtomicU64;
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-use crate::audit::Audit;
 use crate::journal::State;
 use crate::load::Load;
 use crate::recording::Recorder;
-use crate::server::{CoreFigures, Figures, TenantInfo};
-use crate::transport::Proxies;
+use crate::server::{CoreFigures, Shared};
 
 type Figure = fn(&CoreFigures) -> &AtomicU64;
 
@@ -47,15 +46,8 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
 ];
 
 /// Renders the server's figures in Prometheus's text format.
-pub(crate) fn render(
-    figures: &Figures,
-    recorder: &Recorder,
-    journal: Option<&State>,
-    audit: &Audit,
-    proxies: &Proxies,
-    load: &Load,
-    tenants: &[TenantInfo],
-) -> String {
+pub(crate) fn render(shared: &Shared) -> String {
+    let Shared { figures, recorder, audit, proxies, load, webhooks, .. } = shared;
     let prometheus = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&prometheus, || {
         for (name, help, figure) in COUNTERS {
@@ -109,8 +101,9 @@ pub(crate) fn render(
 
         load_level(load);
         recordings(recorder);
-        tenants::tenants(tenants);
-        if let Some(state) = journal {
+        tenants::tenants(&shared.tenants.infos());
+        webhook::webhook(webhooks);
+        if let Some(state) = &shared.journal {
             storage(state);
         }
         process();

@@ -183,9 +183,14 @@ impl Connection {
         }
     }
 
+    /// Whom it shares its turns with.
+    pub(crate) fn flow(&self) -> Rc<Flow> {
+        Rc::clone(&self.flow.borrow())
+    }
+
     /// A turn of the connection, which has not begun.
     pub(super) fn turn(&self) -> Turn {
-        Turn::of(Rc::clone(&self.flow.borrow()))
+        Turn::of(self.flow())
     }
 
     /// Lets the readers look again whether they may go on: over QUIC each stream has one.

@@ -23,7 +23,7 @@ pub(super) struct Welcome {
 }
 
 /// Checks a connection's first frame.
-pub(super) fn hello(
+pub(super) async fn hello(
     core: &Core,
     frame: &Result<ClientFrame, BadFrame>,
     offers_datagrams: bool,
@@ -43,17 +43,20 @@ pub(super) fn hello(
             }
             tracing::debug!(core = core.number, client, "a client says hello");
             let shown = Credential::of(token.as_deref(), peer.certificate.as_ref());
-            let admission = core.shared.admission(shown).inspect_err(|refusal| {
+            let refused = |refusal: &Refusal| {
                 let (code, message) = (refusal.code.name(), refusal.message.clone());
                 let entry = || Entry::done(wall_ms(), "hello").refused(code, message);
                 let who = Who { address: Some(peer.address), ..Who::default() };
                 core.shared.audit.record(|| entry().by(who));
-            })?;
+            };
+            let admission = core.shared.admission(shown).inspect_err(refused)?;
             // Operators are let in: they make room.
             let is_operator = admission.account.as_ref().is_some_and(Account::may_administer);
             if core.shared.load.is_full() && !is_operator {
                 return Err(crate::load::full(&core.shared.load));
             }
+            let account = admission.account.as_ref();
+            core.decide_to_connect(account, peer.address).await.inspect_err(refused)?;
             let datagrams = offers_datagrams && capabilities.iter().any(|name| name == DATAGRAMS);
             Ok(Welcome { datagrams, admission })
         }

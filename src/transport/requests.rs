@@ -61,8 +61,14 @@ impl Requests {
         self.taken += 1;
         let decoded = decoded.and_then(|asked| let_in(core, connection, asked, frame.len()));
         if let Ok(ClientFrame::Auth { req, token }) = &decoded {
-            return renew(core, connection, stream, *req, token);
+            return renew(core, connection, stream, *req, token).await;
         }
+        let decoded = match decoded {
+            Ok(asked) if core.is_to_decide_on(&asked) => {
+                Box::pin(self.decide(core, connection, turn, asked)).await
+            }
+            other => other,
+        };
         let follows = decoded.as_ref().is_ok_and(follows);
         let hash_voter = |tally: &Name, voter: Voter<'_>| core.shared.hash_voter(tally, voter);
         let mut dispatcher = core.dispatcher.borrow_mut();
@@ -77,6 +83,32 @@ impl Requests {
         drop(dispatcher);
         if follows {
             connection.count_subscriptions(core);
+        }
+    }
+
+    /// Lets the webhook's application decide on a request. Nobody waits for the connection meanwhile.
+    async fn decide(
+        &mut self,
+        core: &Rc<Core>,
+        connection: &Connection,
+        turn: &mut Turn,
+        asked: ClientFrame,
+    ) -> Result<ClientFrame, BadFrame> {
+        let outcome = match core.decide_at_once(connection, &asked) {
+            Some(outcome) => outcome,
+            None => {
+                self.pass_on(core, turn).await;
+                turn.end().await;
+                let outcome = core.decide(connection, &asked).await;
+                turn.begin(&core.turns, core.now_ms()).await;
+                // It was not read meanwhile, so it could not be heard.
+                core.dispatcher.borrow_mut().heard(connection.id(), core.now_ms());
+                outcome
+            }
+        };
+        match outcome {
+            Ok(()) => Ok(asked),
+            Err(refusal) => Err(core.refuse_as_decided(connection, &asked, refusal)),
         }
     }
 
@@ -153,8 +185,8 @@ fn let_in(
 }
 
 /// Answers AUTH.
-fn renew(core: &Core, connection: &Connection, stream: u16, req: u64, token: &str) {
-    let frame = match core.renew(connection, token) {
+async fn renew(core: &Core, connection: &Connection, stream: u16, req: u64, token: &str) {
+    let frame = match Box::pin(core.renew(connection, token)).await {
         Ok(info) => {
             let mut result = Vec::new();
             wire::put_value(&mut result, &info);

@@ -31,3 +31,4 @@ mod slow;
 mod tenants;
 mod tickets;
 mod transports;
+mod webhook;

@@ -80,11 +80,10 @@ impl Dispatcher {
     }
 
     /// Refuses a frame that asks for what the connection may not do.
-    pub(super) fn check_access(
-        &mut self,
-        id: SessionId,
-        frame: &ClientFrame,
-    ) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// `forbidden`, with the rule that decides.
+    pub fn check_access(&mut self, id: SessionId, frame: &ClientFrame) -> Result<(), Refusal> {
         let Some(slot) = self.slot(id) else { return Ok(()) };
         if self.sessions.get(slot).is_none_or(|session| session.rest.access.is_none()) {
             return Ok(());

@@ -228,7 +228,7 @@ async fn greet(core: &Core, arriving: Arriving, address: IpAddr) -> Option<Greet
     let (mut control, requests) = quic.accept_bi().await.ok()?;
     let mut requests = Frames::new(requests, core.shared.config.limits.max_frame_bytes);
     let greeting = match requests.next().await {
-        Ok(Some(frame)) => hello(core, &ClientFrame::decode(&frame), true, &peer),
+        Ok(Some(frame)) => hello(core, &ClientFrame::decode(&frame), true, &peer).await,
         Ok(None) => return None,
         Err(refusal) => Err(refusal),
     };

@@ -118,8 +118,8 @@ async fn greet(
         match (received.next_frame(), received.end) {
             (Some(frame), _) => {
                 let frame = frame.map_err(malformed)?;
-                let welcome =
-                    hello(core, &ClientFrame::decode(&frame), false, peer).map_err(End::Refused)?;
+                let welcome = hello(core, &ClientFrame::decode(&frame), false, peer).await;
+                let welcome = welcome.map_err(End::Refused)?;
                 return Ok((welcome, received));
             }
             (None, Some(end)) => return Err(end.into()),

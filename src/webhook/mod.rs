@@ -1,0 +1,293 @@
+//! The webhook: an application of the operator's is asked, over HTTP, whether somebody may do what the
+//! rules allow.
+//!
+//! A connection that waits for an answer has nothing else read meanwhile, and waits outside of its
+//! turn. Answers are remembered on each core; how many questions wait is bounded, for all together
+//! and for each flow; and when the application fails several times in a row it is left alone for a
+//! while ([`crate::breaker`]).
+
+mod application;
+mod question;
+mod signature;
+mod verdicts;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tidewire_protocol::{ErrorCode, Refusal};
+use tokio::sync::Semaphore;
+
+use crate::breaker::{Attempt, Breaker, BreakerLimits, Ended};
+use crate::config::{Config, ConfigError, WebhookConfig, WebhookOperation, WhenFailed};
+use application::{Application, NoAnswer};
+use question::Answer;
+pub(crate) use question::{Question, Verdict, Who};
+use verdicts::Verdicts;
+
+/// When the application is left alone, and how long.
+const BREAKER: BreakerLimits =
+    BreakerLimits { failures_max: 5, pause_ms: 1_000, pause_max_ms: 30_000 };
+/// When somebody who was refused, because there was no answer, may try again.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// The webhook of a server, which a reload may replace, and what has become of its questions.
+#[derive(Default)]
+pub(crate) struct Webhooks {
+    current: ArcSwapOption<Webhook>,
+    /// Whether there is one: most servers ask nobody, and look here with every request.
+    is_there: AtomicBool,
+    pub(crate) counts: Counts,
+}
+
+/// What has become of questions.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) allowed: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) unreachable: AtomicU64,
+    pub(crate) timed_out: AtomicU64,
+    pub(crate) bad_status: AtomicU64,
+    pub(crate) bad_answer: AtomicU64,
+    pub(crate) busy: AtomicU64,
+    pub(crate) left_alone: AtomicU64,
+    /// Questions that need not be asked, since the answer was known.
+    pub(crate) remembered: AtomicU64,
+}
+
+/// An application that is asked.
+pub(crate) struct Webhook {
+    config: WebhookConfig,
+    application: Application,
+    /// Those who may ask at the same time.
+    in_flight: Semaphore,
+    breaker: Mutex<Breaker>,
+    /// What each core remembers.
+    verdicts: Vec<Mutex<Verdicts>>,
+}
+
+/// The time, as the server has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Times<'a> {
+    /// Milliseconds of a clock that never goes back.
+    pub(crate) now_ms: &'a dyn Fn() -> u64,
+    /// Unix milliseconds.
+    pub(crate) wall_ms: u64,
+}
+
+/// How it is with the application.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Condition {
+    /// Whether it is left alone.
+    pub(crate) is_open: bool,
+    /// How often it has come to that.
+    pub(crate) opened: u64,
+    /// Questions that wait for an answer.
+    pub(crate) in_flight: usize,
+    /// Answers that are remembered.
+    pub(crate) remembered: usize,
+}
+
+impl Webhooks {
+    /// # Errors
+    /// When a file that the configuration names cannot be used.
+    pub(crate) fn load(config: &Config) -> Result<Self, ConfigError> {
+        let webhooks = Self::default();
+        webhooks.replace(Webhook::of(config)?);
+        Ok(webhooks)
+    }
+
+    /// Asks another application, or none, from now on.
+    pub(crate) fn replace(&self, webhook: Option<Webhook>) {
+        self.is_there.store(webhook.is_some(), Relaxed);
+        self.current.store(webhook.map(Arc::new));
+    }
+
+    /// The application that is asked about this, if one is.
+    pub(crate) fn about(&self, operation: WebhookOperation) -> Option<Arc<Webhook>> {
+        let webhook = self.current.load();
+        let webhook = webhook.as_ref()?;
+        webhook.config.on.contains(&operation).then(|| Arc::clone(webhook))
+    }
+
+    pub(crate) fn is_there(&self) -> bool {
+        self.is_there.load(Relaxed)
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        self.current.load().as_ref().map_or_else(Condition::default, |webhook| webhook.condition())
+    }
+}
+
+impl Webhook {
+    /// The application that a configuration names, if it names one.
+    ///
+    /// # Errors
+    /// When a file that it names cannot be used.
+    pub(crate) fn of(config: &Config) -> Result<Option<Self>, ConfigError> {
+        let Some(uri) = config.webhook.uri() else { return Ok(None) };
+        let (cores, config, node) = (config.cores(), config.webhook.clone(), &config.node);
+        let application = Application::of(&config, uri, node)?;
+        let in_flight = Semaphore::new(usize::try_from(config.in_flight_max).unwrap_or(1));
+        let verdicts = || Mutex::new(Verdicts::new(config.remembered_max));
+        let verdicts = (0..cores).map(|_| verdicts()).collect();
+        let breaker = Mutex::new(Breaker::new(BREAKER));
+        Ok(Some(Self { config, application, in_flight, breaker, verdicts }))
+    }
+
+    /// What was answered to this question before, if that still holds.
+    pub(crate) fn remembered(
+        &self,
+        counts: &Counts,
+        core: usize,
+        question: &Question<'_>,
+        now_ms: u64,
+    ) -> Option<Verdict> {
+        let verdict = locked(self.verdicts.get(core)?).get(question, now_ms)?;
+        counts.remembered.fetch_add(1, Relaxed);
+        Some(verdict)
+    }
+
+    /// Asks the application, unless it has answered meanwhile.
+    ///
+    /// # Errors
+    /// `forbidden` if it refuses; `unavailable` if it does not answer and that refuses.
+    pub(crate) async fn ask(
+        &self,
+        counts: &Counts,
+        core: usize,
+        question: &Question<'_>,
+        times: Times<'_>,
+    ) -> Result<(), Refusal> {
+        let timeout = Duration::from_millis(self.config.timeout_ms);
+        let deadline = tokio::time::Instant::now() + timeout;
+        let Ok(permit) = tokio::time::timeout_at(deadline, self.in_flight.acquire()).await else {
+            return self.failed(counts, &NoAnswer::Busy);
+        };
+        if let Some(verdict) = self.remembered(counts, core, question, (times.now_ms)()) {
+            return carry_out(question, verdict);
+        }
+        let answer = self.try_once(question, times, deadline).await;
+        drop(permit);
+        match answer {
+            Ok(Answer { verdict, remember_ms }) => {
+                let longest_ms = self.config.remember_ms;
+                let remember_ms = remember_ms.map_or(longest_ms, |asked| asked.min(longest_ms));
+                let until_ms = (times.now_ms)().saturating_add(remember_ms);
+                if let Some(verdicts) = self.verdicts.get(core).filter(|_| remember_ms > 0) {
+                    locked(verdicts).put(question, verdict.clone(), until_ms);
+                }
+                let count =
+                    if verdict == Verdict::Allowed { &counts.allowed } else { &counts.refused };
+                count.fetch_add(1, Relaxed);
+                carry_out(question, verdict)
+            }
+            Err(reason) => self.failed(counts, &reason),
+        }
+    }
+
+    async fn try_once(
+        &self,
+        question: &Question<'_>,
+        times: Times<'_>,
+        deadline: tokio::time::Instant,
+    ) -> Result<Answer, NoAnswer> {
+        let attempt = locked(&self.breaker).begin((times.now_ms)()).map_err(NoAnswer::LeftAlone)?;
+        let mut trying = Trying { webhook: self, attempt: Some(attempt), now_ms: times.now_ms };
+        let asked = self.application.ask(question, times.wall_ms);
+        let answer = tokio::time::timeout_at(deadline, asked).await;
+        let answer = answer.unwrap_or(Err(NoAnswer::TimedOut(self.config.timeout_ms)));
+        let ended = if answer.is_ok() { Ended::Succeeded } else { Ended::Failed };
+        match (trying.end(ended), &answer) {
+            (true, Ok(_)) => tracing::info!("the webhook's application answers again"),
+            (true, Err(reason)) => {
+                tracing::error!(%reason, "the webhook's application fails: it is left alone for a while");
+            }
+            (false, _) => {}
+        }
+        answer
+    }
+
+    /// What holds without an answer.
+    fn failed(&self, counts: &Counts, reason: &NoAnswer) -> Result<(), Refusal> {
+        let (count, retry_after_ms) = match reason {
+            NoAnswer::Unreachable(_) => (&counts.unreachable, RETRY_AFTER_MS),
+            NoAnswer::TimedOut(_) => (&counts.timed_out, RETRY_AFTER_MS),
+            NoAnswer::Status(_) => (&counts.bad_status, RETRY_AFTER_MS),
+            NoAnswer::Answer(_) => (&counts.bad_answer, RETRY_AFTER_MS),
+            NoAnswer::Busy => (&counts.busy, RETRY_AFTER_MS),
+            NoAnswer::LeftAlone(left_ms) => (&counts.left_alone, *left_ms),
+        };
+        count.fetch_add(1, Relaxed);
+        tracing::debug!(%reason, "the webhook has no answer");
+        if self.config.when_failed == WhenFailed::Allow {
+            return Ok(());
+        }
+        let message = "the application that decides about this does not answer: try again later";
+        let refusal = Refusal::new(ErrorCode::Unavailable, message);
+        Err(refusal.retry_after_ms(retry_after_ms.max(1)))
+    }
+
+    fn condition(&self) -> Condition {
+        let breaker = locked(&self.breaker);
+        let most = usize::try_from(self.config.in_flight_max).unwrap_or_default();
+        Condition {
+            is_open: breaker.is_open(),
+            opened: breaker.opened(),
+            in_flight: most.saturating_sub(self.in_flight.available_permits()),
+            remembered: self.verdicts.iter().map(|verdicts| locked(verdicts).len()).sum(),
+        }
+    }
+}
+
+/// Does what was answered.
+///
+/// # Errors
+/// `forbidden`, with the application's reason if it has given one.
+pub(crate) fn carry_out(question: &Question<'_>, verdict: Verdict) -> Result<(), Refusal> {
+    let Verdict::Refused(reason) = verdict else { return Ok(()) };
+    let subject = question.identity.map_or("who shows nothing", |who| who.subject);
+    let deed = match question.operation {
+        WebhookOperation::Connect => "connect",
+        WebhookOperation::Subscribe => "subscribe",
+        WebhookOperation::Publish => "publish",
+        WebhookOperation::Incr => "incr",
+        WebhookOperation::Vote => "vote",
+    };
+    let on = question.name.map(|name| format!(" '{}'", name.escape_default())).unwrap_or_default();
+    let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let subject = subject.escape_default();
+    let message =
+        format!("'{subject}' may not {deed}{on}: the webhook's application refuses it{why}");
+    Err(Refusal::new(ErrorCode::Forbidden, message))
+}
+
+/// An attempt under way: whoever waits for it may go away.
+struct Trying<'a> {
+    webhook: &'a Webhook,
+    attempt: Option<Attempt>,
+    now_ms: &'a dyn Fn() -> u64,
+}
+
+impl Trying<'_> {
+    /// Whether the breaker has opened or closed by this.
+    fn end(&mut self, ended: Ended) -> bool {
+        let Some(attempt) = self.attempt.take() else { return false };
+        let mut random = [0; 8];
+        // Without randomness the pause is half as long as it may be.
+        aws_lc_rs::rand::fill(&mut random).unwrap_or_default();
+        let now_ms = (self.now_ms)();
+        locked(&self.webhook.breaker).end(attempt, ended, now_ms, u64::from_ne_bytes(random))
+    }
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        self.end(Ended::Abandoned);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,240 @@
+//! The webhook: an application decides on what the rules allow.
+
+mod application;
+
+use std::time::{Duration, Instant};
+
+use tidewire_client::{
+    CellKind, Choice, Client, Error, ErrorCode, Name, Pattern, Refusal, Start, SubscribeOptions,
+    TallyKind, TallyRules, WatchOptions,
+};
+
+use crate::accounts::Accounts;
+use crate::daemon::{ALL, Daemon, PATIENCE, Via};
+use application::{Application, Mood};
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+/// A daemon that asks this application.
+fn asking(application: &Application, more: &str) -> Accounts {
+    let files = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let secret = files.path().join("webhook-secret");
+    std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    let url = &application.url;
+    let auth = "[auth]\nanonymous_roles = ['viewer']\n";
+    let webhook = format!("{auth}[webhook]\nurl = {url:?}\nsecret_file = {secret:?}\n{more}\n");
+    Accounts::start_in(files, &webhook)
+}
+
+fn refused<T>(outcome: Result<T, Error>) -> Refusal {
+    match outcome {
+        Err(error) => error.refusal().unwrap_or_else(|| panic!("{error}")).clone(),
+        Ok(_) => panic!("it is not refused"),
+    }
+}
+
+async fn follow(client: &Client, pattern: &str) -> Result<(), Error> {
+    let (pattern, options) = (Pattern::parse(pattern).unwrap(), SubscribeOptions::default());
+    client.subscribe(&pattern, Start::Latest, options).await.map(drop)
+}
+
+/// A line of the daemon's metrics.
+fn metric(daemon: &Daemon, line: &str) -> u64 {
+    let metrics = daemon.get("/metrics");
+    let value = metrics.lines().find_map(|one| one.strip_prefix(line)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("{line}: {metrics}")).trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_decides_on_what_the_rules_allow_and_is_not_asked_about_the_rest() {
+    let application = Application::start().await;
+    let accounts = asking(&application, "");
+    let (shop, ann) = (accounts.backend(), accounts.viewer());
+    for via in ALL {
+        let backend = accounts.daemon.connect_as(via, Some(&shop)).await.unwrap();
+        let (open, closed) = (format!("{via:?}.open").to_lowercase(), "forbidden.a");
+        backend.publish(&open, "x").await.unwrap();
+        backend.incr(&name(&open), 1).await.unwrap();
+        follow(&backend, "*.open").await.unwrap();
+        let said = [
+            refused(backend.publish(closed, "x").await),
+            refused(backend.incr(&name(closed), 1).await),
+            refused(follow(&backend, "forbidden.>").await),
+            refused(backend.get_counter(&name(closed)).await),
+        ];
+        for refusal in &said {
+            assert_eq!(refusal.code, ErrorCode::Forbidden);
+        }
+        assert_eq!(
+            said[0].message,
+            "'shop' may not publish 'forbidden.a': the webhook's application refuses it: not today"
+        );
+        let viewer = accounts.daemon.connect_as(via, Some(&ann)).await.unwrap();
+        let by_rule = refused(viewer.publish(&open, "x").await);
+        assert!(by_rule.message.contains("role 'viewer'"), "{by_rule:?}");
+        let mut asked = application.asked();
+        // The back end and Ann connect once; the second time it is remembered.
+        asked.retain(|question| !question.starts_with("connect "));
+        let expected = [
+            format!("publish {open} shop"),
+            format!("incr {open} shop"),
+            "subscribe *.open shop".to_owned(),
+            "publish forbidden.a shop".to_owned(),
+            "incr forbidden.a shop".to_owned(),
+            "subscribe forbidden.> shop".to_owned(),
+            "subscribe forbidden.a shop".to_owned(),
+        ];
+        let of_all = ["*.open", "forbidden"];
+        let is_new = |question: &&String| {
+            via == Via::Ws || !of_all.iter().any(|part| question.contains(part))
+        };
+        // Both cores remember what they have asked themselves.
+        for question in expected.iter().filter(is_new) {
+            assert!(asked.contains(question), "{question}: {asked:?}");
+        }
+        assert!(asked.iter().all(|question| !question.ends_with(" ann")), "{asked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_connect_does_not() {
+    let application = Application::start().await;
+    let accounts = asking(&application, "on = ['connect']");
+    let mallory = accounts.token(&["--subject", "mallory", "--role", "viewer"]);
+    for via in ALL {
+        let refusal = refused(accounts.daemon.connect_as(via, Some(&mallory)).await);
+        assert_eq!(refusal.code, ErrorCode::Forbidden);
+        assert!(refusal.message.starts_with("'mallory' may not connect: "), "{refusal:?}");
+        // Nobody in particular may; a token that makes it somebody is decided on, too.
+        let client = accounts.daemon.connect_as(via, None).await.unwrap();
+        let refusal = refused(client.authenticate(&mallory).await);
+        assert!(refusal.message.starts_with("'mallory' may not connect: "), "{refusal:?}");
+        client.authenticate(&accounts.viewer()).await.unwrap();
+        follow(&client, "forbidden.a").await.unwrap();
+    }
+    let asked = application.asked();
+    let subjects = ["mallory", "-", "ann"].map(|subject| format!("connect - {subject}"));
+    for subject in &subjects {
+        assert!(asked.contains(subject), "{asked:?}");
+    }
+    assert!(asked.iter().all(|question| subjects.contains(question)), "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn votes_watches_and_groups_are_decided_on() {
+    let application = Application::start().await;
+    let accounts = asking(&application, "on = ['vote', 'subscribe', 'publish']");
+    let backend = accounts.daemon.connect_as(Via::Ws, Some(&accounts.backend())).await.unwrap();
+    let rules = TallyRules::new(TallyKind::Single, ["yes", "no"].map(str::to_owned).to_vec());
+    for poll in ["poll", "forbidden.poll"] {
+        backend.create_tally(&name(poll), rules.clone()).await.unwrap();
+    }
+    let vote = async |poll: &str, voter: &str| {
+        backend.vote(&name(poll), voter, vec![Choice::Index(0)], None).await
+    };
+    vote("poll", "").await.unwrap();
+    vote("poll", "ann").await.unwrap();
+    assert_eq!(refused(vote("forbidden.poll", "ann").await).code, ErrorCode::Forbidden);
+    let (poll, options) = (name("forbidden.poll"), WatchOptions::default());
+    let watched = backend.watch(CellKind::Tally, &poll, options).await;
+    assert_eq!(refused(watched).code, ErrorCode::Forbidden);
+    let asked = application.asked();
+    assert_eq!(
+        asked.iter().filter(|question| *question == "vote poll shop").count(),
+        2,
+        "{asked:?}"
+    );
+    assert!(asked.contains(&"subscribe forbidden.poll shop".to_owned()), "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_remembered_for_its_time() {
+    let application = Application::start().await;
+    let more = "on = ['publish']\nremember_ms = 600000\n";
+    let accounts = asking(&application, more);
+    let backend = accounts.daemon.connect_as(Via::Ws, Some(&accounts.backend())).await.unwrap();
+    for _ in 0..100 {
+        backend.publish("a", "x").await.unwrap();
+        refused(backend.publish("forbidden", "x").await);
+    }
+    assert_eq!(application.asked(), ["publish a shop", "publish forbidden shop"]);
+    assert_eq!(metric(&accounts.daemon, "tidewire_webhook_remembered_total"), 198);
+    let accounts = asking(&application, "on = ['publish']\nremember_ms = 0\n");
+    let backend = accounts.daemon.connect_as(Via::Ws, Some(&accounts.backend())).await.unwrap();
+    for _ in 0..5 {
+        backend.publish("a", "x").await.unwrap();
+    }
+    assert_eq!(application.asked().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_answer_holds_up_nobody_else() {
+    let application = Application::start().await;
+    let accounts = asking(&application, "on = ['publish']\ntimeout_ms = 9000\n");
+    let shop = accounts.backend();
+    for via in [Via::Ws, Via::Quic] {
+        let waits = accounts.daemon.connect_as(via, Some(&shop)).await.unwrap();
+        let other = accounts.daemon.connect_as(via, Some(&shop)).await.unwrap();
+        let topic = format!("slow.{via:?}");
+        let slow = tokio::spawn(async move { waits.publish(&topic, "x").await });
+        let deadline = Instant::now() + PATIENCE;
+        while metric(&accounts.daemon, "tidewire_webhook_in_flight") == 0 {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for number in 0..20 {
+            other.publish(&format!("a.{number}"), "x").await.unwrap();
+        }
+        assert!(!slow.is_finished(), "{via:?}");
+        application.set(Mood::Answers);
+        slow.await.unwrap().unwrap();
+        application.asked();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_fails_is_left_alone_and_tried_again() {
+    let application = Application::start().await;
+    let accounts = asking(&application, "on = ['publish']\ntimeout_ms = 200\nremember_ms = 0\n");
+    let backend = accounts.daemon.connect_as(Via::Ws, Some(&accounts.backend())).await.unwrap();
+    let is_open = || metric(&accounts.daemon, "tidewire_webhook_breaker_open") == 1;
+    let moods = [Mood::Fails, Mood::SaysNonsense, Mood::SaysMuch, Mood::IsSilent, Mood::Fails];
+    for mood in moods {
+        application.set(mood);
+        let refusal = refused(backend.publish("a", "x").await);
+        assert_eq!(refusal.code, ErrorCode::Unavailable, "{mood:?}");
+        assert!(refusal.retry_after_ms.is_some());
+    }
+    assert!(is_open());
+    assert_eq!(application.asked().len(), moods.len());
+    // It is left alone: nobody asks, and nobody waits.
+    assert_eq!(refused(backend.publish("a", "x").await).code, ErrorCode::Unavailable);
+    assert!(application.asked().len() <= 1, "one may be the probe");
+    application.set(Mood::Answers);
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = backend.publish("a", "x").await {
+        let wait_ms = error.refusal().unwrap().retry_after_ms.unwrap();
+        assert!(Instant::now() < deadline && wait_ms <= 30_000);
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    }
+    assert!(!is_open());
+    let failures = |reason: &str| {
+        let line = format!("tidewire_webhook_failures_total{{reason=\"{reason}\"}}");
+        metric(&accounts.daemon, &line)
+    };
+    assert_eq!(["status", "answer", "timeout"].map(failures), [2, 2, 1]);
+    assert!(failures("left_alone") >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_answer_the_rules_decide_where_that_is_wanted() {
+    let application = Application::start().await;
+    let accounts = asking(&application, "when_failed = 'allow'\n");
+    application.set(Mood::Fails);
+    let backend = accounts.daemon.connect_as(Via::Quic, Some(&accounts.backend())).await.unwrap();
+    backend.publish("forbidden", "x").await.unwrap();
+    let viewer = accounts.daemon.connect_as(Via::Quic, Some(&accounts.viewer())).await.unwrap();
+    assert_eq!(refused(viewer.publish("a", "x").await).code, ErrorCode::Forbidden);
+}
