@@ -18,7 +18,7 @@ use super::{Config, ConfigError};
 const PREFIX: &str = "TIDEWIRE_";
 
 /// Variables that begin in the same way and are no keys, and who reads them.
-pub const OTHERS: [(&str, &str); 13] = [
+pub const OTHERS: [(&str, &str); 15] = [
     ("TIDEWIRE_CONFIG", "the configuration file itself"),
     ("TIDEWIRE_LOG", "what is logged"),
     ("TIDEWIRE_URL", "the command line as a client"),
@@ -31,6 +31,8 @@ pub const OTHERS: [(&str, &str); 13] = [
     ("TIDEWIRE_BIN", "tests"),
     ("TIDEWIRE_CRASHES", "tests"),
     ("TIDEWIRE_CRASH_SEED", "tests"),
+    ("TIDEWIRE_SOAK_SECONDS", "tests"),
+    ("TIDEWIRE_SOAK_RATE", "tests"),
     ("TIDEWIRE_POWER_CUTS", "tests"),
 ];
 

@@ -21,6 +21,7 @@ mod ledger;
 mod load;
 mod once;
 mod power_cut;
+mod stalled_disk;
 mod volume;
 
 use std::time::Duration;

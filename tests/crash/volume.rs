@@ -41,6 +41,12 @@ impl Volume {
         run("python3", &["-c".as_ref(), CUT.as_ref(), self.mounted.as_ref()]).unwrap();
     }
 
+    /// Lets nothing be written, as a disk that does not answer, until what is returned is dropped.
+    pub(crate) fn freeze(&self) -> Frozen<'_> {
+        run("fsfreeze", &["-f".as_ref(), self.mounted.as_ref()]).unwrap();
+        Frozen(&self.mounted)
+    }
+
     /// Mounts it again, as after a power cut.
     pub(crate) fn mount_again(&self) {
         run("umount", &[self.mounted.as_ref()]).unwrap();
@@ -49,6 +55,15 @@ impl Volume {
 
     fn mount(&self) -> Result<(), String> {
         run("mount", &["-o".as_ref(), "loop".as_ref(), self.image.as_ref(), self.mounted.as_ref()])
+    }
+}
+
+/// A volume on which every write waits.
+pub(crate) struct Frozen<'a>(&'a Path);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        run("fsfreeze", &["-u".as_ref(), self.0]).unwrap();
     }
 }
 

@@ -2,7 +2,7 @@
 //! asked. Afterwards the server is as it was: no descriptor, subscription, topic or cell is left, and its
 //! memory has not grown.
 //!
-//! `SOAK_SECONDS` says how long (20 unless set); `SOAK_RATE` how many clients come in a
+//! `TIDEWIRE_SOAK_SECONDS` says how long (20 unless set); `TIDEWIRE_SOAK_RATE` how many clients come in a
 //! second (40 unless set).
 #![allow(
     clippy::unwrap_used,
@@ -56,8 +56,8 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn nothing_is_left_of_those_who_were_there() {
-    let length = Duration::from_secs(number("SOAK_SECONDS", 20));
-    let pause = Duration::from_secs(1) / u32::try_from(number("SOAK_RATE", 40)).unwrap();
+    let length = Duration::from_secs(number("TIDEWIRE_SOAK_SECONDS", 20));
+    let pause = Duration::from_secs(1) / u32::try_from(number("TIDEWIRE_SOAK_RATE", 40)).unwrap();
     let daemon = Arc::new(Daemon::start(CONFIG));
     let mut lives = 0;
     live(&daemon, length * WARM_UP_PERCENT / 100, pause, &mut lives).await;

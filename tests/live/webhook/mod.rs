@@ -229,6 +229,42 @@ async fn an_application_that_fails_is_left_alone_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_comes_goes_and_is_refused_by_a_reload() {
+    let application = Application::start().await;
+    let accounts = asking(&application, "on = ['publish']\n");
+    let backend = accounts.daemon.connect_as(Via::Ws, Some(&accounts.backend())).await.unwrap();
+    let closed = "forbidden.a";
+    assert_eq!(refused(backend.publish(closed, "x").await).code, ErrorCode::Forbidden);
+    let file = accounts.daemon.files().join("tidewire.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let reload = async |config: &str, is_over: &dyn Fn(&Daemon) -> bool| {
+        std::fs::write(&file, config).unwrap();
+        accounts.daemon.signal("-HUP");
+        let deadline = Instant::now() + PATIENCE;
+        while !is_over(&accounts.daemon) {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let count = |field: &'static str, wanted: u64| {
+        move |daemon: &Daemon| {
+            let status = daemon.get("/v1/status");
+            let (_, body) = status.split_once("\r\n\r\n").unwrap();
+            serde_json::from_str::<serde_json::Value>(body).unwrap()[field] == wanted
+        }
+    };
+    // A secret that is none: what was there stays.
+    let broken = config.replace("webhook-secret", "secret");
+    reload(&broken, &count("reloads_rejected", 1)).await;
+    assert_eq!(refused(backend.publish(closed, "x").await).code, ErrorCode::Forbidden);
+    // Asked about something else only.
+    reload(&config.replace("'publish'", "'vote'"), &count("reloads", 1)).await;
+    backend.publish(closed, "x").await.unwrap();
+    reload(&config, &count("reloads", 2)).await;
+    assert_eq!(refused(backend.publish(closed, "x").await).code, ErrorCode::Forbidden);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_an_answer_the_rules_decide_where_that_is_wanted() {
     let application = Application::start().await;
     let accounts = asking(&application, "when_failed = 'allow'\n");
