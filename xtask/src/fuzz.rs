@@ -6,12 +6,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use super::install;
 use super::steps::{root, run};
 
 /// Seconds for each target, and what sets others.
-const SECONDS: u64 = 5;
+const SECONDS: u64 = 30;
 const SECONDS_VARIABLE: &str = "TIDEWIRE_FUZZ_SECONDS";
 /// Longest input in bytes.
 const INPUT_BYTES_MAX: u64 = 4096;
@@ -32,17 +33,25 @@ pub(crate) fn check() -> Result<(), String> {
         Err(_absent) => SECONDS,
     };
     let built = build()?;
-    let targets = targets()?;
-    let mut failed = Vec::new();
-    for target in &targets {
-        match fuzz(&built.join(target), target, seconds) {
-            Ok(executed) => println!("{target}: {executed} inputs"),
-            Err(reason) => {
-                println!("{target}: {reason}");
-                failed.push(target.as_str());
-            }
+    // Each target runs on one processor: as many at a time as there are.
+    let (targets, failed) = (Mutex::new(targets()?.into_iter()), Mutex::new(Vec::new()));
+    let next = || targets.lock().unwrap_or_else(PoisonError::into_inner).next();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(target) = next() {
+                    match fuzz(&built.join(&target), &target, seconds) {
+                        Ok(executed) => println!("{target}: {executed} inputs"),
+                        Err(reason) => {
+                            println!("{target}: {reason}");
+                            failed.lock().unwrap_or_else(PoisonError::into_inner).push(target);
+                        }
+                    }
+                }
+            });
         }
-    }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     if failed.is_empty() {
         Ok(())
     } else {
