@@ -12,6 +12,7 @@ use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -21,10 +22,14 @@ use super::refuse;
 const CONNECTIONS_MAX: usize = 256;
 /// Largest body of a request.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// An answer of which nothing is read for so many times as long as a request may take ends its
+/// connection: backups are written to disks that may be slow.
+const UNREAD: u32 = 6;
 /// Pause after a failed accept (descriptors may have run out).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves what connects. A client has so long for the head of a request, and as long between two.
+/// Serves what connects. A client has so long for the head of a request, and as long between two, and
+/// [`UNREAD`] times as long to go on with reading an answer.
 pub(super) async fn serve(listener: TcpListener, routes: Router, wait: Duration) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
@@ -36,6 +41,11 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, wait: Duration)
                 continue;
             }
         };
+        // Who asks and does not read gives the place back, too.
+        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(wait * UNREAD)) {
+            tracing::debug!(%error, "an admin connection is gone already");
+            continue;
+        }
         let service = TowerToHyperService::new(routes.clone());
         tokio::spawn(async move {
             let connection = http1::Builder::new()

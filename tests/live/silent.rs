@@ -1,5 +1,8 @@
 //! A client that falls silent is pinged, and given up when it stays silent.
 
+use std::io::{ErrorKind, Write as _};
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tidewire_client::protocol::frame::split_first;
@@ -54,4 +57,30 @@ async fn a_client_that_never_says_hello_is_dropped() {
     let mut nothing = [0; 1];
     let read = tokio::io::AsyncReadExt::read(&mut socket, &mut nothing);
     assert!(matches!(timeout(PATIENCE, read).await.unwrap(), Ok(0) | Err(_)));
+}
+
+#[test]
+fn who_asks_the_admin_listener_and_does_not_read_is_given_up() {
+    let daemon = Daemon::start("handshake_timeout_ms = 100");
+    let mut socket = std::net::TcpStream::connect(&daemon.admin).unwrap();
+    socket.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    let asked = Instant::now();
+    // More answers than there is room for between the two.
+    let request = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(1_000);
+    let mut waits = false;
+    loop {
+        match socket.write(&request) {
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                waits = true;
+            }
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
+                break;
+            }
+        }
+        assert!(asked.elapsed() < PATIENCE, "it is not given up");
+    }
+    assert!(waits, "the answers have found room");
+    assert!(daemon.get("/healthz").starts_with("HTTP/1.1 200"));
 }

@@ -138,6 +138,10 @@ pub(crate) struct CreateArgs {
     /// Nobody sees the counts before it is closed, and it is not opened again then
     #[arg(long)]
     pub(crate) hidden: bool,
+    /// The issuer whose people the voters are, or `ticket` for those with a ticket [default: that of
+    /// who makes the tally]
+    #[arg(long, value_name = "ISSUER")]
+    pub(crate) identity: Option<String>,
 }
 
 /// How ballots are marked.
@@ -178,7 +182,7 @@ impl From<CreateArgs> for TallyRules {
             },
             exhaust_after_skips: args.exhaust_after_skips,
             hidden: args.hidden,
-            identity: None,
+            identity: args.identity,
             ..Self::new(kind, args.options)
         }
     }
