@@ -244,17 +244,6 @@ impl Auth {
         })
     }
 
-    /// Whether a credential is somebody's, whatever else is to be said of it.
-    pub(crate) fn names(&self, shown: &Credential) -> bool {
-        match shown {
-            Credential::Nothing => false,
-            Credential::Token { .. } | Credential::ApiKey(_) => true,
-            Credential::Certificate(shown) => {
-                certificate::find(&self.certificates, shown).is_some()
-            }
-        }
-    }
-
     fn anonymous(&self, certificate: Option<&ClientCertificate>) -> Result<Proven, Refusal> {
         let Some(roles) = &self.anonymous_roles else {
             let needed = "a token is needed: send one in HELLO (the command line: --token, or \

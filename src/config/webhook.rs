@@ -20,7 +20,7 @@ pub struct WebhookConfig {
     pub ca_file: Option<PathBuf>,
     /// What it is asked about.
     pub on: Vec<WebhookOperation>,
-    /// How long an answer may take.
+    /// How long an answer may take, and how long a question waits before it is asked.
     #[schemars(range(min = 50, max = 30_000))]
     pub timeout_ms: u64,
     /// Questions that wait for an answer; more wait for their turn.
@@ -127,13 +127,14 @@ impl WebhookConfig {
         if self.on.is_empty() {
             return refuse("on", "is empty: leave the url out to ask nobody");
         }
-        if self.on.contains(&WebhookOperation::Connect) && self.timeout_ms >= handshake_timeout_ms {
+        let longest_ms = 2 * self.timeout_ms;
+        if self.on.contains(&WebhookOperation::Connect) && longest_ms >= handshake_timeout_ms {
             return Err(ConfigError::Together {
                 key: "webhook.timeout_ms".to_owned(),
                 other: "handshake_timeout_ms".to_owned(),
                 rule: format!(
-                    "is less than handshake_timeout_ms ({handshake_timeout_ms}), within which a \
-                     connection is let in"
+                    "is less than half of handshake_timeout_ms ({handshake_timeout_ms}), within \
+                     which a connection is let in"
                 ),
             });
         }
@@ -171,7 +172,7 @@ mod tests {
             ("webhook.url: is missing", |config| config.url = None),
             ("webhook.secret_file: is missing", |config| config.secret_file = None),
             ("webhook.on: is empty", |config| config.on.clear()),
-            ("webhook.timeout_ms: is less than", |config| config.timeout_ms = 10_000),
+            ("webhook.timeout_ms: is less than", |config| config.timeout_ms = 5_000),
             ("webhook.url: is written as", |config| config.url = Some("app.example".to_owned())),
         ];
         for (expected, change) in cases {

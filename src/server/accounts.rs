@@ -181,6 +181,7 @@ impl Core {
         let mut dispatcher = self.dispatcher.borrow_mut();
         // Those who show nothing are not one person.
         let identity = account.as_ref().and_then(Account::somebody);
+        connection.is_somebody.set(identity.is_some());
         let seat = connection.seat.borrow();
         let tenant = seat.as_ref().map(Seat::tenant);
         self.shared.rates.identify(&mut connection.rates.borrow_mut(), identity, tenant);
@@ -247,19 +248,13 @@ impl Core {
         let account = self.shared.account(&shown)?.ok_or_else(|| {
             Refusal::new(ErrorCode::Unsupported, "AUTH: the server has no accounts")
         })?;
-        let info = account.info();
-        let is_other = connection.identity.borrow().as_ref().is_some_and(|before| {
-            self.shared.accounts.auth.load().names(&connection.shown.borrow())
-                && ((&before.issuer, &before.subject) != (&info.issuer, &info.subject)
-                    || connection.tenant().as_deref() != account.tenant())
-        });
-        if is_other {
-            let message = "the token is of another subject: connect anew with it";
-            return Err(Refusal::new(ErrorCode::Forbidden, message));
-        }
-        if *connection.shown.borrow() == Credential::Nothing {
+        self.check_same(connection, &account)?;
+        if !connection.is_somebody.get() {
             self.decide_to_connect(Some(&account), connection.peer.address).await?;
+            // Over QUIC another stream may have shown another token meanwhile.
+            self.check_same(connection, &account)?;
         }
+        let info = account.info();
         self.seat_anew(connection, Some(&account))?;
         connection.shown.replace(shown);
         self.set_account(connection, Some(account));
@@ -267,6 +262,21 @@ impl Core {
             self.ask_again(connection);
         }
         Ok(info)
+    }
+
+    /// Refuses the account of somebody else than who has the connection, if it is somebody.
+    fn check_same(&self, connection: &Connection, account: &Account) -> Result<(), Refusal> {
+        let info = account.info();
+        let is_other = connection.identity.borrow().as_ref().is_some_and(|before| {
+            connection.is_somebody.get()
+                && ((&before.issuer, &before.subject) != (&info.issuer, &info.subject)
+                    || connection.tenant().as_deref() != account.tenant())
+        });
+        if is_other {
+            let message = "the token is of another subject: connect anew with it";
+            return Err(Refusal::new(ErrorCode::Forbidden, message));
+        }
+        Ok(())
     }
 
     /// Asks again who a connection is, since the accounts have changed.

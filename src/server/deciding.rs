@@ -4,19 +4,18 @@ use std::net::IpAddr;
 
 use tidewire_protocol::frame::{BadFrame, GroupOp};
 use tidewire_protocol::options::IdentityInfo;
-use tidewire_protocol::{ClientFrame, Refusal};
+use tidewire_protocol::{ClientFrame, ErrorCode, Refusal};
 
 use super::accounts::Account;
 use super::clock::wall_ms;
 use super::{Core, Flow, Whose};
 use crate::audit::Entry;
-use crate::auth::Credential;
 use crate::config::WebhookOperation;
 use crate::transport::Connection;
 use crate::webhook::{Question, Times, Webhook, Who, carry_out};
 
 /// Who asks for something.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Asker {
     /// Nothing without a credential.
     identity: Option<IdentityInfo>,
@@ -84,10 +83,9 @@ impl Asker {
 
     /// Whoever has this connection.
     fn of(connection: &Connection) -> Self {
-        let is_somebody = *connection.shown.borrow() != Credential::Nothing;
         let identity = connection.identity.borrow();
         Self {
-            identity: identity.as_ref().filter(|_| is_somebody).cloned(),
+            identity: identity.as_ref().filter(|_| connection.is_somebody.get()).cloned(),
             tenant: connection.tenant(),
             address: connection.peer.address,
         }
@@ -95,10 +93,12 @@ impl Asker {
 
     fn question<'a>(&'a self, about: About<'a>) -> Question<'a> {
         let identity = self.identity.as_ref();
+        // Who names themselves names nobody else.
+        let is_own = |voter: &&str| identity.is_some_and(|who| who.subject == *voter);
         Question {
             operation: about.operation,
             name: about.name,
-            voter: about.voter,
+            voter: about.voter.filter(|voter| !is_own(voter)),
             identity: identity.map(|who| Who { issuer: &who.issuer, subject: &who.subject }),
             tenant: self.tenant.as_deref(),
             address: self.address,
@@ -147,9 +147,9 @@ impl Core {
         };
         let asker = Asker::of(connection);
         self.decided(&webhook, &asker.question(about)).or_else(|| {
-            let refused = self.dispatcher.borrow_mut().check_access(connection.id(), frame);
             // The dispatcher says so itself.
-            refused.is_err().then_some(Ok(()))
+            let is_refused = self.dispatcher.borrow_mut().refuses(connection.id(), frame);
+            is_refused.then_some(Ok(()))
         })
     }
 
@@ -165,7 +165,12 @@ impl Core {
         let Some(about) = About::of(frame) else { return Ok(()) };
         let Some(webhook) = self.shared.webhooks.about(about.operation) else { return Ok(()) };
         let (asker, flow) = (Asker::of(connection), connection.flow());
-        self.ask(&webhook, &flow, &asker.question(about)).await
+        self.ask(&webhook, &flow, &asker.question(about)).await?;
+        if Asker::of(connection) != asker {
+            let message = "who the connection is has changed while this was decided: ask again";
+            return Err(Refusal::new(ErrorCode::Unavailable, message).retry_after_ms(1));
+        }
+        Ok(())
     }
 
     /// The refusal of a request, which is put on record.
@@ -175,10 +180,12 @@ impl Core {
         frame: &ClientFrame,
         refusal: Refusal,
     ) -> BadFrame {
-        self.shared.audit.record(|| {
-            let (code, message) = (refusal.code.name(), refusal.message.clone());
-            Entry::done(wall_ms(), "denied").by(Self::who(connection)).refused(code, message)
-        });
+        if refusal.code == ErrorCode::Forbidden {
+            self.shared.audit.record(|| {
+                let (code, message) = (refusal.code.name(), refusal.message.clone());
+                Entry::done(wall_ms(), "denied").by(Self::who(connection)).refused(code, message)
+            });
+        }
         BadFrame { req: frame.req().unwrap_or_default(), refusal, wants_reply: false }
     }
 
@@ -194,10 +201,10 @@ impl Core {
         flow: &Flow,
         question: &Question<'_>,
     ) -> Result<(), Refusal> {
-        // Who asks much does not keep others from asking.
-        let _place = flow.asking().await;
         let times = Times { now_ms: &|| self.now_ms(), wall_ms: wall_ms() };
         let counts = &self.shared.webhooks.counts;
-        webhook.ask(counts, self.number.into(), question, times).await
+        // Who asks much does not keep others from asking.
+        let place = flow.asking(webhook.weight());
+        webhook.ask(counts, self.number.into(), question, times, place).await
     }
 }

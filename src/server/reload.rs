@@ -45,7 +45,7 @@ fn take(shared: &Shared, config: &Config) -> Result<(), StartError> {
     if !auth.has_accounts() && shared.accounts.auth.load().has_accounts() {
         return Err(StartError::AccountsGone);
     }
-    let webhook = Webhook::of(config)?;
+    let webhook = Webhook::of(&config.webhook, shared.config.cores(), &shared.config.node)?;
     shared.tls.reload()?;
     shared.tenants.reload(config, shared.config.policies().shards());
     shared.webhooks.replace(webhook);

@@ -17,13 +17,12 @@ use tidewire_core::is_durable;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::rates::network;
+use crate::webhook::PLACES;
 
 /// Requests of a turn while others wait for theirs.
 const TURN_REQUESTS: u32 = 64;
 /// Requests of a flow that wait for shards meanwhile.
 const ROOM_REQUESTS: u32 = 512;
-/// Questions to the webhook's application that a flow waits for the answers of, on each core.
-const ASKING_MAX: usize = 8;
 /// So long after two flows have had turns one after the other, several are taken to ask.
 const CONTENDED_MS: u64 = 20;
 /// With so many flows it is looked which ones nobody is in.
@@ -62,10 +61,11 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// Waits until the flow may ask the webhook's application something.
-    pub(super) async fn asking(&self) -> Option<SemaphorePermit<'_>> {
+    /// Waits until the flow may ask the webhook's application something. `weight`: how many of
+    /// [`PLACES`] places that takes.
+    pub(super) async fn asking(&self, weight: u32) -> Option<SemaphorePermit<'_>> {
         // Fails only when the semaphore is closed, which nobody does.
-        self.asking.acquire().await.ok()
+        self.asking.acquire_many(weight.min(PLACES)).await.ok()
     }
 }
 
@@ -97,7 +97,7 @@ impl Turns {
         let room = || Arc::new(Semaphore::new(ROOM_REQUESTS as usize));
         let (room_in_memory, room_on_disk) = (room(), room());
         let number = self.last_number.get();
-        let asking = Semaphore::new(ASKING_MAX);
+        let asking = Semaphore::new(PLACES as usize);
         let flow = Rc::new(Flow { number, turn, room_in_memory, room_on_disk, asking });
         flows.insert(whose, Rc::downgrade(&flow));
         flow

@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     /// What it has shown, and who it is; nobody in particular where there are no accounts.
     pub(crate) shown: RefCell<Credential>,
     pub(crate) identity: RefCell<Option<IdentityInfo>>,
+    /// Whether what it has shown is somebody's.
+    pub(crate) is_somebody: Cell<bool>,
     /// Its place among the connections of its tenant, if it has one.
     pub(crate) seat: RefCell<Option<Seat>>,
     /// Where it comes from, and since when it is there.
@@ -123,6 +125,7 @@ impl Connection {
             outlet: RefCell::new(outlet),
             shown: RefCell::new(Credential::Nothing),
             identity: RefCell::new(None),
+            is_somebody: Cell::new(false),
             seat: RefCell::new(None),
             since_ms: core.now_ms(),
             rates: RefCell::new(core.shared.rates.begin(peer.address)),

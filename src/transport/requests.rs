@@ -61,15 +61,19 @@ impl Requests {
         self.taken += 1;
         let decoded = decoded.and_then(|asked| let_in(core, connection, asked, frame.len()));
         if let Ok(ClientFrame::Auth { req, token }) = &decoded {
-            return renew(core, connection, stream, *req, token).await;
+            // Others have their turns if the webhook's application is asked.
+            turn.end().await;
+            renew(core, connection, stream, *req, token).await;
+            return begin_again(core, connection, turn).await;
         }
+        let follows = decoded.as_ref().is_ok_and(follows);
         let decoded = match decoded {
             Ok(asked) if core.is_to_decide_on(&asked) => {
                 Box::pin(self.decide(core, connection, turn, asked)).await
             }
             other => other,
         };
-        let follows = decoded.as_ref().is_ok_and(follows);
+        let decoded = decoded.and_then(|asked| seated(connection, asked));
         let hash_voter = |tally: &Name, voter: Voter<'_>| core.shared.hash_voter(tally, voter);
         let mut dispatcher = core.dispatcher.borrow_mut();
         let mut next = dispatcher.request(connection.id(), stream, decoded, &hash_voter);
@@ -100,9 +104,7 @@ impl Requests {
                 self.pass_on(core, turn).await;
                 turn.end().await;
                 let outcome = core.decide(connection, &asked).await;
-                turn.begin(&core.turns, core.now_ms()).await;
-                // It was not read meanwhile, so it could not be heard.
-                core.dispatcher.borrow_mut().heard(connection.id(), core.now_ms());
+                begin_again(core, connection, turn).await;
                 outcome
             }
         };
@@ -147,6 +149,13 @@ impl Requests {
     }
 }
 
+/// Begins a turn that was given up to wait for something else. The connection was not read meanwhile, so
+/// it could not be heard.
+async fn begin_again(core: &Core, connection: &Connection, turn: &mut Turn) {
+    turn.begin(&core.turns, core.now_ms()).await;
+    core.dispatcher.borrow_mut().heard(connection.id(), core.now_ms());
+}
+
 /// Whether a connection follows something more with this, if it is not refused.
 fn follows(frame: &ClientFrame) -> bool {
     matches!(
@@ -155,7 +164,7 @@ fn follows(frame: &ClientFrame) -> bool {
     )
 }
 
-/// Holds a request against the rates of its connection, and against the limits of its tenant.
+/// Holds a request against the load of the server and the rates of its connection.
 fn let_in(
     core: &Core,
     connection: &Connection,
@@ -168,13 +177,7 @@ fn let_in(
         return Err(BadFrame { req, refusal, wants_reply: false });
     }
     match rates.check(&connection.rates.borrow(), asked.name(), bytes) {
-        Ok(()) => match &*connection.seat.borrow() {
-            Some(seat) if follows(&asked) => match seat.subscribe() {
-                Ok(()) => Ok(asked),
-                Err(refusal) => Err(BadFrame { req, refusal, wants_reply: false }),
-            },
-            Some(_) | None => Ok(asked),
-        },
+        Ok(()) => Ok(asked),
         Err(refusal) => {
             if let Some(figures) = core.figures() {
                 figures.rate_limited.fetch_add(1, Relaxed);
@@ -182,6 +185,17 @@ fn let_in(
             Err(BadFrame { req, refusal, wants_reply: false })
         }
     }
+}
+
+/// Takes a place among what its tenant follows, if it follows something.
+fn seated(connection: &Connection, asked: ClientFrame) -> Result<ClientFrame, BadFrame> {
+    let outcome = match (&*connection.seat.borrow(), asked.req()) {
+        (Some(seat), Some(req)) if follows(&asked) => {
+            seat.subscribe().map_err(|refusal| BadFrame { req, refusal, wants_reply: false })
+        }
+        (Some(_) | None, _) => Ok(()),
+    };
+    outcome.map(|()| asked)
 }
 
 /// Answers AUTH.

@@ -29,6 +29,8 @@ use verdicts::Verdicts;
 /// When the application is left alone, and how long.
 const BREAKER: BreakerLimits =
     BreakerLimits { failures_max: 5, pause_ms: 1_000, pause_max_ms: 30_000 };
+/// Places for questions of a flow on each core.
+pub(crate) const PLACES: u32 = 8;
 /// When somebody who was refused, because there was no answer, may try again.
 const RETRY_AFTER_MS: u64 = 1_000;
 
@@ -94,7 +96,7 @@ impl Webhooks {
     /// When a file that the configuration names cannot be used.
     pub(crate) fn load(config: &Config) -> Result<Self, ConfigError> {
         let webhooks = Self::default();
-        webhooks.replace(Webhook::of(config)?);
+        webhooks.replace(Webhook::of(&config.webhook, config.cores(), &config.node)?);
         Ok(webhooks)
     }
 
@@ -125,9 +127,13 @@ impl Webhook {
     ///
     /// # Errors
     /// When a file that it names cannot be used.
-    pub(crate) fn of(config: &Config) -> Result<Option<Self>, ConfigError> {
-        let Some(uri) = config.webhook.uri() else { return Ok(None) };
-        let (cores, config, node) = (config.cores(), config.webhook.clone(), &config.node);
+    pub(crate) fn of(
+        config: &WebhookConfig,
+        cores: usize,
+        node: &str,
+    ) -> Result<Option<Self>, ConfigError> {
+        let Some(uri) = config.uri() else { return Ok(None) };
+        let config = config.clone();
         let application = Application::of(&config, uri, node)?;
         let in_flight = Semaphore::new(usize::try_from(config.in_flight_max).unwrap_or(1));
         let verdicts = || Mutex::new(Verdicts::new(config.remembered_max));
@@ -149,7 +155,8 @@ impl Webhook {
         Some(verdict)
     }
 
-    /// Asks the application, unless it has answered meanwhile.
+    /// Asks the application, unless it has answered meanwhile. `place`: what is waited for first, and
+    /// held until there is an answer; for that, and for the answer, there is the configured time each.
     ///
     /// # Errors
     /// `forbidden` if it refuses; `unavailable` if it does not answer and that refuses.
@@ -159,17 +166,17 @@ impl Webhook {
         core: usize,
         question: &Question<'_>,
         times: Times<'_>,
+        place: impl Future,
     ) -> Result<(), Refusal> {
-        let timeout = Duration::from_millis(self.config.timeout_ms);
-        let deadline = tokio::time::Instant::now() + timeout;
-        let Ok(permit) = tokio::time::timeout_at(deadline, self.in_flight.acquire()).await else {
+        let turn = async { (place.await, self.in_flight.acquire().await) };
+        let Ok(turn) = tokio::time::timeout(self.timeout(), turn).await else {
             return self.failed(counts, &NoAnswer::Busy);
         };
         if let Some(verdict) = self.remembered(counts, core, question, (times.now_ms)()) {
             return carry_out(question, verdict);
         }
-        let answer = self.try_once(question, times, deadline).await;
-        drop(permit);
+        let answer = self.try_once(question, times).await;
+        drop(turn);
         match answer {
             Ok(Answer { verdict, remember_ms }) => {
                 let longest_ms = self.config.remember_ms;
@@ -191,12 +198,11 @@ impl Webhook {
         &self,
         question: &Question<'_>,
         times: Times<'_>,
-        deadline: tokio::time::Instant,
     ) -> Result<Answer, NoAnswer> {
         let attempt = locked(&self.breaker).begin((times.now_ms)()).map_err(NoAnswer::LeftAlone)?;
         let mut trying = Trying { webhook: self, attempt: Some(attempt), now_ms: times.now_ms };
         let asked = self.application.ask(question, times.wall_ms);
-        let answer = tokio::time::timeout_at(deadline, asked).await;
+        let answer = tokio::time::timeout(self.timeout(), asked).await;
         let answer = answer.unwrap_or(Err(NoAnswer::TimedOut(self.config.timeout_ms)));
         let ended = if answer.is_ok() { Ended::Succeeded } else { Ended::Failed };
         match (trying.end(ended), &answer) {
@@ -227,6 +233,18 @@ impl Webhook {
         let message = "the application that decides about this does not answer: try again later";
         let refusal = Refusal::new(ErrorCode::Unavailable, message);
         Err(refusal.retry_after_ms(retry_after_ms.max(1)))
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.config.timeout_ms)
+    }
+
+    /// How many of the places of a flow on its core, [`PLACES`], a question takes: so many that those of
+    /// one flow on all cores take half of what may be in flight at most.
+    pub(crate) fn weight(&self) -> u32 {
+        let cores = u32::try_from(self.verdicts.len()).unwrap_or(u32::MAX).max(1);
+        let each = (self.config.in_flight_max / cores / 2).clamp(1, PLACES);
+        PLACES.div_ceil(each)
     }
 
     fn condition(&self) -> Condition {

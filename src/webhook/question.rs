@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tidewire_core::access::Identity;
 
 use crate::config::WebhookOperation;
@@ -133,8 +134,9 @@ pub(crate) enum Verdict {
 #[derive(Deserialize)]
 struct AnswerBody {
     allow: bool,
-    reason: Option<String>,
-    remember_ms: Option<u64>,
+    // What else it says may be wrong: yes and no count all the same.
+    reason: Option<Value>,
+    remember_ms: Option<Value>,
 }
 
 impl Answer {
@@ -146,8 +148,9 @@ impl Answer {
         let AnswerBody { allow, reason, remember_ms } = serde_json::from_slice(body)?;
         let verdict = match allow {
             true => Verdict::Allowed,
-            false => Verdict::Refused(reason.as_deref().map(plain)),
+            false => Verdict::Refused(reason.as_ref().and_then(Value::as_str).map(plain)),
         };
+        let remember_ms = remember_ms.map(|asked| asked.as_u64().unwrap_or_default());
         Ok(Self { verdict, remember_ms })
     }
 }
@@ -203,7 +206,7 @@ pub(in crate::webhook) mod tests {
 
     #[test]
     fn it_is_sent_as_json_with_all_there_is_to_say() {
-        let sent: serde_json::Value =
+        let sent: Value =
             serde_json::from_slice(&question("a.b").body("node-1", 5).unwrap()).unwrap();
         let expected = serde_json::json!({
             "operation": "publish", "name": "a.b", "voter": null,
@@ -229,6 +232,8 @@ pub(in crate::webhook) mod tests {
         );
         let long = format!(r#"{{"allow":false,"reason":"{}"}}"#, "ä".repeat(1_000));
         assert_eq!(refused(&long).unwrap().len(), REASON_BYTES_MAX);
+        let odd = answer(r#"{"allow":false,"reason":{"code":1},"remember_ms":-1.5}"#).unwrap();
+        assert_eq!(odd, Answer { verdict: Verdict::Refused(None), remember_ms: Some(0) });
         for text in
             ["", "true", "{}", r#"{"allow":1}"#, r#"{"allow":"true"}"#, "[]", r#"{"allow":true} x"#]
         {

@@ -13,7 +13,9 @@ use tidewire_protocol::frame::{PresenceOp, Start};
 use tidewire_protocol::group::GroupOptions;
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, Refusal};
 
+use super::request::{check_at_most, writable};
 use super::session::{Owner, SubId};
+use super::shard_request::PERSON_BYTES_MAX;
 use super::{Dispatcher, Target};
 use crate::access::{Access, LOCAL_ISSUER, Operation, Operations, Voter};
 use crate::shard::SessionId;
@@ -79,11 +81,43 @@ impl Dispatcher {
         }
     }
 
+    /// Whether the rules refuse a request, so that nobody else need be asked about it.
+    pub fn refuses(&mut self, id: SessionId, frame: &ClientFrame) -> bool {
+        let checked = self.check_access(id, frame).and_then(|()| match frame {
+            ClientFrame::Publish { topic: name, .. } | ClientFrame::Incr { counter: name, .. } => {
+                writable(name)
+            }
+            ClientFrame::Vote { tally, voter, .. } => {
+                check_at_most("voter", voter, PERSON_BYTES_MAX)?;
+                self.person(id, (Operation::Vote, tally), voter).map(drop)
+            }
+            ClientFrame::Group { options, .. } => self.check_dead_letter(id, options),
+            ClientFrame::Hello { .. }
+            | ClientFrame::Auth { .. }
+            | ClientFrame::Ping { .. }
+            | ClientFrame::Pong { .. }
+            | ClientFrame::Subscribe { .. }
+            | ClientFrame::Unsubscribe { .. }
+            | ClientFrame::Credit { .. }
+            | ClientFrame::Get { .. }
+            | ClientFrame::Watch { .. }
+            | ClientFrame::Presence { .. }
+            | ClientFrame::Tally { .. }
+            | ClientFrame::Producer { .. }
+            | ClientFrame::Consume { .. }
+            | ClientFrame::Invalidate { .. }
+            | ClientFrame::Topic { .. }
+            | ClientFrame::Settle { .. } => Ok(()),
+        });
+        checked.is_err()
+    }
+
     /// Refuses a frame that asks for what the connection may not do.
-    ///
-    /// # Errors
-    /// `forbidden`, with the rule that decides.
-    pub fn check_access(&mut self, id: SessionId, frame: &ClientFrame) -> Result<(), Refusal> {
+    pub(super) fn check_access(
+        &mut self,
+        id: SessionId,
+        frame: &ClientFrame,
+    ) -> Result<(), Refusal> {
         let Some(slot) = self.slot(id) else { return Ok(()) };
         if self.sessions.get(slot).is_none_or(|session| session.rest.access.is_none()) {
             return Ok(());

@@ -20,7 +20,7 @@ use crate::cell::VoterId;
 use crate::shard::{Request, SessionId};
 
 /// Longest name of a voter or a member in bytes.
-const PERSON_BYTES_MAX: usize = 256;
+pub(super) const PERSON_BYTES_MAX: usize = 256;
 /// Ballots that one request takes out.
 const INVALIDATED_MAX: usize = 10_000;
 /// Largest data of a member in bytes.

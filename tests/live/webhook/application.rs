@@ -1,6 +1,7 @@
 //! An application that is asked, with what it was asked on record.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -17,6 +18,8 @@ pub(super) enum Mood {
     /// Refuses what 'mallory' asks, and what is about a name with 'forbidden' in it; is slow about
     /// names with 'slow' in them, until the mood changes.
     Answers,
+    /// Most of a second.
+    TakesItsTime,
     Fails,
     SaysNonsense,
     SaysMuch,
@@ -65,13 +68,14 @@ async fn decide(State(application): State<Application>, body: Bytes) -> Response
     let has = |field: &Value, part: &str| field.as_str().is_some_and(|text| text.contains(part));
     let is_refused =
         has(&question["name"], "forbidden") || has(&question["identity"]["subject"], "mallory");
-    let is_slow = has(&question["name"], "slow");
+    let is_slow = has(&question["name"], "slow") || has(&question["identity"]["subject"], "slow");
     application.asked.lock().unwrap().push(question);
     let mut mood = application.mood.subscribe();
     let now = *mood.borrow_and_update();
     match now {
         Mood::Answers if is_slow => mood.changed().await.unwrap(),
         Mood::IsSilent => mood.changed().await.unwrap(),
+        Mood::TakesItsTime => tokio::time::sleep(Duration::from_millis(700)).await,
         _ => {}
     }
     match now {

@@ -24,7 +24,9 @@ fn asking(application: &Application, more: &str) -> Accounts {
     std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
     let url = &application.url;
     let auth = "[auth]\nanonymous_roles = ['viewer']\n";
-    let webhook = format!("{auth}[webhook]\nurl = {url:?}\nsecret_file = {secret:?}\n{more}\n");
+    // On one core, connections could hold up each other.
+    let webhook =
+        format!("cores = 1\n{auth}[webhook]\nurl = {url:?}\nsecret_file = {secret:?}\n{more}\n");
     Accounts::start_in(files, &webhook)
 }
 
@@ -90,7 +92,7 @@ async fn it_decides_on_what_the_rules_allow_and_is_not_asked_about_the_rest() {
         let is_new = |question: &&String| {
             via == Via::Ws || !of_all.iter().any(|part| question.contains(part))
         };
-        // Both cores remember what they have asked themselves.
+        // What was asked over the first transport is remembered.
         for question in expected.iter().filter(is_new) {
             assert!(asked.contains(question), "{question}: {asked:?}");
         }
@@ -192,6 +194,65 @@ async fn who_waits_for_an_answer_holds_up_nobody_else() {
         slow.await.unwrap().unwrap();
         application.asked();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shows_a_token_late_holds_up_nobody_else_either() {
+    let application = Application::start().await;
+    let accounts = asking(&application, "on = ['connect']\ntimeout_ms = 4900\nremember_ms = 0\n");
+    let token = accounts.token(&["--subject", "slowpoke", "--role", "viewer"]);
+    for via in [Via::Ws, Via::Quic] {
+        // Those who show nothing are served as one.
+        let waits = accounts.daemon.connect_as(via, None).await.unwrap();
+        let other = accounts.daemon.connect_as(via, None).await.unwrap();
+        let token = token.clone();
+        let slow = tokio::spawn(async move { waits.authenticate(&token).await });
+        while metric(&accounts.daemon, "tidewire_webhook_in_flight") == 0 {
+            assert!(!slow.is_finished(), "{via:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        other.ping().await.unwrap();
+        follow(&other, "a").await.unwrap();
+        assert!(!slow.is_finished(), "{via:?}");
+        application.set(Mood::Answers);
+        assert_eq!(slow.await.unwrap().unwrap().subject, "slowpoke");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_anyhow_is_not_asked_about_however_long_it_is() {
+    let application = Application::start().await;
+    let accounts = asking(&application, "on = ['publish', 'vote']\n");
+    let ann = accounts.daemon.connect_as(Via::Ws, Some(&accounts.viewer())).await.unwrap();
+    let shop = accounts.daemon.connect_as(Via::Ws, Some(&accounts.backend())).await.unwrap();
+    let vote = async |client: &Client, voter: &str| {
+        refused(client.vote(&name("poll"), voter, vec![Choice::Index(0)], None).await).code
+    };
+    assert_eq!(vote(&ann, "bob").await, ErrorCode::Forbidden);
+    assert_eq!(vote(&shop, &"x".repeat(100_000)).await, ErrorCode::InvalidArgument);
+    assert_eq!(refused(shop.publish("$sys.a", "x").await).code, ErrorCode::Forbidden);
+    assert_eq!(application.asked(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_questions_than_may_be_in_flight_are_no_failures_of_the_application() {
+    let application = Application::start().await;
+    let more = "on = ['publish']\nin_flight_max = 8\ntimeout_ms = 1000\n";
+    let accounts = asking(&application, more);
+    application.set(Mood::TakesItsTime);
+    let mut clients = Vec::new();
+    for number in 0..60 {
+        let subject = format!("s{number}");
+        let token = accounts.token(&["--subject", &subject, "--allow", "publish:>"]);
+        clients.push(accounts.daemon.connect_as(Via::Ws, Some(&token)).await.unwrap());
+    }
+    let publish = async |client: &Client| client.publish("a", "x").await.is_ok();
+    let outcomes = futures_util::future::join_all(clients.iter().map(publish)).await;
+    let taken = outcomes.iter().filter(|taken| **taken).count();
+    assert!((8..60).contains(&taken), "{taken}");
+    let line = |reason: &str| format!("tidewire_webhook_failures_total{{reason=\"{reason}\"}}");
+    assert_eq!(metric(&accounts.daemon, &line("busy")), 60 - taken as u64);
+    assert_eq!(metric(&accounts.daemon, "tidewire_webhook_breaker_opened_total"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
