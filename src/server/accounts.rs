@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tidewire_core::access::{Access, Identity, Operation, Operations};
+use tidewire_protocol::Refusal;
 use tidewire_protocol::options::IdentityInfo;
-use tidewire_protocol::{ErrorCode, Refusal};
 use tokio::sync::watch;
 
 use super::clock::wall_ms;
-use super::rates::Rates;
 use super::reload::Reloads;
 use super::tenants::Seat;
 use super::{Core, Shared, StartError, Whose};
@@ -177,7 +176,7 @@ impl Core {
         }
     }
 
-    fn set_account(&self, connection: &Connection, account: Option<Account>) {
+    pub(super) fn set_account(&self, connection: &Connection, account: Option<Account>) {
         let mut dispatcher = self.dispatcher.borrow_mut();
         // Those who show nothing are not one person.
         let identity = account.as_ref().and_then(Account::somebody);
@@ -197,7 +196,11 @@ impl Core {
     }
 
     /// Gives a connection a place in the tenant that its account belongs to by now.
-    fn seat_anew(&self, connection: &Connection, account: Option<&Account>) -> Result<(), Refusal> {
+    pub(super) fn seat_anew(
+        &self,
+        connection: &Connection,
+        account: Option<&Account>,
+    ) -> Result<(), Refusal> {
         let tenant = account.and_then(Account::tenant);
         let before = connection.seat.borrow().as_ref().map(|seat| Arc::clone(seat.tenant()));
         let now = tenant.and_then(|tenant| self.shared.tenants.get(tenant));
@@ -217,70 +220,8 @@ impl Core {
         Ok(())
     }
 
-    /// Takes a newer token of a connection.
-    ///
-    /// # Errors
-    /// When it is none, or somebody else's, or the webhook refuses it: the one before holds on.
-    pub(crate) async fn renew(
-        &self,
-        connection: &Connection,
-        token: &str,
-    ) -> Result<IdentityInfo, Refusal> {
-        let outcome = self.take_token(connection, token).await;
-        self.shared.audit.record(|| {
-            let entry = Entry::done(wall_ms(), "auth").by(Self::who(connection));
-            match &outcome {
-                Ok(_) => entry,
-                Err(refusal) => entry.refused(refusal.code.name(), refusal.message.clone()),
-            }
-        });
-        outcome
-    }
-
-    async fn take_token(
-        &self,
-        connection: &Connection,
-        token: &str,
-    ) -> Result<IdentityInfo, Refusal> {
-        Rates::check_token(&connection.rates.borrow())?;
-        let changes = *self.shared.accounts.changes.borrow();
-        let shown = Credential::of(Some(token), None);
-        let account = self.shared.account(&shown)?.ok_or_else(|| {
-            Refusal::new(ErrorCode::Unsupported, "AUTH: the server has no accounts")
-        })?;
-        self.check_same(connection, &account)?;
-        if !connection.is_somebody.get() {
-            self.decide_to_connect(Some(&account), connection.peer.address).await?;
-            // Over QUIC another stream may have shown another token meanwhile.
-            self.check_same(connection, &account)?;
-        }
-        let info = account.info();
-        self.seat_anew(connection, Some(&account))?;
-        connection.shown.replace(shown);
-        self.set_account(connection, Some(account));
-        if *self.shared.accounts.changes.borrow() != changes {
-            self.ask_again(connection);
-        }
-        Ok(info)
-    }
-
-    /// Refuses the account of somebody else than who has the connection, if it is somebody.
-    fn check_same(&self, connection: &Connection, account: &Account) -> Result<(), Refusal> {
-        let info = account.info();
-        let is_other = connection.identity.borrow().as_ref().is_some_and(|before| {
-            connection.is_somebody.get()
-                && ((&before.issuer, &before.subject) != (&info.issuer, &info.subject)
-                    || connection.tenant().as_deref() != account.tenant())
-        });
-        if is_other {
-            let message = "the token is of another subject: connect anew with it";
-            return Err(Refusal::new(ErrorCode::Forbidden, message));
-        }
-        Ok(())
-    }
-
     /// Asks again who a connection is, since the accounts have changed.
-    fn ask_again(&self, connection: &Connection) {
+    pub(super) fn ask_again(&self, connection: &Connection) {
         let account = self.shared.account(&connection.shown.borrow()).and_then(|account| {
             self.seat_anew(connection, account.as_ref())?;
             Ok(account)

@@ -18,6 +18,7 @@ mod queued;
 mod rates;
 mod recalling;
 mod reload;
+mod renewal;
 mod shard_task;
 mod shards;
 mod start_error;

@@ -27,9 +27,15 @@ use daemon::Daemon;
 use remains::Remains;
 use tokio::task::JoinSet;
 
+/// What is remembered of those who have gone, and what the journal logs before it is shortened, has found
+/// its size soon.
 const CONFIG: &str = "\
 heartbeat_ms = 500
 handshake_timeout_ms = 1000
+[storage]
+checkpoint_bytes = 65536
+[limits]
+producer_idle_ms = 2000
 [[policy]]
 names = 'map.>'
 map_keys_max = 1000
