@@ -9,7 +9,7 @@ use super::token::Claims;
 #[derive(Clone, Debug)]
 pub(crate) struct Issue<'a> {
     pub(crate) algorithm: Algorithm,
-    /// The private key in PEM form, or the secret.
+    /// The private key in PEM form, or the secret, to the last byte.
     pub(crate) key: &'a [u8],
     /// The key's id, if it has one.
     pub(crate) key_id: Option<String>,
@@ -26,10 +26,10 @@ pub(crate) fn issue(issue: &Issue<'_>) -> Result<String, String> {
         Algorithm::EdDsa => EncodingKey::from_ed_pem(key),
         Algorithm::Es256 => EncodingKey::from_ec_pem(key),
         Algorithm::Rs256 => EncodingKey::from_rsa_pem(key),
-        Algorithm::Hs256 if key.trim_ascii_end().len() < SECRET_BYTES_MIN => {
+        Algorithm::Hs256 if key.len() < SECRET_BYTES_MIN => {
             return Err(format!("a secret for HS256 has at least {SECRET_BYTES_MIN} bytes"));
         }
-        Algorithm::Hs256 => EncodingKey::from_secret(key.trim_ascii_end()),
+        Algorithm::Hs256 => EncodingKey::from_secret(key),
     };
     let wrong = |error| format!("the key is no private key for {}: {error}", algorithm.as_str());
     let mut header = Header::new(algorithm.of_jwt());

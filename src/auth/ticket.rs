@@ -188,6 +188,8 @@ impl Tickets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::{Auth, Credential};
+    use crate::config::AuthConfig;
 
     fn rule(address_tickets_max: u32) -> TicketConfig {
         TicketConfig { polls: "poll.>".to_owned(), lifetime_ms: 60_000, address_tickets_max }
@@ -207,6 +209,18 @@ mod tests {
         assert_eq!(take(here, "poll.a", 20_000), Err(50_000));
         assert_eq!((take(there, "poll.a", 20_000), take(here, "poll.b", 20_000)), (Ok(()), Ok(())));
         assert_eq!(take(here, "poll.a", 70_000), Ok(()));
+    }
+
+    #[test]
+    fn any_key_signs_what_it_verifies() {
+        for last in *b"\n \t\0x" {
+            let key = TicketKey(vec![last; KEY_BYTES]);
+            let token = key.sign(&poll("poll.a"), None, 1_000_000, 60_000).unwrap();
+            let config = AuthConfig { ticket: vec![rule(1)], ..AuthConfig::default() };
+            let auth = Auth::load(&config).unwrap().with_ticket_key(&key).unwrap();
+            let shown = Credential::of(Some(&token), None);
+            assert!(auth.authenticate(&shown, 1_010_000).is_ok(), "a key that ends with {last}");
+        }
     }
 
     #[test]

@@ -82,7 +82,9 @@ pub(super) fn token(args: &TokenArgs, globals: &Globals) -> Result<(), CliError>
         permissions: args.grants.clone(),
     };
     let (algorithm, key_id) = (args.algorithm, args.key_id.clone());
-    let token = issue(&Issue { algorithm, key: &key, key_id, claims })
+    // As the server reads it: a line's end is no part of a secret.
+    let key = if algorithm == Algorithm::Hs256 { key.trim_ascii_end() } else { &key };
+    let token = issue(&Issue { algorithm, key, key_id, claims })
         .map_err(|error| CliError::usage(format!("{path}: {error}")))?;
     let mut output = Output::new();
     match globals.json {
