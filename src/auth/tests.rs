@@ -37,7 +37,8 @@ impl Keys {
         }
         let secret = b"a secret of more than 32 bytes, as it should be\n".to_vec();
         std::fs::write(folder.path().join("HS256"), &secret).unwrap();
-        private.push((Algorithm::Hs256, secret));
+        // The line's end is no part of it.
+        private.push((Algorithm::Hs256, secret.trim_ascii_end().to_vec()));
         Self { folder, private }
     }
 
