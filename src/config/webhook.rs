@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use http::Uri;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidewire_core::access::Operation;
 
 use super::ConfigError;
 
@@ -91,6 +92,20 @@ impl WebhookConfig {
     /// The address of the application, if there is one.
     pub(crate) fn uri(&self) -> Option<Uri> {
         self.url.as_ref()?.parse().ok()
+    }
+
+    /// Whether the application is asked about what needs this operation.
+    pub(crate) fn is_asked_about(&self, operation: Operation) -> bool {
+        let asked = match operation {
+            Operation::Publish => WebhookOperation::Publish,
+            Operation::Subscribe | Operation::History | Operation::Group => {
+                WebhookOperation::Subscribe
+            }
+            Operation::Incr => WebhookOperation::Incr,
+            Operation::Vote => WebhookOperation::Vote,
+            Operation::Presence | Operation::Admin => return false,
+        };
+        self.url.is_some() && self.on.contains(&asked)
     }
 
     pub(super) fn validate(

@@ -53,10 +53,14 @@ fn parse_operation(raw: &str) -> Result<Operation, String> {
 }
 
 impl CheckArgs {
+    /// The configuration.
+    fn config(&self) -> Result<Config, CliError> {
+        Config::read(&self.config).map_err(|error| CliError::usage(error.to_string()))
+    }
+
     /// The accounts of the configuration, and whom the credential is of.
     fn read(&self) -> Result<(Auth, Proven), CliError> {
-        let config = Config::read(&self.config);
-        let config = config.map_err(|error| CliError::usage(error.to_string()))?;
+        let config = self.config()?;
         let auth = Auth::load(&config.auth);
         let auth = auth.map_err(|error| CliError::usage(format!("configuration: {error}")))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -147,14 +151,19 @@ pub(super) fn explain(args: &ExplainArgs, globals: &Globals) -> Result<(), CliEr
     let access =
         access.map_err(|refusal| CliError { exit_code: REFUSED, message: refusal.message })?;
     let verdict = access.permissions.explain(*op, name);
+    let is_asked = of.config()?.webhook.is_asked_about(*op);
     let mut output = Output::new();
     if globals.json {
         output.json(&json!({
             "allowed": verdict.is_allowed, "subject": *access.identity.subject,
             "operation": op.as_str(), "name": name.as_str(), "by": verdict.to_string(),
+            "webhook": is_asked,
         }))?;
     } else if verdict.is_allowed {
         output.line(&format!("allowed: {verdict}"))?;
+        if is_asked {
+            output.line("the webhook's application is asked, too")?;
+        }
     }
     output.flush()?;
     if verdict.is_allowed {

@@ -11,7 +11,7 @@ use tidewire_client::{
 };
 
 use crate::accounts::Accounts;
-use crate::daemon::{ALL, Daemon, PATIENCE, Via};
+use crate::daemon::{ALL, Daemon, PATIENCE, Via, tidewire};
 use application::{Application, Mood};
 
 fn name(text: &str) -> Name {
@@ -150,6 +150,22 @@ async fn votes_watches_and_groups_are_decided_on() {
         "{asked:?}"
     );
     assert!(asked.contains(&"subscribe forbidden.poll shop".to_owned()), "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offline_it_is_said_that_somebody_else_decides_too() {
+    let application = Application::start().await;
+    let accounts = asking(&application, "on = ['subscribe']\n");
+    let (config, token) = (accounts.daemon.files().join("tidewire.toml"), accounts.backend());
+    let explain = |op: &str| {
+        let of = ["auth", "explain", "--name", "a", "--token", &token, "--op", op, "--config"];
+        let said = tidewire().args(of).arg(&config).output().unwrap();
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let also = "the webhook's application is asked, too";
+    assert!(explain("history").contains(also), "{}", explain("history"));
+    assert!(explain("publish").starts_with("allowed: ") && !explain("publish").contains(also));
+    assert_eq!(application.asked(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
