@@ -10,6 +10,8 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use crate::daemon::{Daemon, PATIENCE, Via, tidewire};
+use crate::webhook;
+use crate::webhook::application::Application;
 
 const BOTH: [Via; 2] = [Via::Wss, Via::Quic];
 const SHOP: &str = "spiffe://example/shop";
@@ -53,12 +55,18 @@ struct Shop {
 
 impl Shop {
     fn start() -> Self {
+        Self::start_with(|_files| String::new())
+    }
+
+    /// The same, with more in front of its configuration.
+    fn start_with(more: impl Fn(&Path) -> String) -> Self {
         let files = Arc::new(tempfile::tempdir().unwrap());
         let ca = Ca::new(files.path());
         std::fs::write(files.path().join("clients.pem"), &ca.pem).unwrap();
         let secret = "the secret of these tests, longer than 32 bytes";
         std::fs::write(files.path().join("secret"), secret).unwrap();
-        let daemon = Daemon::start_in(Arc::clone(&files), &Self::config(files.path(), SHOP));
+        let config = more(files.path()) + &Self::config(files.path(), SHOP);
+        let daemon = Daemon::start_in(Arc::clone(&files), &config);
         Self { files, ca, daemon }
     }
 
@@ -223,5 +231,29 @@ async fn who_is_not_named_or_not_trusted_any_more_has_to_go() {
     for via in BOTH {
         assert!(shop.connect(via, &own, None).await.is_err());
         assert_eq!(subject(&shop.connect(via, &renewed, None).await.unwrap()), "shop");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_nobodys_makes_nobody_of_its_owner() {
+    let application = Application::start().await;
+    let shop = Shop::start_with(|files| {
+        let open = "[auth]\nanonymous_roles = ['open']\n[[auth.role]]\nname = 'open'\n\
+                    rules = [{ names = '>', allow = ['publish'] }]\n";
+        format!("{open}{}remember_ms = 0\n", webhook::section(&application, files))
+    });
+    let stranger = shop.ca.issue("stranger", "spiffe://example/stranger", 600);
+    let secret = shop.file("secret");
+    let sign = ["auth", "token", "--algorithm", "HS256", "--subject", "mallory", "--allow"];
+    let signed = tidewire().args(sign).arg("publish:>").arg("--key-file").arg(secret).output();
+    let mallory = String::from_utf8(signed.unwrap().stdout).unwrap();
+    for via in BOTH {
+        let client = shop.connect(via, &stranger, None).await.unwrap();
+        client.publish("a", "x").await.unwrap();
+        let refused = client.authenticate(mallory.trim()).await.unwrap_err();
+        let refusal = refused.refusal().unwrap();
+        assert_eq!(refusal.code, ErrorCode::Forbidden);
+        assert!(refusal.message.starts_with("'mallory' may not connect: "), "{refusal:?}");
+        assert_eq!(application.asked(), ["connect - -", "publish a -", "connect - mallory"]);
     }
 }

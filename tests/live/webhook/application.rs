@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 /// What it does with questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(crate) enum Mood {
     /// Refuses what 'mallory' asks, and what is about a name with 'forbidden' in it; is slow about
     /// names with 'slow' in them, until the mood changes.
     Answers,
@@ -27,14 +27,14 @@ pub(super) enum Mood {
 }
 
 #[derive(Clone)]
-pub(super) struct Application {
-    pub(super) url: String,
+pub(crate) struct Application {
+    pub(crate) url: String,
     asked: Arc<Mutex<Vec<Value>>>,
     mood: watch::Sender<Mood>,
 }
 
 impl Application {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/decide", listener.local_addr().unwrap());
         let mood = watch::Sender::new(Mood::Answers);
@@ -45,12 +45,12 @@ impl Application {
         application
     }
 
-    pub(super) fn set(&self, mood: Mood) {
+    pub(crate) fn set(&self, mood: Mood) {
         self.mood.send_replace(mood);
     }
 
     /// What it was asked since it was looked at last, as `OPERATION NAME SUBJECT`.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         let asked = std::mem::take(&mut *self.asked.lock().unwrap());
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
         asked

@@ -1,8 +1,9 @@
 //! The webhook: an application decides on what the rules allow.
 
-mod application;
+pub(crate) mod application;
 mod failures;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tidewire_client::{
@@ -18,16 +19,21 @@ fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
+/// Makes a server with these files ask this application.
+pub(crate) fn section(application: &Application, files: &Path) -> String {
+    let secret = files.join("webhook-secret");
+    std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    let url = &application.url;
+    format!("[webhook]\nurl = {url:?}\nsecret_file = {secret:?}\n")
+}
+
 /// A daemon that asks this application.
 fn asking(application: &Application, more: &str) -> Accounts {
     let files = std::sync::Arc::new(tempfile::tempdir().unwrap());
-    let secret = files.path().join("webhook-secret");
-    std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
-    let url = &application.url;
+    let section = section(application, files.path());
     let auth = "[auth]\nanonymous_roles = ['viewer']\n";
     // On one core, connections could hold up each other.
-    let webhook =
-        format!("cores = 1\n{auth}[webhook]\nurl = {url:?}\nsecret_file = {secret:?}\n{more}\n");
+    let webhook = format!("cores = 1\n{auth}{section}{more}\n");
     Accounts::start_in(files, &webhook)
 }
 
