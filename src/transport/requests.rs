@@ -58,21 +58,57 @@ impl Requests {
             // It may have been lent meanwhile.
             turn.begin(&core.turns, core.now_ms()).await;
         }
+        let asked = self.take_at_once(core, connection, stream, decoded, frame.len());
+        if let Some(asked) = asked {
+            // Few wait here, and all would have room for it: it is made when it is needed.
+            Box::pin(self.take_later(core, connection, turn, stream, *asked)).await;
+        }
+    }
+
+    /// Takes a frame that has come to its turn; gives back what somebody else has to be asked about.
+    fn take_at_once(
+        &mut self,
+        core: &Rc<Core>,
+        connection: &Connection,
+        stream: u16,
+        decoded: Result<ClientFrame, BadFrame>,
+        bytes: usize,
+    ) -> Option<Box<ClientFrame>> {
         self.taken += 1;
-        let decoded = decoded.and_then(|asked| let_in(core, connection, asked, frame.len()));
-        if let Ok(ClientFrame::Auth { req, token }) = &decoded {
-            // Others have their turns if the webhook's application is asked.
+        match decoded.and_then(|asked| let_in(core, connection, asked, bytes)) {
+            Ok(asked) if has_to_wait(core, &asked) => return Some(Box::new(asked)),
+            decoded => self.hand_over(core, connection, stream, decoded),
+        }
+        None
+    }
+
+    /// Takes a frame after somebody else was asked about it, who lets others have their turns meanwhile.
+    async fn take_later(
+        &mut self,
+        core: &Rc<Core>,
+        connection: &Connection,
+        turn: &mut Turn,
+        stream: u16,
+        asked: ClientFrame,
+    ) {
+        if let ClientFrame::Auth { req, token } = &asked {
             turn.end().await;
             renew(core, connection, stream, *req, token).await;
             return begin_again(core, connection, turn).await;
         }
+        let decoded = self.decide(core, connection, turn, asked).await;
+        self.hand_over(core, connection, stream, decoded);
+    }
+
+    /// Hands a frame to the dispatcher, and collects what shards have to do for it.
+    fn hand_over(
+        &mut self,
+        core: &Rc<Core>,
+        connection: &Connection,
+        stream: u16,
+        decoded: Result<ClientFrame, BadFrame>,
+    ) {
         let follows = decoded.as_ref().is_ok_and(follows);
-        let decoded = match decoded {
-            Ok(asked) if core.is_to_decide_on(&asked) => {
-                Box::pin(self.decide(core, connection, turn, asked)).await
-            }
-            other => other,
-        };
         let decoded = decoded.and_then(|asked| seated(connection, asked));
         let hash_voter = |tally: &Name, voter: Voter<'_>| core.shared.hash_voter(tally, voter);
         let mut dispatcher = core.dispatcher.borrow_mut();
@@ -198,9 +234,14 @@ fn seated(connection: &Connection, asked: ClientFrame) -> Result<ClientFrame, Ba
     outcome.map(|()| asked)
 }
 
+/// Whether somebody else may have to be asked about it.
+fn has_to_wait(core: &Core, asked: &ClientFrame) -> bool {
+    matches!(asked, ClientFrame::Auth { .. }) || core.is_to_decide_on(asked)
+}
+
 /// Answers AUTH.
 async fn renew(core: &Core, connection: &Connection, stream: u16, req: u64, token: &str) {
-    let frame = match Box::pin(core.renew(connection, token)).await {
+    let frame = match core.renew(connection, token).await {
         Ok(info) => {
             let mut result = Vec::new();
             wire::put_value(&mut result, &info);
