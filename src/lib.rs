@@ -12,6 +12,7 @@ pub mod bench;
 mod breaker;
 mod child;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod demo;
 #[cfg(fuzzing)]

@@ -6,6 +6,7 @@
 mod audit;
 mod auth;
 mod bounds;
+mod cluster;
 mod environment;
 mod error;
 #[cfg(fuzzing)]
@@ -25,6 +26,7 @@ pub use audit::AuditConfig;
 pub use auth::{
     ApiKeyConfig, AuthConfig, CertificateConfig, RoleConfig, TicketConfig, TokenKeyConfig,
 };
+pub use cluster::ClusterConfig;
 pub use environment::{OTHERS, variables};
 pub use error::ConfigError;
 pub use layers::{Loaded, Setting, Source};
@@ -93,6 +95,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// QUIC's packets.
     pub quic: QuicConfig,
+    /// The cluster.
+    pub cluster: ClusterConfig,
     /// What is kept on disk, and how.
     pub storage: StorageConfig,
     /// The bounds.
@@ -159,6 +163,7 @@ impl Default for Config {
             webhook: WebhookConfig::default(),
             audit: AuditConfig::default(),
             quic: QuicConfig::default(),
+            cluster: ClusterConfig::default(),
             storage: StorageConfig::default(),
             limits: LimitsConfig::default(),
             policy: vec![PolicyConfig::live_maps()],
@@ -191,6 +196,7 @@ impl Config {
             return Err(ConfigError::Value { key, rule });
         }
         self.webhook.validate(self.insecure, self.handshake_timeout_ms)?;
+        self.cluster.validate()?;
         self.limits.validate()?;
         self.policy.iter().enumerate().try_for_each(|(index, policy)| policy.validate(index))
     }

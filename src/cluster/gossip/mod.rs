@@ -1,0 +1,379 @@
+//! Gossip: who is there, who is not, and what they say of themselves. "Gossip suggests, Raft decides."
+//!
+//! It is SWIM, by foca: each node probes another one every 400 ms, asks others to try when there is no
+//! answer, suspects it then, and takes it for dead if it does not deny that in time. All here is pure: time
+//! comes in as milliseconds, chance as a seed, packets as bytes, and what is to be done goes out as
+//! [`Output`]s. So a simulation runs a hundred nodes in one thread.
+
+mod codec;
+mod member;
+mod settings;
+#[cfg(test)]
+mod simulation;
+mod status;
+mod timers;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use foca::{Foca, Notification, Runtime, State, Timer};
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+use serde::Serialize;
+
+use super::NodeId;
+use codec::Codec;
+pub(crate) use member::Member;
+pub(crate) use settings::PACKET_BYTES_MAX;
+use status::{Handler, Statuses};
+pub(crate) use status::{About, Activity, NODES_MAX, NodeLoad, Status};
+use timers::Timers;
+
+/// A status is told at most so often,
+const STATUS_PAUSE_MS: u64 = 1_000;
+/// and at least so often, since who joins later has missed it.
+const STATUS_REFRESH_MS: u64 = 10_000;
+/// How often a node that has nobody left calls those that it has known.
+const ALONE_PAUSE_MS: u64 = 2_000;
+/// How many it calls at a time.
+const ALONE_CALLS: usize = 3;
+
+/// How a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum NodeState {
+    /// It answers.
+    Alive,
+    /// It does not answer somebody, and may still deny that it is dead.
+    Suspect,
+    /// It is taken for dead.
+    Down,
+    /// It has said that it goes.
+    Left,
+}
+
+/// What is to be done, or known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// A packet, which may get lost.
+    Send { to: Member, packet: Bytes },
+    /// Another node is something else than before.
+    Changed { node: NodeId, state: NodeState, incarnation: u64 },
+    /// A node has said something new of itself.
+    Said { node: NodeId },
+    /// A node has been forgotten.
+    Forgotten { node: NodeId },
+    /// Others took this node for dead: it goes on with this incarnation.
+    Renewed { incarnation: u64 },
+}
+
+/// What is known of another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) member: Member,
+    pub(crate) state: NodeState,
+    /// Since when it is that.
+    pub(crate) since_ms: u64,
+}
+
+/// The gossip of one node.
+pub(crate) struct Gossip {
+    foca: Foca<Member, Codec, SmallRng, Handler>,
+    effects: Effects,
+    /// All other nodes.
+    known: BTreeMap<NodeId, Known>,
+    statuses: Rc<RefCell<Statuses>>,
+    news: Rc<RefCell<Vec<NodeId>>>,
+    about: About,
+    /// What others have been told last.
+    told: About,
+    sequence: u64,
+    told_at_ms: Option<u64>,
+    is_to_be_told: bool,
+    called_at_ms: u64,
+    refused: u64,
+    suspicions: u64,
+}
+
+impl Gossip {
+    pub(crate) fn new(own: Member, about: About, seed: u64, now_ms: u64) -> Self {
+        let statuses = Rc::new(RefCell::new(Statuses::default()));
+        let news = Rc::new(RefCell::new(Vec::new()));
+        let handler =
+            Handler { own: own.node, statuses: Rc::clone(&statuses), news: Rc::clone(&news) };
+        let random = SmallRng::seed_from_u64(seed);
+        let config = settings::for_nodes(1);
+        let foca = Foca::with_custom_broadcast(own, config, random, Codec, handler);
+        Self {
+            foca,
+            effects: Effects { now_ms, ..Effects::default() },
+            known: BTreeMap::new(),
+            statuses,
+            news,
+            told: about.clone(),
+            about,
+            sequence: 0,
+            told_at_ms: None,
+            is_to_be_told: true,
+            called_at_ms: now_ms,
+            refused: 0,
+            suspicions: 0,
+        }
+    }
+
+    /// Asks another node to be let in.
+    pub(crate) fn join(&mut self, now_ms: u64, seed: Member) {
+        self.effects.now_ms = now_ms;
+        let outcome = self.foca.announce(seed, &mut self.effects);
+        self.done(outcome, false);
+    }
+
+    /// Takes a packet of another node.
+    pub(crate) fn handle_datagram(&mut self, now_ms: u64, packet: &[u8]) {
+        self.effects.now_ms = now_ms;
+        let outcome = self.foca.handle_data(packet, &mut self.effects);
+        self.done(outcome, false);
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now_ms: u64) {
+        self.effects.now_ms = now_ms;
+        loop {
+            let due = self.effects.timers.take_due(now_ms);
+            if due.is_empty() {
+                break;
+            }
+            for timer in due {
+                let outcome = self.foca.handle_timer(timer, &mut self.effects);
+                self.done(outcome, true);
+            }
+        }
+        self.call_if_alone(now_ms);
+        self.tell_if_due(now_ms);
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called at the latest.
+    pub(crate) fn next_timeout_ms(&self) -> u64 {
+        let refresh_ms = match self.told_at_ms {
+            Some(at_ms) if self.is_to_be_told => at_ms.saturating_add(STATUS_PAUSE_MS),
+            Some(at_ms) => at_ms.saturating_add(STATUS_REFRESH_MS),
+            None => 0,
+        };
+        let alone_ms = self.called_at_ms.saturating_add(ALONE_PAUSE_MS);
+        refresh_ms.min(alone_ms).min(self.effects.timers.next_ms().unwrap_or(u64::MAX))
+    }
+
+    /// What this node says of itself from now on.
+    pub(crate) fn say(&mut self, about: About) {
+        self.about = about.shortened();
+        self.is_to_be_told |= self.about.differs_noticeably(&self.told);
+    }
+
+    /// Says goodbye. What is sent now is the last.
+    pub(crate) fn leave(&mut self, now_ms: u64) {
+        self.effects.now_ms = now_ms;
+        self.about.activity = Activity::Leaving;
+        self.tell(now_ms);
+        let outcome = self.foca.leave_cluster(&mut self.effects);
+        self.done(outcome, false);
+    }
+
+    /// What has come of the calls until now.
+    pub(crate) fn take_outputs(&mut self) -> VecDeque<Output> {
+        std::mem::take(&mut self.effects.outputs)
+    }
+
+    pub(crate) fn own(&self) -> &Member {
+        self.foca.identity()
+    }
+
+    pub(crate) fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// All other nodes, in the order of their ids.
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Known> {
+        self.known.values()
+    }
+
+    /// What a node has said of itself last, in its present life.
+    pub(crate) fn said_by(&self, known: &Known) -> Option<About> {
+        let statuses = self.statuses.borrow();
+        let status = statuses.get(known.member.node)?;
+        (status.incarnation == known.member.incarnation).then(|| status.about.clone())
+    }
+
+    /// Whether it knows of nobody who is there.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.foca.num_members() == 0
+    }
+
+    /// Packets that could not be read, and times that a node was suspected.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.refused, self.suspicions)
+    }
+
+    fn done(&mut self, outcome: Result<(), foca::Error>, is_timer: bool) {
+        if outcome.is_err() {
+            self.refused += 1;
+        }
+        // Suspicions are told by nobody, so it is looked for them now and then.
+        if std::mem::take(&mut self.effects.has_changed) || is_timer {
+            self.look();
+        }
+        self.hear();
+    }
+
+    /// Compares what is known with what foca knows.
+    fn look(&mut self) {
+        let now_ms = self.effects.now_ms;
+        let mut seen = BTreeSet::new();
+        let mut has_somebody_come = false;
+        for one in self.foca.iter_membership_state() {
+            let member = one.id();
+            seen.insert(member.node);
+            let state = match one.state() {
+                State::Alive => NodeState::Alive,
+                State::Suspect => NodeState::Suspect,
+                State::Down if has_left(&self.statuses.borrow(), member) => NodeState::Left,
+                State::Down => NodeState::Down,
+            };
+            let before = self.known.get(&member.node);
+            if before.is_some_and(|known| known.state == state && known.member == *member) {
+                continue;
+            }
+            has_somebody_come |= state == NodeState::Alive;
+            self.suspicions += u64::from(state == NodeState::Suspect);
+            let (node, incarnation) = (member.node, member.incarnation);
+            self.effects.outputs.push_back(Output::Changed { node, state, incarnation });
+            let known = Known { member: member.clone(), state, since_ms: now_ms };
+            self.known.insert(node, known);
+        }
+        // Who is new has heard nothing yet.
+        self.is_to_be_told |= has_somebody_come;
+        self.forget_others_than(&seen);
+        let config = settings::for_nodes(self.foca.num_members() + 1);
+        if self.foca.set_config(config).is_err() {
+            self.refused += 1;
+        }
+    }
+
+    fn forget_others_than(&mut self, seen: &BTreeSet<NodeId>) {
+        if self.known.len() == seen.len() {
+            return;
+        }
+        let gone: Vec<NodeId> = self.known.keys().filter(|id| !seen.contains(id)).copied().collect();
+        for node in gone {
+            self.known.remove(&node);
+            self.statuses.borrow_mut().forget(node);
+            self.effects.outputs.push_back(Output::Forgotten { node });
+        }
+    }
+
+    /// Tells who has said something; who has said that it goes has left.
+    fn hear(&mut self) {
+        let news = std::mem::take(&mut *self.news.borrow_mut());
+        let own = self.own().node;
+        for node in news.into_iter().filter(|node| *node != own) {
+            self.effects.outputs.push_back(Output::Said { node });
+            let statuses = self.statuses.borrow();
+            if let Some(known) = self.known.get_mut(&node)
+                && known.state == NodeState::Down
+                && has_left(&statuses, &known.member)
+            {
+                known.state = NodeState::Left;
+                let incarnation = known.member.incarnation;
+                let state = NodeState::Left;
+                self.effects.outputs.push_back(Output::Changed { node, state, incarnation });
+            }
+        }
+    }
+
+    /// foca calls those that are down only while somebody else is there.
+    fn call_if_alone(&mut self, now_ms: u64) {
+        if now_ms < self.called_at_ms.saturating_add(ALONE_PAUSE_MS) {
+            return;
+        }
+        self.called_at_ms = now_ms;
+        if !self.is_alone() || self.about.activity == Activity::Leaving {
+            return;
+        }
+        let down = self.known.values().filter(|known| known.state == NodeState::Down);
+        let mut down: Vec<Member> = down.map(|known| known.member.clone()).collect();
+        // Others each time.
+        let turn = usize::try_from(now_ms / ALONE_PAUSE_MS).unwrap_or(0);
+        let first = turn.checked_rem(down.len()).unwrap_or(0);
+        down.rotate_left(first);
+        for member in down.into_iter().take(ALONE_CALLS) {
+            self.join(now_ms, member);
+        }
+    }
+
+    fn tell_if_due(&mut self, now_ms: u64) {
+        let is_due = self.told_at_ms.is_none_or(|at_ms| {
+            let pause_ms = if self.is_to_be_told { STATUS_PAUSE_MS } else { STATUS_REFRESH_MS };
+            now_ms >= at_ms.saturating_add(pause_ms)
+        });
+        if is_due && self.about.activity != Activity::Leaving {
+            self.tell(now_ms);
+        }
+    }
+
+    fn tell(&mut self, now_ms: u64) {
+        self.sequence += 1;
+        let Member { node, incarnation, .. } = *self.own();
+        let about = self.about.clone().shortened();
+        let status = Status { node, incarnation, sequence: self.sequence, about };
+        let told = status.encode().is_ok_and(|bytes| self.foca.add_broadcast(&bytes).is_ok());
+        self.refused += u64::from(!told);
+        self.told = status.about;
+        self.told_at_ms = Some(now_ms);
+        self.is_to_be_told = false;
+    }
+}
+
+/// Whether a node has said that it goes, in this life.
+fn has_left(statuses: &Statuses, member: &Member) -> bool {
+    statuses.get(member.node).is_some_and(|status| {
+        status.incarnation == member.incarnation && status.about.activity == Activity::Leaving
+    })
+}
+
+/// What foca wants to be done.
+#[derive(Default)]
+struct Effects {
+    now_ms: u64,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+    has_changed: bool,
+}
+
+impl Runtime<Member> for Effects {
+    fn notify(&mut self, notification: Notification<'_, Member>) {
+        self.has_changed = true;
+        match notification {
+            Notification::Rejoin(member) => {
+                self.outputs.push_back(Output::Renewed { incarnation: member.incarnation });
+            }
+            Notification::MemberUp(_)
+            | Notification::MemberDown(_)
+            | Notification::Rename(..)
+            | Notification::Active
+            | Notification::Idle
+            | Notification::Defunct => {}
+        }
+    }
+
+    fn send_to(&mut self, to: Member, data: &[u8]) {
+        let packet = Bytes::copy_from_slice(data);
+        self.outputs.push_back(Output::Send { to, packet });
+    }
+
+    fn submit_after(&mut self, event: Timer<Member>, after: Duration) {
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        self.timers.add(self.now_ms.saturating_add(after_ms), event);
+    }
+}

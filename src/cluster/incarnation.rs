@@ -1,0 +1,115 @@
+//! Whose a data directory is, and how often its node has started.
+//!
+//! The file `cluster` in the data directory is three lines of text: the cluster, the node, the incarnation.
+
+use std::path::{Path, PathBuf};
+
+use super::{ClusterError, ClusterId, NodeId};
+use crate::whole_file;
+
+/// The file in the data directory.
+const FILE: &str = "cluster";
+/// Longest file that is one.
+const FILE_BYTES_MAX: u64 = 1024;
+
+/// The file, and what stands in it.
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    path: PathBuf,
+    cluster: ClusterId,
+    node: NodeId,
+    pub(super) incarnation: u64,
+}
+
+impl Life {
+    /// Begins another life of this node in its data directory, or the first one.
+    ///
+    /// # Errors
+    /// When the directory is another node's, or the file cannot be read or written.
+    pub(super) fn begin(
+        data_dir: &Path,
+        cluster: ClusterId,
+        node: NodeId,
+    ) -> Result<Self, ClusterError> {
+        let path = data_dir.join(FILE);
+        let before = read(&path)?;
+        if let Some((has, _, _)) = before.filter(|(has, _, _)| *has != cluster) {
+            return Err(ClusterError::OtherCluster { path, has, wants: cluster });
+        }
+        if let Some((_, has, _)) = before.filter(|(_, has, _)| *has != node) {
+            return Err(ClusterError::OtherNode { path, has, wants: node });
+        }
+        let before = before.map_or(0, |(_, _, incarnation)| incarnation);
+        let life = Self { path, cluster, node, incarnation: before.saturating_add(1) };
+        life.write()?;
+        Ok(life)
+    }
+
+    /// The node goes on under another incarnation.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn renew(&mut self, incarnation: u64) -> Result<(), ClusterError> {
+        self.incarnation = incarnation;
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), ClusterError> {
+        let Self { path, cluster, node, incarnation } = self;
+        let text = format!("cluster {cluster}\nnode {node}\nincarnation {incarnation}\n");
+        let refuse = |source| ClusterError::Write { path: path.clone(), source };
+        whole_file::replace(path, text.as_bytes(), 0o644).map_err(refuse)
+    }
+}
+
+fn read(path: &Path) -> Result<Option<(ClusterId, NodeId, u64)>, ClusterError> {
+    let lost = |reason: String| ClusterError::Lost { path: path.to_owned(), reason };
+    match path.metadata() {
+        Ok(file) if file.len() > FILE_BYTES_MAX => return Err(lost("it is too long".to_owned())),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(lost(error.to_string())),
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| lost(error.to_string()))?;
+    parse(&text).map(Some).ok_or_else(|| lost("it is no file of a node".to_owned()))
+}
+
+fn parse(text: &str) -> Option<(ClusterId, NodeId, u64)> {
+    let mut lines = text.lines();
+    let cluster = ClusterId::parse(lines.next()?.strip_prefix("cluster ")?)?;
+    let node = NodeId::new(lines.next()?.strip_prefix("node ")?.parse().ok()?)?;
+    let incarnation = lines.next()?.strip_prefix("incarnation ")?.parse().ok()?;
+    lines.next().is_none().then_some((cluster, node, incarnation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_start_is_another_life() {
+        let directory = tempfile::tempdir().unwrap();
+        let (cluster, node) = (ClusterId::new(7), NodeId::new(3).unwrap());
+        let begin = || Life::begin(directory.path(), cluster, node).unwrap();
+        assert_eq!(begin().incarnation, 1);
+        let mut life = begin();
+        assert_eq!(life.incarnation, 2);
+        life.renew(9).unwrap();
+        assert_eq!(begin().incarnation, 10);
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (cluster, node) = (ClusterId::new(7), NodeId::new(3).unwrap());
+        Life::begin(directory.path(), cluster, node).unwrap();
+        let other = Life::begin(directory.path(), cluster, NodeId::new(4).unwrap());
+        let said = other.unwrap_err().to_string();
+        assert!(said.contains("belongs to node 3") && said.contains("of node 4"), "{said}");
+        let other = Life::begin(directory.path(), ClusterId::new(8), node);
+        assert!(matches!(other, Err(ClusterError::OtherCluster { .. })));
+        std::fs::write(directory.path().join(FILE), "nonsense").unwrap();
+        let other = Life::begin(directory.path(), cluster, node).unwrap_err().to_string();
+        assert!(other.contains("joins under a new id"), "{other}");
+    }
+}
