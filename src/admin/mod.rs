@@ -3,6 +3,7 @@
 mod backup;
 mod ballots;
 mod browsers;
+mod cluster;
 mod connections;
 mod listener;
 mod recording;
@@ -45,6 +46,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpListener) {
         .route("/v1/backup", get(backup::backup))
         .route("/v1/connections", get(connections::list).delete(connections::end))
         .route("/v1/tenants", get(tenants))
+        .route("/v1/cluster", get(cluster::status))
         .route("/v1/revocations", post(connections::revoke))
         .route("/v1/ballots", get(ballots::ballots))
         .route(

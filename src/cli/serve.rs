@@ -118,6 +118,7 @@ fn announce(server: &Server, globals: &Globals) -> Result<(), CliError> {
         output.json(&json!({ "listening": {
             "address": address.to_string(),
             "admin": admin.to_string(),
+            "cluster": server.cluster_address().map(|address| address.to_string()),
             "certificate_sha256": sha256,
             "certificate_file": server.certificate_file(),
         }}))?;
@@ -125,6 +126,9 @@ fn announce(server: &Server, globals: &Globals) -> Result<(), CliError> {
         output.line(&format!("listening on ws://{address} wss://{address} quic://{address}"))?;
         output.line(&format!("admin      http://{admin}/healthz  /readyz  /metrics"))?;
         output.line(&format!("certificate SHA-256 {sha256}"))?;
+        if let Some(cluster) = server.cluster_address() {
+            output.line(&format!("cluster    {cluster} (UDP)"))?;
+        }
         match (address.ip().is_loopback(), server.has_accounts()) {
             (true, false) => output.line(
                 "only this machine can connect, and without accounts; `listen` and [auth] change it",

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod clock;
+mod cluster_load;
 mod connections;
 mod core;
 mod deciding;
@@ -58,6 +59,7 @@ pub(crate) use tenants::{Seat, TenantInfo};
 pub(crate) use turns::{Flow, Turn, Whose};
 
 use crate::audit::{Audit, Entry, Writer};
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::journal::{DirectoryId, Reads, State, Storage};
 use crate::load::{Gate, Load};
@@ -103,6 +105,8 @@ pub(crate) struct Shared {
     pub(crate) recorder: Arc<Recorder>,
     /// The journal on disk, if names are kept there.
     pub(crate) journal: Option<Arc<State>>,
+    /// The cluster that this server is a node of.
+    pub(crate) cluster: Option<Cluster>,
     /// Its blocks, to be read beside the commits.
     pub(crate) blocks: Mutex<Option<Reads>>,
     pub(crate) draining: AtomicBool,
@@ -148,6 +152,7 @@ impl Server {
         let policies = Arc::new(config.policies());
         let Shards { states, mut storage, voter_key, directory } =
             shards::make(&config, &clock, &policies).await?;
+        let cluster = Cluster::start(&config)?;
         let newest_ms = states.iter().map(|(shard, _)| shard.now_ms()).max();
         let clock = clock.no_earlier_than(newest_ms.unwrap_or(0));
         let (shard_queues, shards): (Vec<_>, Vec<_>) =
@@ -178,6 +183,7 @@ impl Server {
             recorder: Arc::new(Recorder::new(policies.shards())),
             journal: storage.as_ref().map(|storage| Arc::clone(&storage.state)),
             blocks: Mutex::new(storage.as_ref().map(Storage::reads)),
+            cluster,
             draining: AtomicBool::new(false),
             stop: tokio::sync::watch::Sender::new(Stage::Running),
             config,
@@ -220,6 +226,7 @@ impl Server {
             tokio::spawn(reload::watch(shared())),
             tokio::spawn(tenants::tell_shards(shared(), tables)),
             tokio::spawn(crate::load::watch(shared())),
+            tokio::spawn(cluster_load::tell(shared())),
         ];
         tasks.extend(writer.map(record));
         self.tasks = tasks;
@@ -239,6 +246,12 @@ impl Server {
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Address of the links with other nodes, if this server is one of a cluster.
+    #[must_use]
+    pub fn cluster_address(&self) -> Option<SocketAddr> {
+        self.shared.cluster.as_ref().map(|cluster| cluster.listen)
     }
 
     /// SHA-256 of the certificate that `wss` and `quic` show.
@@ -279,6 +292,9 @@ impl Server {
     pub async fn stop(mut self) {
         self.shared.draining.store(true, Ordering::Relaxed);
         self.shared.stop.send_replace(Stage::Draining);
+        if let Some(cluster) = &self.shared.cluster {
+            cluster.drain();
+        }
         let drain_ms = self.shared.config.drain_ms;
         let deadline = tokio::time::Instant::now() + Duration::from_millis(drain_ms);
         while self.shared.figures.connections() > 0 && tokio::time::Instant::now() < deadline {
@@ -287,6 +303,9 @@ impl Server {
         // While the shards are still there to say their last word.
         self.shared.recorder.stop(StopReason::ServerStopping).await;
         self.shared.audit.finish().await;
+        if let Some(cluster) = &self.shared.cluster {
+            cluster.leave().await;
+        }
         self.shared.stop.send_replace(Stage::Stopping);
         for task in self.tasks.drain(..) {
             task.abort();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::audit::AuditError;
 use crate::auth::{AuthError, RevocationError};
+use crate::cluster::ClusterError;
 use crate::config::ConfigError;
 use crate::journal::StorageError;
 use crate::transport::TlsError;
@@ -55,6 +56,9 @@ pub enum StartError {
     /// What is kept on disk is not to be had.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// It cannot be a node of its cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// A thread could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -76,6 +80,7 @@ impl StartError {
             | Self::AccountsGone
             | Self::DataDir { .. }
             | Self::Storage(_)
+            | Self::Cluster(_)
             | Self::Thread(_)) => Err(other),
         }
     }

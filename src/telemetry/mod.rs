@@ -1,5 +1,6 @@
 //! Metrics: their names, units and meanings, in one place.
 
+mod cluster;
 mod tenants;
 mod webhook;
 
@@ -103,6 +104,9 @@ pub(crate) fn render(shared: &Shared) -> String {
         recordings(recorder);
         tenants::tenants(&shared.tenants.infos());
         webhook::webhook(webhooks);
+        if let Some(cluster) = &shared.cluster {
+            cluster::cluster(cluster);
+        }
         if let Some(state) = &shared.journal {
             storage(state);
         }
@@ -257,7 +261,8 @@ fn process() {
 /// Clock ticks per second of `/proc/self/stat`, fixed by Linux's interface to user space.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-fn cpu_seconds() -> Option<f64> {
+/// CPU time of the process until now, if the system tells.
+pub(crate) fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // The name of the program stands in brackets and may hold anything, so count behind it.
     let behind_name = stat.rsplit_once(')')?.1;
@@ -267,7 +272,8 @@ fn cpu_seconds() -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
-fn resident_bytes() -> Option<u64> {
+/// Memory of the process, if the system tells.
+pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;

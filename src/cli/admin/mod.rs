@@ -1,6 +1,7 @@
 //! `tidewire admin`: what the admin listener of a running server offers.
 
 mod backup;
+mod cluster;
 mod connections;
 pub(in crate::cli) mod http;
 mod record;
@@ -42,6 +43,9 @@ enum AdminCommand {
     Tenant(tenants::TenantCommand),
     /// Take tokens out of use before they expire; connections with them end
     Revoke(connections::RevokeArgs),
+    /// Make certificates of a cluster, and see its nodes
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Save what a running server keeps on disk, as one file
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup
@@ -56,6 +60,7 @@ pub(super) async fn run(args: AdminArgs, globals: &Globals) -> Result<(), CliErr
         AdminCommand::Connection(command) => connections::run(args.admin, command, globals).await,
         AdminCommand::Tenant(command) => tenants::run(args.admin, command, globals).await,
         AdminCommand::Revoke(revoke) => connections::revoke(args.admin, revoke, globals).await,
+        AdminCommand::Cluster(command) => cluster::run(args.admin, command, globals).await,
         AdminCommand::Backup(backup) => backup::backup(args.admin, backup, globals).await,
         AdminCommand::Restore(args) => restore::restored(args, globals),
         AdminCommand::Verify(verify) => restore::verify(&verify, globals),

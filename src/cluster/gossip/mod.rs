@@ -27,7 +27,6 @@ use serde::Serialize;
 use super::NodeId;
 use codec::Codec;
 pub(crate) use member::Member;
-pub(crate) use settings::PACKET_BYTES_MAX;
 use status::{Handler, Statuses};
 pub(crate) use status::{About, Activity, NODES_MAX, NodeLoad, Status};
 use timers::Timers;
@@ -204,6 +203,14 @@ impl Gossip {
         let statuses = self.statuses.borrow();
         let status = statuses.get(known.member.node)?;
         (status.incarnation == known.member.incarnation).then(|| status.about.clone())
+    }
+
+    /// Whether another node has said that it goes, in this life of it.
+    pub(crate) fn has_left(&self, member: &Member) -> bool {
+        let known = self.known.get(&member.node);
+        known.is_some_and(|known| {
+            known.state == NodeState::Left && known.member.incarnation >= member.incarnation
+        })
     }
 
     /// Whether it knows of nobody who is there.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use foca::{Config, PeriodicParams};
 
 /// Longest packet: a datagram of QUIC over any path carries it.
-pub(crate) const PACKET_BYTES_MAX: usize = 1_100;
+pub(super) const PACKET_BYTES_MAX: usize = 1_100;
 
 /// Each node probes another one so often,
 const PROBE_PERIOD: Duration = Duration::from_millis(400);
@@ -41,7 +41,7 @@ pub(super) fn for_nodes(nodes: usize) -> Config {
 /// How long a suspect may deny it. Among few, somebody probes a dead node at once, so there is more time
 /// until all have to know; among many it may take seconds until one of them does.
 fn suspicion(nodes: usize) -> Duration {
-    Duration::from_millis(if nodes < 16 { 3_000 } else { 2_000 })
+    Duration::from_millis(if nodes < 16 { 3_000 } else { 1_500 })
 }
 
 /// How often something is passed on by each node: four times the digits of the number of nodes, so that all

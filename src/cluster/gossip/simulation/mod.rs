@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::settings::PACKET_BYTES_MAX;
 use super::*;
 use crate::cluster::NodeAddress;
 

@@ -1,0 +1,134 @@
+//! The roster: what is known of all nodes, to be read by anybody at any time.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::gossip::{About, Activity, Gossip, Known, NODES_MAX, NodeLoad, NodeState};
+use super::links::Links;
+use super::{NodeAddress, NodeId};
+
+/// A node, as this one sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct NodeInfo {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    /// Where the other nodes reach it.
+    #[serde(serialize_with = "shown")]
+    pub(crate) address: NodeAddress,
+    /// Where clients reach it, if it tells.
+    pub(crate) client_url: Option<String>,
+    pub(crate) incarnation: u64,
+    pub(crate) state: NodeState,
+    pub(crate) since_ms: u64,
+    /// What it is about to do; nothing before it has said so.
+    pub(crate) activity: Option<Activity>,
+    pub(crate) version: String,
+    pub(crate) feature_level: u32,
+    pub(crate) load: NodeLoad,
+    /// While there is a link.
+    pub(crate) round_trip_us: Option<u64>,
+    /// Whether it was heard of late.
+    pub(crate) is_reachable: bool,
+    pub(crate) is_self: bool,
+}
+
+/// All nodes, by their ids.
+#[derive(Clone)]
+pub(crate) struct Roster {
+    nodes: Arc<ArcSwap<Vec<NodeInfo>>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Roster {
+    pub(super) fn new(own: NodeInfo) -> Self {
+        let nodes = Arc::new(ArcSwap::from_pointee(vec![own]));
+        Self { nodes, changes: watch::Sender::new(0) }
+    }
+
+    /// The nodes as they are now.
+    pub(crate) fn nodes(&self) -> Arc<Vec<NodeInfo>> {
+        self.nodes.load_full()
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> Option<NodeInfo> {
+        self.nodes.load().iter().find(|node| node.id == id).cloned()
+    }
+
+    #[expect(dead_code, reason = "services between nodes are built on it")]
+    /// Counts the changes; each wakes who waits for one.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Puts the nodes in, as gossip and links see them. Round trips alone wake nobody.
+    pub(super) fn put(&self, gossip: &Gossip, links: &Links, own_since_ms: u64) {
+        let mut nodes: Vec<NodeInfo> = gossip
+            .known()
+            .take(NODES_MAX - 1)
+            .map(|known| other(known, gossip.said_by(known).unwrap_or_default(), links))
+            .collect();
+        nodes.push(own(gossip, own_since_ms));
+        nodes.sort_by_key(|node| node.id);
+        let before = self.nodes.swap(Arc::new(nodes));
+        let has_changed = before.iter().map(essence).ne(self.nodes.load().iter().map(essence));
+        if has_changed {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+fn other(known: &Known, about: About, links: &Links) -> NodeInfo {
+    let Known { member, state, since_ms } = known;
+    let round_trip = links.round_trip(member.node);
+    let is_unsaid = about == About::default();
+    NodeInfo {
+        id: member.node,
+        name: about.name,
+        address: member.address.clone(),
+        client_url: about.client_url,
+        incarnation: member.incarnation,
+        state: *state,
+        since_ms: *since_ms,
+        activity: (!is_unsaid).then_some(about.activity),
+        version: about.version,
+        feature_level: about.feature_level,
+        load: about.load,
+        round_trip_us: round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        is_reachable: links.is_reachable(member.node),
+        is_self: false,
+    }
+}
+
+/// This node, as it sees itself.
+pub(super) fn own(gossip: &Gossip, since_ms: u64) -> NodeInfo {
+    let (member, about) = (gossip.own().clone(), gossip.about().clone());
+    let has_left = about.activity == Activity::Leaving;
+    NodeInfo {
+        id: member.node,
+        name: about.name,
+        address: member.address,
+        client_url: about.client_url,
+        incarnation: member.incarnation,
+        state: if has_left { NodeState::Left } else { NodeState::Alive },
+        since_ms,
+        activity: Some(about.activity),
+        version: about.version,
+        feature_level: about.feature_level,
+        load: about.load,
+        round_trip_us: None,
+        is_reachable: true,
+        is_self: true,
+    }
+}
+
+/// What others wait for: all but how long packets take.
+fn essence(node: &NodeInfo) -> NodeInfo {
+    NodeInfo { round_trip_us: None, ..node.clone() }
+}
+
+fn shown<S: serde::Serializer>(address: &NodeAddress, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(address)
+}
