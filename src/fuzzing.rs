@@ -3,6 +3,7 @@
 
 pub use crate::auth::fuzz::token;
 pub use crate::backup::fuzz::backup;
+pub use crate::cluster::fuzz::{gossip, hello};
 pub use crate::config::fuzz::config;
 pub use crate::demo::fuzz::ballots;
 pub use crate::journal::fuzz::block;

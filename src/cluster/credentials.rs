@@ -51,9 +51,8 @@ impl Credentials {
                 .map_err(|error| unusable(&ca_path, &error))?;
         // The others would refuse it one by one, and say so where nobody looks.
         verify_own(&*verifier, &chain).map_err(|error| unusable(&path, &error))?;
-        let key = || {
-            PrivateKeyDer::from_pem_file(&key_path).map_err(|error| refuse(&key_path, &error))
-        };
+        let key =
+            || PrivateKeyDer::from_pem_file(&key_path).map_err(|error| refuse(&key_path, &error));
         let versions = &[&rustls::version::TLS13];
         let mut server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
@@ -72,10 +71,8 @@ impl Credentials {
             .map_err(|error| unusable(&path, &error))?;
         client.alpn_protocols = vec![ALPN.to_vec()];
         client.resumption = Resumption::disabled();
-        let server =
-            QuicServerConfig::try_from(server).map_err(|error| unusable(&path, &error))?;
-        let client =
-            QuicClientConfig::try_from(client).map_err(|error| unusable(&path, &error))?;
+        let server = QuicServerConfig::try_from(server).map_err(|error| unusable(&path, &error))?;
+        let client = QuicClientConfig::try_from(client).map_err(|error| unusable(&path, &error))?;
         Ok(Self { cluster, node, server: Arc::new(server), client: Arc::new(client) })
     }
 }
@@ -115,12 +112,13 @@ mod tests {
         let of_b = ca::init(&b).unwrap();
         let made = ca::issue(&a, node, &a).unwrap();
         let other = ca::issue(&b, node, &b).unwrap();
-        let config = |ca: &ca::MadeFiles, made: &ca::MadeFiles, key: &ca::MadeFiles| ClusterConfig {
-            ca: Some(ca.certificate.clone()),
-            certificate: Some(made.certificate.clone()),
-            key: Some(key.key.clone()),
-            ..ClusterConfig::default()
-        };
+        let config =
+            |ca: &ca::MadeFiles, made: &ca::MadeFiles, key: &ca::MadeFiles| ClusterConfig {
+                ca: Some(ca.certificate.clone()),
+                certificate: Some(made.certificate.clone()),
+                key: Some(key.key.clone()),
+                ..ClusterConfig::default()
+            };
         let read = Credentials::read(&config(&of_a, &made, &made)).unwrap();
         assert_eq!((read.cluster, read.node), (of_a.cluster, node));
         for wrong in [config(&of_b, &made, &made), config(&of_a, &made, &other)] {

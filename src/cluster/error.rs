@@ -37,7 +37,9 @@ pub enum ClusterError {
         reason: String,
     },
     /// A file of a certificate authority is no such.
-    #[error("{path} is no certificate authority of a cluster: {reason}; `tidewire admin cluster ca init` makes one")]
+    #[error(
+        "{path} is no certificate authority of a cluster: {reason}; `tidewire admin cluster ca init` makes one"
+    )]
     NoCa {
         /// The file.
         path: PathBuf,
@@ -45,7 +47,9 @@ pub enum ClusterError {
         reason: String,
     },
     /// A file is there already.
-    #[error("{path} is there already, and is not overwritten: choose another directory, or move it away")]
+    #[error(
+        "{path} is there already, and is not overwritten: choose another directory, or move it away"
+    )]
     Exists {
         /// The file.
         path: PathBuf,

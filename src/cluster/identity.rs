@@ -140,7 +140,8 @@ mod tests {
         for good in ["a:1", "node-1.example:7172", "10.0.0.7:65535", "[::1]:7172"] {
             assert_eq!(NodeAddress::parse(good).unwrap().as_str(), good);
         }
-        for wrong in ["", "a", "a:", "a:0", "a:65536", ":1", "::1:7172", "a b:1", "[a]:1", "a:1\n"] {
+        for wrong in ["", "a", "a:", "a:0", "a:65536", ":1", "::1:7172", "a b:1", "[a]:1", "a:1\n"]
+        {
             assert!(NodeAddress::parse(wrong).is_err(), "{wrong}");
         }
         assert!(NodeAddress::parse(&format!("{}:1", "a".repeat(120))).is_err());

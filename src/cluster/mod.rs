@@ -7,6 +7,8 @@
 pub(crate) mod ca;
 mod credentials;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod gossip;
 mod hello;
 mod identity;
@@ -120,9 +122,7 @@ impl Cluster {
             Beginning { credentials, socket, own, life, time, seeds, about: abouts, stop: stops };
         let (Begun { links, roster, seeds, totals }, thread) = beginning.spawn(listen)?;
         let thread = Mutex::new(Some(thread));
-        Ok(Some(Self {
-            id, node, listen, links, roster, seeds, totals, about, stop, thread,
-        }))
+        Ok(Some(Self { id, node, listen, links, roster, seeds, totals, about, stop, thread }))
     }
 
     /// How much the node has to do, for the others.
@@ -194,11 +194,11 @@ impl Beginning {
         let thread = std::thread::Builder::new()
             .name("tidewire-cluster".to_owned())
             .spawn(move || {
-                let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build()
-                {
-                    Ok(runtime) => runtime,
-                    Err(error) => return drop(begun.send(Err(ClusterError::Thread(error)))),
-                };
+                let runtime =
+                    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                        Ok(runtime) => runtime,
+                        Err(error) => return drop(begun.send(Err(ClusterError::Thread(error)))),
+                    };
                 runtime.block_on(async move {
                     match self.begin() {
                         Ok((made, task)) => {
@@ -244,8 +244,19 @@ impl Beginning {
             totals: Arc::clone(&totals),
         };
         let task = Task {
-            gossip, links, roster, time, totals, life, packets, about, stop, seeds, seeds_status,
-            random_seed, since_ms,
+            gossip,
+            links,
+            roster,
+            time,
+            totals,
+            life,
+            packets,
+            about,
+            stop,
+            seeds,
+            seeds_status,
+            random_seed,
+            since_ms,
         };
         Ok((begun, task))
     }

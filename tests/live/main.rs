@@ -14,6 +14,7 @@ mod backup;
 mod bench;
 mod boards;
 mod certificates;
+mod cluster;
 mod cold;
 mod command_line;
 mod configuration;

@@ -132,8 +132,18 @@ fn table(answer: &Value) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     let columns = [
-        "NODE", "NAME", "STATE", "SINCE", "ACTIVITY", "ADDRESS", "INCARNATION", "VERSION", "RTT",
-        "CONNECTIONS", "CPU", "MEMORY",
+        "NODE",
+        "NAME",
+        "STATE",
+        "SINCE",
+        "ACTIVITY",
+        "ADDRESS",
+        "INCARNATION",
+        "VERSION",
+        "RTT",
+        "CONNECTIONS",
+        "CPU",
+        "MEMORY",
     ];
     table.set_header(columns);
     for node in answer.get("nodes").and_then(Value::as_array).into_iter().flatten() {
@@ -211,7 +221,8 @@ mod tests {
         let table = table(&answer);
         let lines: Vec<&str> = table.lines().collect();
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let own = ["1*", "a", "alive", "1970-01-01T00:00:00.000Z", "active", "a:1", "4", "0.1.0", "-"];
+        let own =
+            ["1*", "a", "alive", "1970-01-01T00:00:00.000Z", "active", "a:1", "4", "0.1.0", "-"];
         assert_eq!(&words(lines[1])[..9], own, "{table}");
         assert_eq!(&words(lines[1])[9..], ["3", "250", "m", "2", "MiB"]);
         assert_eq!(words(lines[2])[2], "down");

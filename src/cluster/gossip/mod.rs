@@ -6,6 +6,8 @@
 //! [`Output`]s. So a simulation runs a hundred nodes in one thread.
 
 mod codec;
+mod effects;
+mod looking;
 mod member;
 mod settings;
 #[cfg(test)]
@@ -14,31 +16,27 @@ mod status;
 mod timers;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use foca::{Foca, Notification, Runtime, State, Timer};
+use foca::Foca;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use serde::Serialize;
 
 use super::NodeId;
 use codec::Codec;
+use effects::Effects;
+use looking::ALONE_PAUSE_MS;
 pub(crate) use member::Member;
-use status::{Handler, Statuses};
 pub(crate) use status::{About, Activity, NODES_MAX, NodeLoad, Status};
-use timers::Timers;
+use status::{Handler, Statuses};
 
 /// A status is told at most so often,
 const STATUS_PAUSE_MS: u64 = 1_000;
 /// and at least so often, since who joins later has missed it.
 const STATUS_REFRESH_MS: u64 = 10_000;
-/// How often a node that has nobody left calls those that it has known.
-const ALONE_PAUSE_MS: u64 = 2_000;
-/// How many it calls at a time.
-const ALONE_CALLS: usize = 3;
 
 /// How a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -234,91 +232,6 @@ impl Gossip {
         self.hear();
     }
 
-    /// Compares what is known with what foca knows.
-    fn look(&mut self) {
-        let now_ms = self.effects.now_ms;
-        let mut seen = BTreeSet::new();
-        let mut has_somebody_come = false;
-        for one in self.foca.iter_membership_state() {
-            let member = one.id();
-            seen.insert(member.node);
-            let state = match one.state() {
-                State::Alive => NodeState::Alive,
-                State::Suspect => NodeState::Suspect,
-                State::Down if has_left(&self.statuses.borrow(), member) => NodeState::Left,
-                State::Down => NodeState::Down,
-            };
-            let before = self.known.get(&member.node);
-            if before.is_some_and(|known| known.state == state && known.member == *member) {
-                continue;
-            }
-            has_somebody_come |= state == NodeState::Alive;
-            self.suspicions += u64::from(state == NodeState::Suspect);
-            let (node, incarnation) = (member.node, member.incarnation);
-            self.effects.outputs.push_back(Output::Changed { node, state, incarnation });
-            let known = Known { member: member.clone(), state, since_ms: now_ms };
-            self.known.insert(node, known);
-        }
-        // Who is new has heard nothing yet.
-        self.is_to_be_told |= has_somebody_come;
-        self.forget_others_than(&seen);
-        let config = settings::for_nodes(self.foca.num_members() + 1);
-        if self.foca.set_config(config).is_err() {
-            self.refused += 1;
-        }
-    }
-
-    fn forget_others_than(&mut self, seen: &BTreeSet<NodeId>) {
-        if self.known.len() == seen.len() {
-            return;
-        }
-        let gone: Vec<NodeId> = self.known.keys().filter(|id| !seen.contains(id)).copied().collect();
-        for node in gone {
-            self.known.remove(&node);
-            self.statuses.borrow_mut().forget(node);
-            self.effects.outputs.push_back(Output::Forgotten { node });
-        }
-    }
-
-    /// Tells who has said something; who has said that it goes has left.
-    fn hear(&mut self) {
-        let news = std::mem::take(&mut *self.news.borrow_mut());
-        let own = self.own().node;
-        for node in news.into_iter().filter(|node| *node != own) {
-            self.effects.outputs.push_back(Output::Said { node });
-            let statuses = self.statuses.borrow();
-            if let Some(known) = self.known.get_mut(&node)
-                && known.state == NodeState::Down
-                && has_left(&statuses, &known.member)
-            {
-                known.state = NodeState::Left;
-                let incarnation = known.member.incarnation;
-                let state = NodeState::Left;
-                self.effects.outputs.push_back(Output::Changed { node, state, incarnation });
-            }
-        }
-    }
-
-    /// foca calls those that are down only while somebody else is there.
-    fn call_if_alone(&mut self, now_ms: u64) {
-        if now_ms < self.called_at_ms.saturating_add(ALONE_PAUSE_MS) {
-            return;
-        }
-        self.called_at_ms = now_ms;
-        if !self.is_alone() || self.about.activity == Activity::Leaving {
-            return;
-        }
-        let down = self.known.values().filter(|known| known.state == NodeState::Down);
-        let mut down: Vec<Member> = down.map(|known| known.member.clone()).collect();
-        // Others each time.
-        let turn = usize::try_from(now_ms / ALONE_PAUSE_MS).unwrap_or(0);
-        let first = turn.checked_rem(down.len()).unwrap_or(0);
-        down.rotate_left(first);
-        for member in down.into_iter().take(ALONE_CALLS) {
-            self.join(now_ms, member);
-        }
-    }
-
     fn tell_if_due(&mut self, now_ms: u64) {
         let is_due = self.told_at_ms.is_none_or(|at_ms| {
             let pause_ms = if self.is_to_be_told { STATUS_PAUSE_MS } else { STATUS_REFRESH_MS };
@@ -339,48 +252,5 @@ impl Gossip {
         self.told = status.about;
         self.told_at_ms = Some(now_ms);
         self.is_to_be_told = false;
-    }
-}
-
-/// Whether a node has said that it goes, in this life.
-fn has_left(statuses: &Statuses, member: &Member) -> bool {
-    statuses.get(member.node).is_some_and(|status| {
-        status.incarnation == member.incarnation && status.about.activity == Activity::Leaving
-    })
-}
-
-/// What foca wants to be done.
-#[derive(Default)]
-struct Effects {
-    now_ms: u64,
-    timers: Timers,
-    outputs: VecDeque<Output>,
-    has_changed: bool,
-}
-
-impl Runtime<Member> for Effects {
-    fn notify(&mut self, notification: Notification<'_, Member>) {
-        self.has_changed = true;
-        match notification {
-            Notification::Rejoin(member) => {
-                self.outputs.push_back(Output::Renewed { incarnation: member.incarnation });
-            }
-            Notification::MemberUp(_)
-            | Notification::MemberDown(_)
-            | Notification::Rename(..)
-            | Notification::Active
-            | Notification::Idle
-            | Notification::Defunct => {}
-        }
-    }
-
-    fn send_to(&mut self, to: Member, data: &[u8]) {
-        let packet = Bytes::copy_from_slice(data);
-        self.outputs.push_back(Output::Send { to, packet });
-    }
-
-    fn submit_after(&mut self, event: Timer<Member>, after: Duration) {
-        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        self.timers.add(self.now_ms.saturating_add(after_ms), event);
     }
 }

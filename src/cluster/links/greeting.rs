@@ -172,7 +172,10 @@ fn check(links: &Links, connection: &Connection, member: &Member) -> Result<(), 
         return refuse(format!("the certificate is of cluster {cluster}, which is another one"));
     }
     if node != member.node {
-        return refuse(format!("the certificate is of node {node}, HELLO says node {}", member.node));
+        return refuse(format!(
+            "the certificate is of node {node}, HELLO says node {}",
+            member.node
+        ));
     }
     let own = links.own();
     if *member == own {

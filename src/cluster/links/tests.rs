@@ -83,8 +83,7 @@ impl Authority {
         let member = Member { node: id(node), incarnation, address: address.clone() };
         let credentials = self.credentials(node);
         let (time, queue) = (Time::start(), queue);
-        let making =
-            Making { credentials, socket, hello, address, version, time, gossip: queue };
+        let making = Making { credentials, socket, hello, address, version, time, gossip: queue };
         Node { links: Links::start(making).unwrap(), gossip, member }
     }
 }

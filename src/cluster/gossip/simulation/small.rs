@@ -74,7 +74,8 @@ fn who_says_that_it_goes_has_left() {
 #[test]
 fn a_partition_heals_by_itself() {
     // One alone has to call by itself; of two against two each side has somebody to talk to.
-    for (nodes, way) in [(3, (|a, b| (a == 1) == (b == 1)) as Way), (4, |a, b| (a < 3) == (b < 3))] {
+    for (nodes, way) in [(3, (|a, b| (a == 1) == (b == 1)) as Way), (4, |a, b| (a < 3) == (b < 3))]
+    {
         let mut network = Network::of(nodes, 6);
         network.way = way;
         network.run(15_000);
