@@ -4,6 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
 use super::{ClusterError, ClusterId, NodeId};
 use crate::whole_file;
 
@@ -46,10 +49,7 @@ impl Life {
     }
 
     /// The node goes on under another incarnation.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub(super) fn renew(&mut self, incarnation: u64) -> Result<(), ClusterError> {
+    fn renew(&mut self, incarnation: u64) -> Result<(), ClusterError> {
         self.incarnation = incarnation;
         self.write()
     }
@@ -59,6 +59,49 @@ impl Life {
         let text = format!("cluster {cluster}\nnode {node}\nincarnation {incarnation}\n");
         let refuse = |source| ClusterError::Write { path: path.clone(), source };
         whole_file::replace(path, text.as_bytes(), 0o644).map_err(refuse)
+    }
+}
+
+/// Writes incarnations down, one after the other, and holds up nobody.
+pub(super) struct Keeper {
+    newest: watch::Sender<u64>,
+    task: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Starts it, on the runtime that it is called in.
+    pub(super) fn start(life: Life) -> Self {
+        let (newest, mut news) = watch::channel(life.incarnation);
+        let task = tokio::spawn(async move {
+            let mut life = life;
+            while news.changed().await.is_ok() {
+                let incarnation = *news.borrow_and_update();
+                let mut next = life.clone();
+                // The disk may take its time, which gossip has not.
+                let written = tokio::task::spawn_blocking(move || {
+                    let outcome = next.renew(incarnation);
+                    (next, outcome)
+                });
+                let Ok((next, outcome)) = written.await else { return };
+                if let Err(error) = outcome {
+                    tracing::error!(%error, "the node's incarnation is not kept");
+                }
+                life = next;
+            }
+        });
+        Self { newest, task }
+    }
+
+    /// This is the newest one.
+    pub(super) fn keep(&self, incarnation: u64) {
+        self.newest.send_replace(incarnation);
+    }
+
+    /// Waits until all is written.
+    pub(super) async fn finish(self) {
+        let Self { newest, task } = self;
+        drop(newest);
+        drop(task.await);
     }
 }
 
@@ -85,6 +128,19 @@ fn parse(text: &str) -> Option<(ClusterId, NodeId, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_newest_incarnation_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let (cluster, node) = (ClusterId::new(7), NodeId::new(3).unwrap());
+        let begin = || Life::begin(directory.path(), cluster, node).unwrap();
+        let keeper = Keeper::start(begin());
+        for incarnation in 2..100 {
+            keeper.keep(incarnation);
+        }
+        keeper.finish().await;
+        assert_eq!(begin().incarnation, 100);
+    }
 
     #[test]
     fn each_start_is_another_life() {

@@ -33,7 +33,7 @@ use gossip::{About, Gossip, Member};
 pub(crate) use gossip::{Activity, NodeLoad, NodeState};
 use hello::{FEATURE_LEVEL, Hello, VERSION};
 pub use identity::{ClusterId, NodeAddress, NodeId};
-use incarnation::Life;
+use incarnation::{Keeper, Life};
 pub(crate) use links::Links;
 use links::Making;
 pub(crate) use roster::{NodeInfo, Roster};
@@ -217,6 +217,7 @@ impl Beginning {
     fn begin(self) -> std::io::Result<(Begun, Task)> {
         let Self { credentials, socket, own, life, time, seeds, about, stop } = self;
         let since_ms = time.now_ms();
+        let life = life.map(Keeper::start);
         let (gossip_queue, packets) = mpsc::channel(GOSSIP_QUEUE);
         let first = about.borrow().clone();
         let hello = Hello {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::gossip::{About, Activity, Gossip, Member, Output};
-use super::incarnation::Life;
+use super::gossip::{About, Activity, Gossip, Member, NodeState, Output};
+use super::incarnation::Keeper;
 use super::links::Links;
 use super::roster::Roster;
 use super::seeds::{Search, Seeds, search};
@@ -29,7 +29,7 @@ pub(super) struct Task {
     pub(super) time: Time,
     pub(super) totals: Arc<Totals>,
     /// Where the incarnation is kept, if there is a data directory.
-    pub(super) life: Option<Life>,
+    pub(super) life: Option<Keeper>,
     pub(super) packets: mpsc::Receiver<Bytes>,
     pub(super) about: watch::Receiver<About>,
     pub(super) stop: watch::Receiver<bool>,
@@ -132,7 +132,8 @@ impl Task {
                     tracing::info!(%node, incarnation, ?state, "a node of the cluster has changed");
                     let known = self.gossip.known().find(|known| known.member.node == node);
                     if let Some(known) = known {
-                        self.links.learn(&known.member);
+                        let is_there = matches!(state, NodeState::Alive | NodeState::Suspect);
+                        self.links.learn(&known.member, is_there);
                     }
                 }
                 Output::Said { .. } => has_changed = true,
@@ -151,13 +152,15 @@ impl Task {
         }
     }
 
-    fn renew(&mut self, incarnation: u64) {
-        tracing::warn!(incarnation, "others took this node for dead: it goes on as a newer one");
+    fn renew(&self, incarnation: u64) {
+        tracing::warn!(
+            incarnation,
+            "others took this node for dead: it goes on as a newer one; if that happens again and again \
+             there is another node with its id"
+        );
         self.links.renew(incarnation);
-        if let Some(life) = &mut self.life
-            && let Err(error) = life.renew(incarnation)
-        {
-            tracing::error!(%error, "the incarnation is not kept");
+        if let Some(life) = &self.life {
+            life.keep(incarnation);
         }
     }
 
@@ -169,5 +172,8 @@ impl Task {
         while let Ok(Some(_packet)) = tokio::time::timeout_at(until, self.packets.recv()).await {}
         self.put();
         self.links.leave().await;
+        if let Some(life) = self.life.take() {
+            life.finish().await;
+        }
     }
 }

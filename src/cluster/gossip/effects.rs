@@ -17,21 +17,21 @@ pub(super) struct Effects {
     pub(super) outputs: VecDeque<Output>,
     /// Whether it is worth a look.
     pub(super) has_changed: bool,
+    /// Whether others have taken this node for dead, or it has left.
+    pub(super) is_defunct: bool,
 }
 
 impl Runtime<Member> for Effects {
     fn notify(&mut self, notification: Notification<'_, Member>) {
         self.has_changed = true;
         match notification {
-            Notification::Rejoin(member) => {
-                self.outputs.push_back(Output::Renewed { incarnation: member.incarnation });
-            }
+            Notification::Defunct => self.is_defunct = true,
             Notification::MemberUp(_)
             | Notification::MemberDown(_)
             | Notification::Rename(..)
             | Notification::Active
             | Notification::Idle
-            | Notification::Defunct => {}
+            | Notification::Rejoin(_) => {}
         }
     }
 

@@ -14,10 +14,9 @@ pub(crate) struct Member {
 impl foca::Identity for Member {
     type Addr = NodeId;
 
-    /// Who was declared down cannot deny it, but may come back as somebody newer.
+    /// Never by itself: [`super::Gossip`] does it, and not too often.
     fn renew(&self) -> Option<Self> {
-        let incarnation = self.incarnation.checked_add(1)?;
-        Some(Self { incarnation, ..self.clone() })
+        None
     }
 
     fn addr(&self) -> NodeId {

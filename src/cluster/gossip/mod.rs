@@ -9,6 +9,7 @@ mod codec;
 mod effects;
 mod looking;
 mod member;
+mod renewing;
 mod settings;
 #[cfg(test)]
 mod simulation;
@@ -30,6 +31,7 @@ use codec::Codec;
 use effects::Effects;
 use looking::ALONE_PAUSE_MS;
 pub(crate) use member::Member;
+use renewing::Renewal;
 pub(crate) use status::{About, Activity, NODES_MAX, NodeLoad, Status};
 use status::{Handler, Statuses};
 
@@ -91,6 +93,7 @@ pub(crate) struct Gossip {
     told_at_ms: Option<u64>,
     is_to_be_told: bool,
     called_at_ms: u64,
+    renewal: Renewal,
     refused: u64,
     suspicions: u64,
 }
@@ -116,6 +119,7 @@ impl Gossip {
             told_at_ms: None,
             is_to_be_told: true,
             called_at_ms: now_ms,
+            renewal: Renewal::default(),
             refused: 0,
             suspicions: 0,
         }
@@ -148,6 +152,7 @@ impl Gossip {
                 self.done(outcome, true);
             }
         }
+        self.renew_if_due(now_ms);
         self.call_if_alone(now_ms);
         self.tell_if_due(now_ms);
     }
@@ -160,7 +165,11 @@ impl Gossip {
             None => 0,
         };
         let alone_ms = self.called_at_ms.saturating_add(ALONE_PAUSE_MS);
-        refresh_ms.min(alone_ms).min(self.effects.timers.next_ms().unwrap_or(u64::MAX))
+        let renewal_ms = self.renewal.due_at_ms.unwrap_or(u64::MAX);
+        refresh_ms
+            .min(alone_ms)
+            .min(renewal_ms)
+            .min(self.effects.timers.next_ms().unwrap_or(u64::MAX))
     }
 
     /// What this node says of itself from now on.
@@ -230,6 +239,9 @@ impl Gossip {
             self.look();
         }
         self.hear();
+        if std::mem::take(&mut self.effects.is_defunct) {
+            self.taken_for_dead();
+        }
     }
 
     fn tell_if_due(&mut self, now_ms: u64) {

@@ -233,9 +233,9 @@ impl Links {
         }
     }
 
-    /// Where gossip has seen another node.
-    pub(super) fn learn(&self, member: &Member) {
-        self.table().learn(member);
+    /// Where gossip has seen another node, and whether it is there.
+    pub(super) fn learn(&self, member: &Member, is_there: bool) {
+        self.table().learn(member, is_there);
     }
 
     pub(super) fn forget(&self, node: NodeId) {

@@ -28,8 +28,8 @@ pub(super) type Dialed = Shared<BoxFuture<'static, Result<Arc<Link>, LinkError>>
 #[derive(Default)]
 pub(super) struct Table {
     links: HashMap<NodeId, Arc<Link>>,
-    /// The newest life of each node, as gossip tells it.
-    known: HashMap<NodeId, Member>,
+    /// The newest life of each node, as gossip tells it, and whether it is there.
+    known: HashMap<NodeId, (Member, bool)>,
     pub(super) dials: HashMap<NodeId, Dialed>,
     failed_at_ms: HashMap<NodeId, u64>,
     waiting: HashMap<NodeId, Vec<Bytes>>,
@@ -47,12 +47,12 @@ impl Table {
     }
 
     pub(super) fn known(&self, node: NodeId) -> Option<Member> {
-        self.known.get(&node).cloned()
+        self.known.get(&node).map(|(member, _)| member.clone())
     }
 
-    pub(super) fn learn(&mut self, member: &Member) {
+    pub(super) fn learn(&mut self, member: &Member, is_there: bool) {
         if self.known.len() < NODES_MAX || self.known.contains_key(&member.node) {
-            self.known.insert(member.node, member.clone());
+            self.known.insert(member.node, (member.clone(), is_there));
         }
     }
 
@@ -65,15 +65,8 @@ impl Table {
     /// Puts a link in its place, if it is the better one; returns what waits for it.
     pub(super) fn take(&mut self, link: &Arc<Link>, now_ms: u64) -> Result<Vec<Bytes>, Failed> {
         let member = &link.member;
-        if let Some(known) = self.known.get(&member.node)
-            && member.incarnation < known.incarnation
-        {
-            let sentence = format!(
-                "node {} has been here with incarnation {}, and now says {}: a node that has lost its data \
-                 directory joins under a new id",
-                member.node, known.incarnation, member.incarnation
-            );
-            return Err(Failed::ours(Reason::Stale, sentence));
+        if let Some((known, is_there)) = self.known.get(&member.node) {
+            check_known(known, *is_there, member)?;
         }
         match self.links.entry(member.node) {
             Entry::Vacant(place) => {
@@ -134,4 +127,21 @@ impl Table {
         }
         self.waiting.remove(&node);
     }
+}
+
+/// Whether who comes can be the node that gossip knows.
+fn check_known(known: &Member, is_there: bool, member: &Member) -> Result<(), Failed> {
+    if member.incarnation < known.incarnation {
+        let sentence = format!(
+            "node {} has been here with incarnation {}, and now says {}: a node that has lost its data \
+             directory joins under a new id",
+            member.node, known.incarnation, member.incarnation
+        );
+        return Err(Failed::ours(Reason::Stale, sentence));
+    }
+    // A node that has moved is noticed to be gone from its old place first.
+    if is_there && member.address != known.address {
+        return Err(Failed::ours(Reason::TwoNodes, two_nodes(known, member)));
+    }
+    Ok(())
 }

@@ -117,7 +117,7 @@ async fn a_stream_reaches_its_service_and_the_answer_comes_back() {
     let mut streams = b.links.serve(SERVICE);
     assert!(matches!(a.links.open(id(2), SERVICE).await, Err(LinkError::Unknown(_))));
     // It is dialed when it is known.
-    a.links.learn(&b.member);
+    a.links.learn(&b.member, true);
     let (mut send, mut recv) = a.links.open(id(2), SERVICE).await.unwrap();
     send.write_all(b"question").await.unwrap();
     send.finish().unwrap();
@@ -136,7 +136,7 @@ async fn a_stream_reaches_its_service_and_the_answer_comes_back() {
 async fn a_stream_that_nobody_takes_is_reset_with_its_code() {
     let ca = Authority::new();
     let (a, b) = (ca.node(1, 1), ca.node(2, 1));
-    a.links.learn(&b.member);
+    a.links.learn(&b.member, true);
     let code = async |service| {
         let (_send, mut recv) = a.links.open(id(2), service).await.unwrap();
         match recv.read_to_end(1).await.unwrap_err() {
@@ -237,10 +237,16 @@ async fn two_nodes_with_one_id_are_told_from_a_restart() {
     again.dial(&a).await.unwrap();
     assert_eq!(a.links.link(id(2)).unwrap().member.incarnation, 6);
     // An earlier life of a node that gossip knows better.
-    a.links.learn(&Member { node: id(3), incarnation: 9, ..b.member.clone() });
+    a.links.learn(&Member { node: id(3), incarnation: 9, ..b.member.clone() }, true);
     let said = sentence(ca.node(3, 8).dial(&a).await);
     assert!(said.contains("joins under a new id"), "{said}");
     assert_eq!(a.refused(Reason::Stale), 1);
+    // Gossip knows where a node is that there is no link with.
+    let moved = ca.node(3, 9);
+    let said = sentence(moved.dial(&a).await);
+    assert!(said.contains("two nodes with one id: node 3"), "{said}");
+    a.links.learn(&Member { node: id(3), incarnation: 9, ..b.member.clone() }, false);
+    moved.dial(&a).await.unwrap();
 }
 
 #[tokio::test]
