@@ -192,9 +192,11 @@ fn write_new(made: &MadeFiles, certificate: &str, key: &str) -> Result<(), Clust
     }
     for (path, content, mode) in [(&made.key, key, 0o600), (&made.certificate, certificate, 0o644)]
     {
-        let refuse = |source: std::io::Error| match source.kind() {
-            std::io::ErrorKind::AlreadyExists => ClusterError::Exists { path: path.clone() },
-            _ => ClusterError::Write { path: path.clone(), source },
+        let refuse = |source: std::io::Error| {
+            if source.kind() == std::io::ErrorKind::AlreadyExists {
+                return ClusterError::Exists { path: path.clone() };
+            }
+            ClusterError::Write { path: path.clone(), source }
         };
         let mut options = OpenOptions::new();
         let options = options.write(true).create_new(true).mode(mode);

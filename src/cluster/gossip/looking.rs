@@ -7,6 +7,8 @@ use foca::State;
 use super::status::Statuses;
 use super::{Activity, Gossip, Known, Member, NodeId, NodeState, Output, settings};
 
+/// How often it is looked for suspicions.
+pub(super) const LOOK_PAUSE_MS: u64 = 400;
 /// How often a node that has nobody left calls those that it has known.
 pub(super) const ALONE_PAUSE_MS: u64 = 2_000;
 /// How many it calls at a time.
@@ -16,11 +18,12 @@ impl Gossip {
     /// Compares what is known with what foca knows.
     pub(super) fn look(&mut self) {
         let now_ms = self.effects.now_ms;
-        let mut seen = BTreeSet::new();
-        let mut has_somebody_come = false;
-        for one in self.foca.iter_membership_state() {
+        let own = self.own().node;
+        let (mut seen, mut has_somebody_come) = (0, false);
+        // foca remembers earlier lives of this node, too.
+        for one in self.foca.iter_membership_state().filter(|one| one.id().node != own) {
             let member = one.id();
-            seen.insert(member.node);
+            seen += 1;
             let state = match one.state() {
                 State::Alive => NodeState::Alive,
                 State::Suspect => NodeState::Suspect,
@@ -31,7 +34,11 @@ impl Gossip {
             if before.is_some_and(|known| known.state == state && known.member == *member) {
                 continue;
             }
-            has_somebody_come |= state == NodeState::Alive;
+            let was_there = before.is_some_and(|known| match known.state {
+                NodeState::Alive | NodeState::Suspect => known.member == *member,
+                NodeState::Down | NodeState::Left => false,
+            });
+            has_somebody_come |= state == NodeState::Alive && !was_there;
             self.suspicions += u64::from(state == NodeState::Suspect);
             let (node, incarnation) = (member.node, member.incarnation);
             self.effects.outputs.push_back(Output::Changed { node, state, incarnation });
@@ -40,17 +47,19 @@ impl Gossip {
         }
         // Who is new has heard nothing yet.
         self.is_to_be_told |= has_somebody_come;
-        self.forget_others_than(&seen);
+        if self.known.len() > seen {
+            self.forget();
+        }
         let config = settings::for_nodes(self.foca.num_members() + 1);
         if self.foca.set_config(config).is_err() {
             self.refused += 1;
         }
     }
 
-    fn forget_others_than(&mut self, seen: &BTreeSet<NodeId>) {
-        if self.known.len() == seen.len() {
-            return;
-        }
+    /// Forgets whom foca has forgotten.
+    fn forget(&mut self) {
+        let seen: BTreeSet<NodeId> =
+            self.foca.iter_membership_state().map(|one| one.id().node).collect();
         let gone: Vec<NodeId> =
             self.known.keys().filter(|id| !seen.contains(id)).copied().collect();
         for node in gone {

@@ -29,7 +29,7 @@ use serde::Serialize;
 use super::NodeId;
 use codec::Codec;
 use effects::Effects;
-use looking::ALONE_PAUSE_MS;
+use looking::{ALONE_PAUSE_MS, LOOK_PAUSE_MS};
 pub(crate) use member::Member;
 use renewing::Renewal;
 pub(crate) use status::{About, Activity, NODES_MAX, NodeLoad, Status};
@@ -93,6 +93,7 @@ pub(crate) struct Gossip {
     told_at_ms: Option<u64>,
     is_to_be_told: bool,
     called_at_ms: u64,
+    looked_at_ms: u64,
     renewal: Renewal,
     refused: u64,
     suspicions: u64,
@@ -119,6 +120,7 @@ impl Gossip {
             told_at_ms: None,
             is_to_be_told: true,
             called_at_ms: now_ms,
+            looked_at_ms: now_ms,
             renewal: Renewal::default(),
             refused: 0,
             suspicions: 0,
@@ -234,8 +236,11 @@ impl Gossip {
         if outcome.is_err() {
             self.refused += 1;
         }
-        // Suspicions are told by nobody, so it is looked for them now and then.
-        if std::mem::take(&mut self.effects.has_changed) || is_timer {
+        // foca does not tell of suspicions, so it is looked for them now and then.
+        let looks_at_ms = self.looked_at_ms.saturating_add(LOOK_PAUSE_MS);
+        let is_due = is_timer && self.effects.now_ms >= looks_at_ms;
+        if std::mem::take(&mut self.effects.has_changed) || is_due {
+            self.looked_at_ms = self.effects.now_ms;
             self.look();
         }
         self.hear();

@@ -139,10 +139,11 @@ async fn a_stream_that_nobody_takes_is_reset_with_its_code() {
     a.links.learn(&b.member, true);
     let code = async |service| {
         let (_send, mut recv) = a.links.open(id(2), service).await.unwrap();
-        match recv.read_to_end(1).await.unwrap_err() {
-            quinn::ReadToEndError::Read(quinn::ReadError::Reset(code)) => u64::from(code),
-            error => panic!("{error}"),
-        }
+        let ended = recv.read_to_end(1).await.unwrap_err();
+        let quinn::ReadToEndError::Read(quinn::ReadError::Reset(code)) = ended else {
+            panic!("{ended}");
+        };
+        u64::from(code)
     };
     assert_eq!(code(SERVICE).await, 1, "nobody serves it");
     let _streams = b.links.serve(SERVICE);

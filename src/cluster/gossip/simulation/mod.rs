@@ -23,6 +23,7 @@ struct Network {
     random: SmallRng,
     seed: u64,
     nodes: BTreeMap<u64, Gossip>,
+    timeouts: BTreeMap<u64, u64>,
     wire: BTreeMap<(u64, u64), (u64, Bytes)>,
     sent: u64,
     bytes: u64,
@@ -43,6 +44,7 @@ impl Network {
             random: SmallRng::seed_from_u64(seed),
             seed,
             nodes: BTreeMap::new(),
+            timeouts: BTreeMap::new(),
             wire: BTreeMap::new(),
             sent: 0,
             bytes: 0,
@@ -93,7 +95,7 @@ impl Network {
     fn run(&mut self, for_ms: u64) {
         let until_ms = self.now_ms + for_ms;
         loop {
-            let timeout = self.nodes.iter().map(|(node, one)| (one.next_timeout_ms(), *node)).min();
+            let timeout = self.timeouts.iter().map(|(node, at_ms)| (*at_ms, *node)).min();
             let timeout_ms = timeout.map_or(u64::MAX, |(at_ms, _)| at_ms.max(self.now_ms));
             let arrival = self.wire.first_key_value().map(|(key, _)| *key);
             let arrival_ms = arrival.map_or(u64::MAX, |(at_ms, _)| at_ms);
@@ -122,7 +124,9 @@ impl Network {
 
     /// Puts on the wire what a node sends.
     fn take(&mut self, from: u64) {
-        for output in self.nodes.get_mut(&from).unwrap().take_outputs() {
+        let gossip = self.nodes.get_mut(&from).unwrap();
+        self.timeouts.insert(from, gossip.next_timeout_ms());
+        for output in gossip.take_outputs() {
             match output {
                 Output::Send { to, packet } => self.send(from, to.node.get(), packet),
                 Output::Changed { node, state, incarnation } => {
@@ -161,6 +165,7 @@ impl Network {
 
     fn crash(&mut self, node: u64) {
         self.nodes.remove(&node).unwrap();
+        self.timeouts.remove(&node);
     }
 
     fn state(&self, of: u64, seen_by: u64) -> Option<NodeState> {

@@ -28,6 +28,7 @@ fn a_dead_node_is_noticed_and_comes_back_as_a_newer_one() {
     for by in [1, 2] {
         assert_eq!(network.known(3, by).unwrap().member.incarnation, 2);
     }
+    assert_eq!(network.known(3, 3), None, "its earlier life is nobody else");
     assert_eq!(network.false_deaths(), 2, "those of the node that was dead");
 }
 
@@ -154,4 +155,15 @@ fn a_packet_that_is_none_is_counted_and_changes_nothing() {
     assert_eq!(gossip.counts().0, 4);
     network.run(5_000);
     network.assert_all_alive();
+}
+
+#[test]
+fn the_dead_are_forgotten_after_an_hour() {
+    let mut network = Network::of(3, 11);
+    network.crash(3);
+    network.run(3_500_000);
+    assert_eq!(network.state(3, 1), Some(NodeState::Down));
+    network.run(200_000);
+    assert_eq!((network.state(3, 1), network.state(2, 1)), (None, Some(NodeState::Alive)));
+    assert_eq!(network.false_deaths(), 0);
 }
