@@ -17,6 +17,8 @@ mod links;
 mod roster;
 mod seeds;
 mod task;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::net::{SocketAddr, UdpSocket};
