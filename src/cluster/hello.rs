@@ -4,7 +4,7 @@
 //! length of what follows (32 bits; all big-endian), and a map in MessagePack. Major versions have to be
 //! equal, and so the head stays as it is whatever becomes of the map. Keys that a node does not know are
 //! passed over: a minor version may add some. The dialing node speaks first. Who refuses the other closes the
-//! connection with a code and a sentence ([`Refusal`](super::links::Refusal)).
+//! connection with a code and a sentence ([`Reason`](super::links::Reason)).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
 //! The cluster: which nodes there are, how they reach each other, and what each is told of the others.
 //!
-//! A node shows a certificate that says which node of which cluster it is ([`ca`]). Nodes have one connection
-//! each with the others ([`links`]), over which gossip tells who is there ([`gossip`]); what it tells stands
-//! in the [`roster`]. Gossip suggests only: nothing is decided by it. All of it runs on one thread of its own.
+//! A node shows a certificate that says which node of which cluster it is (`ca`). Nodes have one connection
+//! each with the others (`links`), over which gossip tells who is there (`gossip`); what it tells stands
+//! in the `roster`. Gossip suggests only: nothing is decided by it. All of it runs on one thread of its own.
 
 pub(crate) mod ca;
 mod credentials;
