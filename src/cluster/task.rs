@@ -16,6 +16,10 @@ use super::{NodeAddress, Totals};
 
 /// Packets that are handled before the rest has its turn.
 const PACKETS_MAX: usize = 64;
+/// A timer that is so late says that the node stood still: it hears first what has come meanwhile, so that it does
+/// not suspect others of its own silence.
+const LATE_MS: u64 = 300;
+const CATCH_UP: Duration = Duration::from_millis(50);
 /// How often round trips are put into the roster.
 const LOOK: Duration = Duration::from_secs(1);
 /// After its goodbye a node answers for so long, so that the goodbye gets through.
@@ -61,10 +65,7 @@ impl Task {
                 _ = looks.tick() => self.look(),
                 () = tokio::time::sleep_until(timeout) => {}
             }
-            let now_ms = self.time.now_ms();
-            if self.gossip.next_timeout_ms() <= now_ms {
-                self.gossip.handle_timeout(now_ms);
-            }
+            self.handle_timeout().await;
             self.perform();
         }
         self.leave().await;
@@ -86,9 +87,25 @@ impl Task {
         finds
     }
 
+    async fn handle_timeout(&mut self) {
+        let due_ms = self.gossip.next_timeout_ms();
+        if self.time.now_ms() < due_ms {
+            return;
+        }
+        if self.time.now_ms().saturating_sub(due_ms) > LATE_MS {
+            tokio::time::sleep(CATCH_UP).await;
+            self.take_waiting();
+        }
+        self.gossip.handle_timeout(self.time.now_ms());
+    }
+
     fn take_packets(&mut self, first: &Bytes) {
+        self.gossip.handle_datagram(self.time.now_ms(), first);
+        self.take_waiting();
+    }
+
+    fn take_waiting(&mut self) {
         let now_ms = self.time.now_ms();
-        self.gossip.handle_datagram(now_ms, first);
         for _ in 1..PACKETS_MAX {
             let Ok(packet) = self.packets.try_recv() else { break };
             self.gossip.handle_datagram(now_ms, &packet);

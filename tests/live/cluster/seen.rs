@@ -40,6 +40,31 @@ fn three_nodes_see_each_other_die_come_back_and_go() {
 }
 
 #[test]
+fn a_node_that_stood_still_goes_on_as_a_newer_one() {
+    let cluster = Cluster::new();
+    let [one, two, mut three] = cluster.of_three();
+    three.daemon.signal("-STOP");
+    one.sees(3, "down");
+    two.sees(3, "down");
+    // Its connections die, too.
+    for node in [&one, &two] {
+        node.sees_that(3, "without a link", |info| info["round_trip_us"].is_null());
+    }
+    three.daemon.signal("-CONT");
+    for node in [&one, &two] {
+        let info = node.sees(3, "alive");
+        assert!(info["incarnation"].as_u64().unwrap() > 1, "{info}");
+    }
+    for other in [1, 2] {
+        three.sees(other, "alive");
+    }
+    let data_dir = three.daemon.data_dir().to_owned();
+    assert!(three.daemon.terminate().success());
+    let kept = std::fs::read_to_string(data_dir.join("cluster")).unwrap();
+    assert!(!kept.ends_with("incarnation 1\n"), "{kept}");
+}
+
+#[test]
 fn the_operator_sees_a_table_and_figures() {
     let cluster = Cluster::new();
     let [one, ..] = cluster.of_three();
