@@ -43,13 +43,13 @@ pub(super) struct ShardView {
     pub(super) log: CommitLog,
     pub(super) ready: bool,
     pub(super) by_pattern: HashMap<PatternId, Vec<CursorId>>,
-    matches: HashMap<TopicId, Matches>,
+    pub(super) matches: HashMap<TopicId, Matches>,
 }
 
 /// The patterns that a topic matches: in the life that had its number then, and among the patterns
 /// of that time. So a new pattern outdates what is remembered of a million topics without touching it.
 #[derive(Debug)]
-struct Matches {
+pub(super) struct Matches {
     epoch: u64,
     version: u64,
     patterns: Arc<[PatternId]>,

@@ -24,10 +24,12 @@ use crate::group::{Leased, MemberId};
 use crate::state_hash::StateHasher;
 use crate::topic::{Batch, Slot, Step, TopicId};
 
-/// A dispatcher's number.
+/// A dispatcher's number: below [`DISPATCHERS_MAX`] one of this server, from there on another node.
 pub type DispatcherId = u8;
-/// Most dispatchers (interest in a name is a bit set of them).
+/// Most dispatchers of a server (interest in a name is a bit set of them).
 pub const DISPATCHERS_MAX: usize = 64;
+/// Most other nodes that a shard tells something.
+pub const PEERS_MAX: usize = 64;
 
 /// A connection, as its dispatcher knows it. The generation makes late replies to an earlier
 /// connection in the same slot harmless.
@@ -182,7 +184,7 @@ pub enum Request {
 }
 
 /// What a dispatcher can follow.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Interest {
     /// One topic.
     Topic(Name),

@@ -20,6 +20,7 @@ mod presence;
 mod recovery;
 mod refused;
 mod removal;
+mod replica;
 mod retention;
 mod run;
 mod snapshot;
@@ -31,7 +32,7 @@ mod watched;
 pub use cold::{Recall, Recalled, Recaller};
 pub use dead_letters::{DeadLetter, DeadOf};
 pub use groups::{GroupAsk, GroupRequest, GroupStart};
-pub use interest::Dispatchers;
+pub use interest::{Dispatchers, Interests};
 pub use inventory::{CounterEntry, Inventory, PresenceEntry, TallyEntry, TopicEntry};
 pub use log::LogEntry;
 pub use message::*;
@@ -305,17 +306,7 @@ impl Shard {
     }
 
     fn follow(&mut self, dispatcher: DispatcherId, interest: Interest) {
-        let event = match interest {
-            Interest::Topic(name) => self.follow_topic(dispatcher, &name),
-            Interest::CommitLog => {
-                self.seal_batches();
-                self.log_followers.insert(dispatcher);
-                let (base, slots) = self.topics.log_snapshot();
-                let (shard, epoch) = (self.config.shard, self.config.epoch);
-                Event::LogSnapshot { shard, epoch, base, slots }
-            }
-            Interest::Cell(kind, name) => self.follow_cell(dispatcher, kind, name),
-        };
+        let event = self.followed_by(dispatcher, interest);
         self.round.events.push((dispatcher, event));
     }
 

@@ -10,5 +10,6 @@
 mod cold;
 mod commands;
 mod recovery;
+mod replica;
 mod snapshot;
 mod tenants;
