@@ -24,6 +24,15 @@ impl Dispatcher {
         }
     }
 
+    /// A shard's topics have other numbers: nothing that it says reaches a copy before that has been
+    /// told anew.
+    pub(super) fn renumbered(&mut self, shard: u16) {
+        self.topic_ids.retain(|(of, _), _| *of != shard);
+        if let Some(view) = self.shards.get_mut(usize::from(shard)) {
+            view.ready = false;
+        }
+    }
+
     /// The commit order of a shard is another one: that of all pattern cursors which have started.
     pub(super) fn begin_log_anew(&mut self, shard: u16) {
         let Some(view) = self.shards.get(usize::from(shard)) else { return };

@@ -61,6 +61,7 @@ impl Dispatcher {
             }
             Event::ConsumerEnded { member, refusal } => self.consumer_ended(member, refusal),
             Event::Forward(commands) => self.outgoing.extend(commands),
+            Event::Renumbered { shard } => self.renumbered(shard),
         }
     }
 
@@ -97,6 +98,9 @@ impl Dispatcher {
             debug_assert!(appended, "a snapshot has no holes");
         }
         let is_other_history = view.ready && view.epoch != epoch;
+        if is_other_history {
+            self.recalls.forget_shard(view.shard);
+        }
         let (shard, old_id) = (view.shard, view.id);
         view.id = topic_id;
         view.epoch = epoch;
@@ -129,12 +133,13 @@ impl Dispatcher {
     pub(super) fn log_snapshot(&mut self, shard: u16, epoch: u64, log: CommitLog) {
         let Some(view) = self.shards.get_mut(usize::from(shard)) else { return };
         let known_to = view.log.next();
-        let is_other_history = view.ready && view.epoch != epoch;
+        let is_other_history = view.was_told && view.epoch != epoch;
         view.epoch = epoch;
         view.log = log;
-        view.ready = true;
+        (view.ready, view.was_told) = (true, true);
         view.matches = hash_map(self.seed);
         if is_other_history {
+            self.recalls.forget_shard(shard);
             return self.begin_log_anew(shard);
         }
         // As with topics it may be the second one: whoever had caught up goes on from there.

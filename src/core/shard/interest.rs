@@ -1,5 +1,6 @@
 //! A set of dispatchers, as a bit set; and everything that the dispatchers of a shard follow.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidewire_protocol::Name;
 use tidewire_protocol::frame::CellKind;
 
-use super::message::{DispatcherId, Event, Interest};
+use super::message::{DispatcherId, Event, Interest, SessionId};
 use super::{Shard, tell};
 use crate::state_hash::StateHasher;
 
@@ -148,6 +149,8 @@ impl Shard {
     /// Dispatchers that have followed something in what stood for this shard before follow it here:
     /// they are told how it is now.
     pub fn take_interests(&mut self, interests: Interests) {
+        let all = interests.iter().fold(Dispatchers::default(), |all, (_, to)| all.union(*to));
+        tell(&mut self.round.events, all, &Event::Renumbered { shard: self.config.shard });
         for (interest, to) in interests {
             let mut event = None;
             for dispatcher in to.iter() {
@@ -172,11 +175,16 @@ impl Shard {
         topic.is_some_and(super::topics::Topic::is_followed)
     }
 
-    /// A node is gone: nothing is told to it any more.
-    pub fn forget_dispatcher(&mut self, dispatcher: DispatcherId) {
+    /// A node is gone: its connections have ended, and nothing is told to it any more.
+    pub(super) fn peer_ended(&mut self, peer: DispatcherId) {
+        let is_of = |session: &&SessionId| session.dispatcher == peer;
+        let sessions = self.cells.sessions.keys().chain(self.consuming.keys()).filter(is_of);
+        for session in sessions.copied().collect::<BTreeSet<_>>() {
+            self.session_ended(session);
+        }
         for (interest, to) in self.interests() {
-            if to.contains(dispatcher) {
-                self.unfollow(dispatcher, interest);
+            if to.contains(peer) {
+                self.unfollow(peer, interest);
             }
         }
     }
@@ -188,7 +196,7 @@ impl Shard {
             Interest::CommitLog => {
                 self.seal_batches();
                 self.log_followers.insert(dispatcher);
-                let (base, slots) = self.topics.log_snapshot();
+                let (base, slots) = self.topics.log_snapshot(dispatcher);
                 let (shard, epoch) = (self.config.shard, self.config.epoch);
                 Event::LogSnapshot { shard, epoch, base, slots }
             }

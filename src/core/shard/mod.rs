@@ -4,6 +4,7 @@
 //! returns what it did. Nothing of a round may be shown to anyone before the journal has
 //! committed it: replies, deliveries and updates all travel inside the round.
 
+mod address;
 mod append;
 mod cells;
 mod cold;
@@ -29,6 +30,7 @@ mod tenants;
 mod topics;
 mod watched;
 
+pub use address::PEER_SLOTS_MAX;
 pub use cold::{Recall, Recalled, Recaller};
 pub use dead_letters::{DeadLetter, DeadOf};
 pub use groups::{GroupAsk, GroupRequest, GroupStart};
@@ -199,6 +201,7 @@ impl Shard {
             Command::Recalled(recalled) => self.recalled(*recalled),
             Command::Tenants(table) => self.set_tenants(table),
             Command::TenantFull { prefix, is_full } => self.set_tenant_full(&prefix, is_full),
+            Command::PeerEnded(peer) => self.peer_ended(peer),
         }
     }
 

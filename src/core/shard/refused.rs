@@ -65,7 +65,8 @@ impl Command {
             | Self::Recall(..)
             | Self::Recalled(_)
             | Self::Tenants(_)
-            | Self::TenantFull { .. } => true,
+            | Self::TenantFull { .. }
+            | Self::PeerEnded(_) => true,
         });
         told
     }
@@ -110,7 +111,9 @@ impl Round {
                     let recalled = Recalled { sequences, reason, bodies: Vec::new() };
                     self.events.push((to, Event::Recalled { shard, recalled: recalled.into() }));
                 }
-                cooled @ Event::Cooled { .. } => self.events.push((to, cooled)),
+                told @ (Event::Cooled { .. } | Event::Renumbered { .. }) => {
+                    self.events.push((to, told));
+                }
                 refused @ (Event::TopicRefused { .. } | Event::ConsumerEnded { .. }) => {
                     self.events.push((to, refused))
                 }

@@ -1,17 +1,14 @@
 //! Copies of a durable shard on several nodes: they repeat what the leader has logged, tell their own
 //! followers, and take over from each other.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
-use tidewire_core::shard::{
-    CellValue, Command, DispatcherId, Event, Interest, LogEntry, Round, Shard,
-};
+use tidewire_core::shard::{Command, DispatcherId, Interest, LogEntry, Round, Shard};
 use tidewire_protocol::frame::CellKind;
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use super::commands::Chance;
 use super::recovery::shard_config;
+use super::told::Told;
 
 /// Who follows on each node, beside those of the random commands.
 const FOLLOWER: DispatcherId = 70;
@@ -23,88 +20,6 @@ struct Entry {
     changes: Vec<Vec<u8>>,
     version: u64,
     time_ms: u64,
-}
-
-/// What a follower has been told.
-#[derive(Default)]
-struct Told {
-    /// Topic: its epoch, its oldest kept offset and the offset behind what was told.
-    topics: BTreeMap<Name, (u64, u64, u64)>,
-    /// The commit order: behind what was told.
-    sequence: Option<u64>,
-    /// Cells: whole values, or entries.
-    cells: BTreeMap<(CellKind, Name), Value>,
-    numbers: BTreeMap<u32, Name>,
-}
-
-type Value = (Vec<u8>, BTreeMap<String, Vec<u8>>);
-
-impl Told {
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::TopicSnapshot { name, topic_id, epoch, next, batches, .. } => {
-                let first = batches.first().map_or(next, |batch| batch.base);
-                if let Some((known, _, told)) = self.topics.get(&name) {
-                    assert!(*known < epoch || next >= *told, "{name} has lost what was told");
-                }
-                self.topics.insert(name.clone(), (epoch, first, next));
-                self.numbers.retain(|_, known| *known != name);
-                self.numbers.insert(topic_id, name);
-            }
-            Event::Appended { batch, first, .. } => {
-                if let Some(told) = self.topics.get_mut(&batch.topic)
-                    && self.numbers.get(&batch.topic_id) == Some(&batch.topic)
-                    && (told.0 != batch.epoch || told.2 != batch.next())
-                {
-                    assert_eq!((told.0, told.2), (batch.epoch, batch.base), "{}", batch.topic);
-                    *told = (batch.epoch, first, batch.next());
-                }
-                if let Some(sequence) = &mut self.sequence {
-                    assert_eq!(*sequence, batch.sequence, "the commit order has a hole");
-                    *sequence += 1;
-                }
-            }
-            Event::Trimmed { topic_id, first, .. } => {
-                let name = self.numbers.get(&topic_id);
-                if let Some(told) = name.and_then(|name| self.topics.get_mut(name)) {
-                    told.1 = first;
-                }
-            }
-            Event::LogSnapshot { base, slots, .. } => {
-                let next = base + slots.len() as u64;
-                assert!(self.sequence.is_none_or(|told| told <= next));
-                self.sequence = Some(next);
-            }
-            Event::Cell { kind, name, value, .. } => {
-                let known = self.cells.entry((kind, name)).or_default();
-                match value {
-                    CellValue::Absent | CellValue::Refused(_) | CellValue::Part(..) => {
-                        *known = Value::default();
-                    }
-                    CellValue::Whole { value, .. } => known.0 = value.to_vec(),
-                    CellValue::Entries { full, entries } => {
-                        if full {
-                            known.1.clear();
-                        }
-                        for entry in entries {
-                            match entry.value {
-                                Some(value) => {
-                                    known.1.insert(entry.key.to_string(), value.to_vec())
-                                }
-                                None => known.1.remove(&*entry.key),
-                            };
-                        }
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn take_all(&mut self, round: Option<Round>) {
-        let events = round.into_iter().flat_map(|round| round.events);
-        events.filter(|(to, _)| *to == FOLLOWER).for_each(|(_, event)| self.take(event));
-    }
 }
 
 /// What is followed on a node. On the first one no topic is, so that topics come and go there while
@@ -148,7 +63,7 @@ impl Node {
                 self.shard.handle(Command::Follow(FOLLOWER, interest), now_ms);
             }
         }
-        self.told.take_all(self.shard.seal());
+        self.told.take_all(FOLLOWER, self.shard.seal());
     }
 
     fn repeat(&mut self, entry: &Entry) {
@@ -158,7 +73,7 @@ impl Node {
             round.as_ref().is_none_or(|round| round.log.is_empty()),
             "a replica decides nothing"
         );
-        self.told.take_all(round);
+        self.told.take_all(FOLLOWER, round);
     }
 
     /// What the follower was told is what there is.
@@ -220,7 +135,7 @@ proptest! {
                 shard.take_interests(interests);
                 nodes[leader].shard = shard;
                 let round = nodes[leader].shard.seal();
-                nodes[leader].told.take_all(round);
+                nodes[leader].told.take_all(FOLLOWER, round);
             } else if let Some(round) = round {
                 if !round.log.is_empty() {
                     log.push(entry(&round, now_ms));
@@ -228,13 +143,13 @@ proptest! {
                     let others = (0..3).filter(|node| *node != leader);
                     others.for_each(|node| nodes[node].repeat(entry));
                 }
-                nodes[leader].told.take_all(Some(round));
+                nodes[leader].told.take_all(FOLLOWER, Some(round));
             }
             if is_lost || chance.below(12) == 0 {
                 let refusal = Refusal::new(ErrorCode::Unavailable, "another node leads it");
                 nodes[leader].shard.demote(&refusal);
                 let round = nodes[leader].shard.seal();
-                nodes[leader].told.take_all(round);
+                nodes[leader].told.take_all(FOLLOWER, round);
                 leader = chance.below(3) as usize;
                 nodes[leader].shard.promote(now_ms);
                 let round = nodes[leader].shard.seal();
@@ -244,7 +159,7 @@ proptest! {
                     let others = (0..3).filter(|node| *node != leader);
                     others.for_each(|node| nodes[node].repeat(entry));
                 }
-                nodes[leader].told.take_all(round);
+                nodes[leader].told.take_all(FOLLOWER, round);
             }
             nodes.iter_mut().for_each(Node::follow);
         }
