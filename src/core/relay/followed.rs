@@ -58,6 +58,12 @@ impl Followed {
         self.asked.iter().filter_map(|asked| asked.to.iter().next()).collect()
     }
 
+    /// What is still to be told: to whom, and who is to be told of changes behind that.
+    pub(super) fn into_questions(self) -> impl Iterator<Item = (Dispatchers, Dispatchers)> {
+        let live = (!self.live.is_empty()).then_some((self.live, self.live));
+        live.into_iter().chain(self.asked.into_iter().map(|asked| (asked.to, asked.stays)))
+    }
+
     pub(super) fn live(&self) -> Dispatchers {
         self.live
     }

@@ -16,8 +16,8 @@ use tidewire_protocol::{Name, Refusal};
 
 use crate::group::MemberId;
 use crate::shard::{
-    CellValue, Command, DispatcherId, Dispatchers, Event, GroupAsk, Interest, Interests, Origin,
-    Recalled, Reply, Request, SessionId,
+    CellValue, Command, DispatcherId, Dispatchers, Event, Following, GroupAsk, Interest, Interests,
+    Origin, Recalled, Reply, Request, SessionId,
 };
 use crate::topic::TopicId;
 use followed::Followed;
@@ -45,7 +45,9 @@ impl Relay {
     /// the leader is known.
     #[must_use]
     pub fn new(shard: u16, interests: Interests) -> Self {
-        let followed = interests.into_iter().map(|(interest, to)| (interest, Followed::by(to)));
+        let followed = interests
+            .into_iter()
+            .map(|following| (following.interest, Followed::by(following.stays)));
         Self {
             shard,
             followed: followed.collect(),
@@ -195,9 +197,13 @@ impl Relay {
     /// What is followed here, for what stands for the shard from now on.
     #[must_use]
     pub fn into_interests(self) -> Interests {
-        let interests =
-            self.followed.into_iter().map(|(interest, followed)| (interest, followed.all()));
-        interests.filter(|(_, to)| !to.is_empty()).collect()
+        let mut interests = Interests::new();
+        for (interest, followed) in self.followed {
+            for (to, stays) in followed.into_questions() {
+                interests.push(Following { interest: interest.clone(), to, stays });
+            }
+        }
+        interests
     }
 
     /// Requests that wait for an answer.

@@ -124,40 +124,58 @@ impl<'de> Visitor<'de> for Halves {
     }
 }
 
-/// What dispatchers follow in a shard, and which of them.
-pub type Interests = Vec<(Interest, Dispatchers)>;
+/// What dispatchers follow in a shard, or in what stands for it. A thing may be there several times.
+pub type Interests = Vec<Following>;
+
+/// Who follows one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Following {
+    /// The thing.
+    pub interest: Interest,
+    /// Who is to be told how it is.
+    pub to: Dispatchers,
+    /// Which of them are to be told of changes.
+    pub stays: Dispatchers,
+}
 
 impl Shard {
     /// Everything that is followed here, in a fixed order.
     #[must_use]
     pub fn interests(&self) -> Interests {
         let mut interests = Interests::new();
+        let mut add = |interest, to: Dispatchers| {
+            if !to.is_empty() {
+                interests.push(Following { interest, to, stays: to });
+            }
+        };
         for (_, topic) in &self.topics.by_id {
-            interests.push((Interest::Topic(topic.name.clone()), topic.followers));
-            let map = Interest::Cell(CellKind::Map, topic.name.clone());
-            interests.push((map, topic.map_followers));
+            add(Interest::Topic(topic.name.clone()), topic.followers);
+            add(Interest::Cell(CellKind::Map, topic.name.clone()), topic.map_followers);
         }
-        let cells = self.cells.followers.iter();
-        interests
-            .extend(cells.map(|((kind, name), to)| (Interest::Cell(*kind, name.clone()), *to)));
-        interests.push((Interest::CommitLog, self.log_followers));
-        interests.retain(|(_, to)| !to.is_empty());
-        interests.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for ((kind, name), to) in &self.cells.followers {
+            add(Interest::Cell(*kind, name.clone()), *to);
+        }
+        add(Interest::CommitLog, self.log_followers);
+        interests.sort_by(|one, other| one.interest.cmp(&other.interest));
         interests
     }
 
     /// Dispatchers that have followed something in what stood for this shard before follow it here:
     /// they are told how it is now.
     pub fn take_interests(&mut self, interests: Interests) {
-        let all = interests.iter().fold(Dispatchers::default(), |all, (_, to)| all.union(*to));
+        let each = interests.iter().map(|following| following.to);
+        let all = each.fold(Dispatchers::default(), Dispatchers::union);
         tell(&mut self.round.events, all, &Event::Renumbered { shard: self.config.shard });
-        for (interest, to) in interests {
+        for Following { interest, to, stays } in interests {
             let mut event = None;
             for dispatcher in to.iter() {
                 event = Some(self.followed_by(dispatcher, interest.clone()));
             }
             if let Some(event) = event {
                 tell(&mut self.round.events, to, &event);
+            }
+            for dispatcher in to.without(stays).iter() {
+                self.unfollow(dispatcher, interest.clone());
             }
         }
     }
@@ -182,7 +200,7 @@ impl Shard {
         for session in sessions.copied().collect::<BTreeSet<_>>() {
             self.session_ended(session);
         }
-        for (interest, to) in self.interests() {
+        for Following { interest, to, .. } in self.interests() {
             if to.contains(peer) {
                 self.unfollow(peer, interest);
             }

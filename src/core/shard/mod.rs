@@ -34,7 +34,7 @@ pub use address::PEER_SLOTS_MAX;
 pub use cold::{Recall, Recalled, Recaller};
 pub use dead_letters::{DeadLetter, DeadOf};
 pub use groups::{GroupAsk, GroupRequest, GroupStart};
-pub use interest::{Dispatchers, Interests};
+pub use interest::{Dispatchers, Following, Interests};
 pub use inventory::{CounterEntry, Inventory, PresenceEntry, TallyEntry, TopicEntry};
 pub use log::LogEntry;
 pub use message::*;

@@ -14,6 +14,11 @@ use super::{Shard, groups, tell};
 use crate::snapshot::BadSnapshot;
 use crate::topic::{Batch, Ring, TopicId};
 
+/// Versions of one epoch of a shard in memory: a new one for each change of the leader, and 53 bits are
+/// what every client can hold.
+const VERSIONS_BITS: u32 = 32;
+const EPOCH_IN_VERSIONS: u64 = (1 << (53 - VERSIONS_BITS)) - 1;
+
 impl Shard {
     /// Repeats what the leader has logged as one entry: its changes, in order, at this time; cells have no
     /// version above `version` then. [`Self::seal`] ends the round, which holds what followers are told.
@@ -57,6 +62,12 @@ impl Shard {
             groups::resume(&mut topic.groups);
         }
         self.forget_recalls();
+    }
+
+    /// Cells of a shard in memory that begins in this epoch have versions above all that were told in
+    /// earlier ones, so that watchers go on.
+    pub fn begin_above(&mut self, epoch: u64) {
+        self.cells.version = (epoch & EPOCH_IN_VERSIONS) << VERSIONS_BITS;
     }
 
     /// Tells who follows a topic, or all of the shard, of a batch.

@@ -2,7 +2,7 @@
 //! followers, and take over from each other.
 
 use proptest::prelude::*;
-use tidewire_core::shard::{Command, DispatcherId, Interest, LogEntry, Round, Shard};
+use tidewire_core::shard::{Command, DispatcherId, Following, Interest, LogEntry, Round, Shard};
 use tidewire_protocol::frame::CellKind;
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
@@ -58,7 +58,9 @@ impl Node {
     fn follow(&mut self) {
         let followed = self.shard.interests();
         for interest in interests(self.number) {
-            if !followed.iter().any(|(known, to)| *known == interest && to.contains(FOLLOWER)) {
+            let is_this =
+                |known: &&Following| known.interest == interest && known.to.contains(FOLLOWER);
+            if !followed.iter().any(|known| is_this(&known)) {
                 let now_ms = self.shard.now_ms();
                 self.shard.handle(Command::Follow(FOLLOWER, interest), now_ms);
             }
