@@ -11,6 +11,7 @@ use super::cleaning::pack;
 use super::identity::Identity;
 use super::key::Key;
 use super::master_key::{KeyError, MasterKey};
+use super::staging::Writes;
 use super::storage::{JOURNAL, StorageError, beside};
 use super::store::{Disk as _, OpenError, Store};
 
@@ -88,9 +89,9 @@ impl Import {
             // What the state holds of records, the log is to hold as well: it goes on behind them.
             let blocks = blocks_of(snapshot)?;
             let covers = snapshot.extents().next_block() + blocks.len() as u64;
-            self.store.commit(blocks)?;
+            self.store.commit(Writes::of(blocks))?;
             let record = checkpoint::write(&self.store.parts(), (covers, 0), snapshot)?;
-            self.store.finish_checkpoint(shard, record)?;
+            self.store.finish_checkpoint(shard, record, None)?;
             Ok(record)
         };
         let path = self.directory.join(JOURNAL);
@@ -119,7 +120,7 @@ impl Import {
 
     fn flush(&mut self) -> io::Result<()> {
         self.gathered_bytes = 0;
-        self.store.commit(std::mem::take(&mut self.gathered))
+        self.store.commit(Writes::of(std::mem::take(&mut self.gathered)))
     }
 
     /// Makes the directory the node's own: from now on a server starts with it.

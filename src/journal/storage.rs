@@ -12,13 +12,19 @@ use tidewire_core::shard::{Recalled, Recaller, Shard, ShardConfig};
 use tidewire_protocol::Name;
 use tokio::sync::mpsc;
 
-use super::committer::{Committer, Message};
-use super::ends::{Ends, EndsFile};
+use super::META;
+use super::base::Membership;
+use super::committer::Committer;
+use super::ends::{Ends, EndsFile, KeptEnds};
+use super::group_log::{GroupLog, MESSAGES};
+use super::group_recovery::RecoveredGroup;
+use super::group_state::EntryId;
 use super::identity::{DirectoryId, Identity, IdentityError};
 use super::master_key::{KeyError, MasterKey};
+use super::message::Message;
 use super::reads::Reads;
 use super::recall;
-use super::recovery::{self, Damage, Recovered};
+use super::recovery::{Damage, Recovered, Recovery};
 use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
 use super::saving::Writer;
 use super::space::Space;
@@ -82,11 +88,30 @@ pub(crate) struct Opening<'a> {
     pub(crate) now_ms: u64,
     /// How a shard is made in this epoch.
     pub(crate) shard: &'a dyn Fn(u16, u64) -> ShardConfig,
+    /// Whether logs belong to Raft groups: then blocks behind what is committed are left to these, and
+    /// shards are replicas that go on recovering. Without, every block that is there is committed.
+    pub(crate) is_clustered: bool,
+}
+
+/// A group and its log, as they were when the node ended.
+#[allow(dead_code, reason = "nothing starts groups yet")]
+pub(crate) struct OpenedGroup {
+    pub(crate) log: GroupLog,
+    /// The last entry that its shard holds.
+    pub(crate) applied: Option<EntryId>,
+    /// The members as of that entry.
+    pub(crate) membership: Option<Membership>,
+    /// The state of a group without a shard.
+    pub(crate) snapshot: Option<Vec<u8>>,
 }
 
 /// The durable shards, each with its room, and what runs below them.
 pub(crate) struct Opened {
     pub(crate) shards: Vec<(Shard, DiskRoom)>,
+    #[allow(dead_code, reason = "nothing starts groups yet")]
+    /// The groups of these shards in the same order, and the one without a shard last; none without a
+    /// cluster.
+    pub(crate) groups: Vec<OpenedGroup>,
     pub(crate) storage: Storage,
     pub(crate) voter_key: hmac::Key,
     pub(crate) directory: DirectoryId,
@@ -120,7 +145,11 @@ impl Storage {
         let written = on_file.clone().unwrap_or_default();
         let store = Store::open(&directory.join(JOURNAL), opening.config.open_timeout_ms)?;
         let config = |shard| (opening.shard)(shard, identity.epoch);
-        let (shards, found) = recovery::recover(&store, &written, opening.now_ms, &config)?;
+        let (written_ends, config) = (&written, &config);
+        let Opening { now_ms, is_clustered, .. } = *opening;
+        let recovery =
+            Recovery { store: &store, written: written_ends, now_ms, config, is_clustered };
+        let (shards, meta, found) = recovery.run()?;
         // It is written before the first commit, so that it is missing means that it was lost.
         if on_file.is_none() && found.blocks > 0 {
             return Err(Damage::new("the file `ends` is missing".to_owned()).into());
@@ -136,9 +165,9 @@ impl Storage {
             "the journal is read"
         );
         let ends = (found.ends, written, ends_file);
-        let (storage, shards) = start(opening.config, store, shards, ends)?;
+        let (storage, shards, groups) = start(opening.config, store, (shards, meta), ends)?;
         let (voter_key, directory) = (key.voter_key(), identity.directory());
-        Ok(Opened { shards, storage, voter_key, directory })
+        Ok(Opened { shards, groups, storage, voter_key, directory })
     }
 
     /// Starts the thread that reads what is recalled, and hands it over.
@@ -172,20 +201,29 @@ impl Storage {
     }
 }
 
-/// Starts the threads below these shards. `ends`: where the logs end, what the file says, the file.
+/// What has been started.
+type Started = (Storage, Vec<(Shard, DiskRoom)>, Vec<OpenedGroup>);
+
+/// Starts the threads below these shards and groups. `ends`: where the logs end, what the file says, the file.
 fn start(
     config: &StorageConfig,
     store: Store,
-    shards: Vec<Recovered>,
+    (mut shards, meta): (Vec<Recovered>, Option<RecoveredGroup>),
     (ends, ends_written, ends_file): (Ends, Ends, EndsFile),
-) -> Result<(Storage, Vec<(Shard, DiskRoom)>), StorageError> {
+) -> Result<Started, StorageError> {
     let state = Arc::new(State::default());
-    let (queue, receiver) = threads::sync_channel(shards.len() * (ROUNDS_MAX + NOTES) + 1);
+    let groups: Vec<_> = shards
+        .iter_mut()
+        .filter_map(|recovered| Some((recovered.shard.number(), recovered.group.take()?)))
+        .chain(meta.map(|group| (META, group)))
+        .collect();
+    let places = shards.len() * (ROUNDS_MAX + NOTES) + groups.len() * MESSAGES + 1;
+    let (queue, receiver) = threads::sync_channel(places);
     let (rooms, notices): (Vec<_>, Vec<_>) =
         shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
     let (checkpoints, jobs) = threads::sync_channel(2 * shards.len());
     let mut space = Space::default();
-    for Recovered { shard, checkpoint, logged_bytes } in &shards {
+    for Recovered { shard, checkpoint, logged_bytes, .. } in &shards {
         let kept = checkpoint.as_ref().map_or(0, |covered| covered.kept_bytes);
         space.begin(shard.number(), kept, *logged_bytes);
     }
@@ -203,12 +241,17 @@ fn start(
         written,
     };
     let free_bytes_min = config.free_bytes_min;
+    for (shard, group) in &groups {
+        state.wanted().set(*shard, group.log.remembered.wanted_from());
+    }
+    let remembered = groups.iter().map(|(shard, group)| (*shard, group.log.remembered)).collect();
     let committer = Committer {
         disk: store,
         state: Arc::clone(&state),
         ends,
-        ends_file,
-        ends_written,
+        kept_ends: KeptEnds::of(ends_file, ends_written),
+        groups: remembered,
+        noted: Vec::new(),
         rooms,
         checkpoints,
         covered,
@@ -232,7 +275,7 @@ fn start(
     })?;
     let (bytes_min, rounds) = (config.checkpoint_bytes, queue.clone());
     let room = |(recovered, notices): (Recovered, _)| {
-        let Recovered { shard, checkpoint, logged_bytes } = recovered;
+        let Recovered { shard, checkpoint, logged_bytes, .. } = recovered;
         let last_bytes = checkpoint.map_or(0, |covered| covered.record.bytes);
         let room = DiskRoom {
             shard: shard.number(),
@@ -247,9 +290,16 @@ fn start(
         };
         (shard, room)
     };
+    let rooms = shards.into_iter().zip(notices).map(room).collect();
+    let group = |(shard, group): (u16, RecoveredGroup)| {
+        let RecoveredGroup { log, applied, membership, snapshot } = group;
+        let log = GroupLog::new(shard, log, queue.clone(), reads.clone(), Arc::clone(&state));
+        OpenedGroup { log, applied, membership, snapshot }
+    };
+    let groups = groups.into_iter().map(group).collect();
     let threads = vec![committer, saving];
     let storage = Storage { state: Arc::clone(&state), queue, recall_jobs, reads, threads };
-    Ok((storage, shards.into_iter().zip(notices).map(room).collect()))
+    Ok((storage, rooms, groups))
 }
 
 fn spawn(

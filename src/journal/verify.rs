@@ -153,7 +153,7 @@ fn verify_shard(
 /// The checkpoint of a shard, and where its topics end: name to epoch and next offset.
 fn checkpoint_of(store: &Store, shard: u16) -> io::Result<Option<(Record, Ends, ShardSnapshot)>> {
     let Some(record) = store.current(shard)? else { return Ok(None) };
-    let record = Record::from_bytes(&record).map_err(io::Error::other)?;
+    let (record, _base) = Record::with_base(&record).map_err(io::Error::other)?;
     let snapshot = checkpoint::read(&store.parts(), shard, record)?;
     let ends = snapshot.topic_ends().map(|(name, epoch, next)| (name.to_string(), (epoch, next)));
     Ok(Some((record, ends.collect(), snapshot)))
