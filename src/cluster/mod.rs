@@ -1,0 +1,3 @@
+//! Nodes that keep the same names together.
+
+pub(crate) mod raft;
