@@ -36,6 +36,7 @@ mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verify;
+mod verify_groups;
 mod wanted;
 
 pub use identity::IdentityError;

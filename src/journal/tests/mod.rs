@@ -7,6 +7,7 @@
 mod cold;
 mod fragile;
 mod groups;
+mod power;
 
 use std::path::Path;
 use std::sync::Arc;
