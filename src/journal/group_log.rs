@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::block;
+use super::group_reads::Read;
 use super::group_state::{EntryId, GroupState, Vote, behind};
 use super::message::{Change, Done, GroupEntry, GroupWrite, Message};
 use super::reads::Reads;
@@ -39,6 +40,8 @@ pub(crate) struct GroupLog {
     shard: u16,
     queue: SyncSender<Message>,
     reads: Reads,
+    /// To the thread that reads entries.
+    reader: SyncSender<Option<Read>>,
     state: Arc<State>,
     places: Arc<Semaphore>,
     /// One at a time.
@@ -73,7 +76,7 @@ impl GroupLog {
         shard: u16,
         found: FoundLog,
         queue: SyncSender<Message>,
-        reads: Reads,
+        (reads, reader): (Reads, SyncSender<Option<Read>>),
         state: Arc<State>,
     ) -> Self {
         let FoundLog { remembered, next, last } = found;
@@ -87,7 +90,7 @@ impl GroupLog {
         };
         let places = Arc::new(Semaphore::new(PLACES as usize));
         let (snapshots, log) = (Arc::new(Semaphore::new(1)), Arc::new(Mutex::new(log)));
-        Self { shard, queue, reads, state, places, snapshots, log }
+        Self { shard, queue, reads, reader, state, places, snapshots, log }
     }
 
     /// The shard whose log it is, or [`super::META`].
@@ -219,7 +222,32 @@ impl GroupLog {
     }
 
     /// The entries with these indices, as far as they are there; up to so many bytes, but one at least.
-    /// Blocks, if they are not in memory.
+    ///
+    /// # Errors
+    /// When one that is there cannot be read.
+    pub(crate) async fn fetch(
+        &self,
+        indices: Range<u64>,
+        bytes_max: usize,
+    ) -> io::Result<Vec<GroupEntry>> {
+        let is_in_memory = {
+            let log = self.lock();
+            let tail = log.tail.first().unwrap_or(log.indices.end);
+            indices.start.max(log.indices.start) >= tail
+        };
+        if is_in_memory {
+            return self.read(indices, bytes_max);
+        }
+        let (answer, answered) = oneshot::channel();
+        let read = Read { log: self.clone(), indices: indices.clone(), bytes_max, answer };
+        match self.reader.try_send(Some(read)) {
+            Ok(()) => answered.await.map_err(|_gone| self.refusal("the journal has ended"))?,
+            // Many wait already, or the journal ends.
+            Err(_) => self.read(indices, bytes_max),
+        }
+    }
+
+    /// As [`Self::fetch`]. Blocks, if they are not in memory.
     ///
     /// # Errors
     /// When one that is there cannot be read.

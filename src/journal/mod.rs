@@ -14,6 +14,7 @@ mod ends;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod group_log;
+mod group_reads;
 mod group_recovery;
 mod group_state;
 mod identity;

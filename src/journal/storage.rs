@@ -17,6 +17,7 @@ use super::base::Membership;
 use super::committer::Committer;
 use super::ends::{Ends, EndsFile, KeptEnds};
 use super::group_log::{GroupLog, MESSAGES};
+use super::group_reads::{self, READS_MAX};
 use super::group_recovery::RecoveredGroup;
 use super::group_state::EntryId;
 use super::identity::{DirectoryId, Identity, IdentityError};
@@ -124,6 +125,8 @@ pub(crate) struct Storage {
     /// What is to be recalled, until somebody does.
     recall_jobs: Option<(Reads, Receiver<recall::Job>)>,
     reads: Reads,
+    /// To the thread that reads entries of groups.
+    group_reads: SyncSender<Option<group_reads::Read>>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -195,6 +198,7 @@ impl Storage {
     pub(crate) fn join(self) {
         self.state.stop();
         drop(self.queue.send(Message::Stop));
+        drop(self.group_reads.send(None));
         for thread in self.threads {
             drop(thread.join());
         }
@@ -291,14 +295,21 @@ fn start(
         (shard, room)
     };
     let rooms = shards.into_iter().zip(notices).map(room).collect();
+    let mut threads = vec![committer, saving];
+    let (group_reads, wanted) = threads::sync_channel(READS_MAX);
+    if !groups.is_empty() {
+        let read = move || group_reads::read_all(&wanted);
+        threads.push(spawn("tidewire-entries", read)?);
+    }
     let group = |(shard, group): (u16, RecoveredGroup)| {
         let RecoveredGroup { log, applied, membership, snapshot } = group;
-        let log = GroupLog::new(shard, log, queue.clone(), reads.clone(), Arc::clone(&state));
+        let reads = (reads.clone(), group_reads.clone());
+        let log = GroupLog::new(shard, log, queue.clone(), reads, Arc::clone(&state));
         OpenedGroup { log, applied, membership, snapshot }
     };
     let groups = groups.into_iter().map(group).collect();
-    let threads = vec![committer, saving];
-    let storage = Storage { state: Arc::clone(&state), queue, recall_jobs, reads, threads };
+    let state = Arc::clone(&state);
+    let storage = Storage { state, queue, recall_jobs, reads, group_reads, threads };
     Ok((storage, rooms, groups))
 }
 

@@ -57,8 +57,8 @@ impl LogStorage {
         Ok(true)
     }
 
-    fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, Failure> {
-        let entries = self.log.read(start..end, bytes_max);
+    async fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, Failure> {
+        let entries = self.log.fetch(start..end, bytes_max).await;
         let entries = entries.and_then(|entries| entries.into_iter().map(from_entry).collect());
         entries.map_err(|error: io::Error| StorageIOError::read_logs(AnyError::new(&error)).into())
     }
@@ -86,7 +86,7 @@ impl RaftLogReader<Groups> for LogStorage {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => u64::MAX,
         };
-        self.read(start, end, usize::MAX)
+        self.read(start, end, usize::MAX).await
     }
 
     async fn limited_get_log_entries(
@@ -94,7 +94,7 @@ impl RaftLogReader<Groups> for LogStorage {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, Failure> {
-        self.read(start, end, READ_BYTES_MAX)
+        self.read(start, end, READ_BYTES_MAX).await
     }
 }
 

@@ -229,9 +229,10 @@ async fn entries_that_left_memory_are_read_from_the_disk() {
         append(&log, vec![entry.clone()]).await;
     }
     assert_eq!(log.read(0..40, usize::MAX).unwrap(), all);
-    assert_eq!(log.read(3..40, 1024 * 1024).unwrap(), all[3..6]);
-    assert_eq!(log.read(3..40, 0).unwrap(), all[3..4]);
-    assert_eq!(log.read(39..60, 0).unwrap(), all[39..]);
+    assert_eq!(log.fetch(0..40, usize::MAX).await.unwrap(), all);
+    assert_eq!(log.fetch(3..40, 1024 * 1024).await.unwrap(), all[3..6]);
+    assert_eq!(log.fetch(3..40, 0).await.unwrap(), all[3..4]);
+    assert_eq!(log.fetch(39..60, 0).await.unwrap(), all[39..]);
     drop(log);
     storage.join();
 }

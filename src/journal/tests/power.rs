@@ -124,7 +124,8 @@ fn node(disk: Cuttable, data: &Path) -> Node {
     let reads = reopened(&data.join("unused")).reads();
     let log = |shard| {
         let (queue, state) = (queue.clone(), Arc::clone(&state));
-        GroupLog::new(shard, FoundLog::default(), queue, reads.clone(), state)
+        let reads = (reads.clone(), threads::sync_channel(1).0);
+        GroupLog::new(shard, FoundLog::default(), queue, reads, state)
     };
     let logs = (SHARDS..SHARDS_MAX).chain([META]).map(log).collect();
     let committer = Committer {
