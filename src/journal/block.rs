@@ -313,6 +313,29 @@ mod tests {
         }
     }
 
+    /// As releases before there were groups have written it, byte for byte.
+    #[test]
+    fn a_block_of_an_earlier_release_is_read_and_written_again() {
+        let mut before = vec![0, 0, 0, 0, 1, 0];
+        before.extend_from_slice(&17_u16.to_be_bytes());
+        before.extend_from_slice(&5_u64.to_be_bytes());
+        before.extend_from_slice(&9_u64.to_be_bytes());
+        before.extend_from_slice(&[0, 1, 0, 3]);
+        before.extend_from_slice(&77_u64.to_be_bytes());
+        before.extend_from_slice(&88_u64.to_be_bytes());
+        before.extend_from_slice(&1_u32.to_be_bytes());
+        before.extend_from_slice(b"\x81\xaeCounterRemoved\x91\xa1t");
+        let checksum = crc32c::crc32c(&before[4..]).to_be_bytes();
+        before[..4].copy_from_slice(&checksum);
+        let (read, bytes) = open(&before).unwrap();
+        assert_eq!(read, Head { version: 77, time_ms: 88, entries: 1, ..head() });
+        let LogEntry::CounterRemoved { name } = &entries(&read, bytes).unwrap()[0] else {
+            panic!("{read:?}")
+        };
+        assert_eq!(name.as_str(), "t");
+        assert_eq!(seal(&read, bytes), before);
+    }
+
     #[test]
     fn a_block_about_something_else_has_no_changes() {
         for kind in [BlockKind::Blank, BlockKind::Membership] {

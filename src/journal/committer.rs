@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::META;
 use super::base::Base;
 use super::checkpoint::Record;
+use super::disk::Disk;
 use super::ends::{Ends, KeptEnds};
 use super::group_state::GroupState;
 use super::message::{Change, GroupWrite, Message, Notice, Outcome, Pending, Reach};
@@ -24,7 +25,6 @@ use super::saving::{Covered, Job};
 use super::space::Space;
 use super::staging::{Staged, Staging};
 use super::state::State;
-use super::store::Disk;
 
 /// How long the written ends may be behind, and how often the free space is looked at at least.
 const ENDS_PAUSE: Duration = Duration::from_millis(500);
@@ -187,7 +187,8 @@ impl<D: Disk> Committer<D> {
         if shard == META && wanted_from > 0 {
             self.write_ends();
             self.covered.retain(|(known, _)| known.shard != shard);
-            let covered = Covered::unused(shard, Record::NONE, vec![0..wanted_from], 0);
+            let covered =
+                Covered::unused(shard, Record::NONE, std::iter::once(0..wanted_from).collect(), 0);
             self.covered.push((covered, Vec::new()));
         }
     }

@@ -9,10 +9,8 @@ use std::ops::Range;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::block;
 use super::group_reads::Read;
 use super::group_state::{EntryId, GroupState, Vote, behind};
 use super::message::{Change, Done, GroupEntry, GroupWrite, Message};
@@ -31,33 +29,31 @@ pub(crate) const APPEND_ENTRIES_MAX: usize = 16 * 1024;
 /// Bytes of the state of a group without a shard: sled writes more of it into a file that it does not
 /// sync.
 pub(crate) const SNAPSHOT_BYTES_MAX: usize = 1024 * 1024;
-/// Reads again when something is missing: it may have been taken back or removed meanwhile.
-const TRIES: usize = 3;
 
 /// The log of a group. Clones are the same log.
 #[derive(Clone)]
 pub(crate) struct GroupLog {
-    shard: u16,
+    pub(super) shard: u16,
     queue: SyncSender<Message>,
-    reads: Reads,
+    pub(super) reads: Reads,
     /// To the thread that reads entries.
-    reader: SyncSender<Option<Read>>,
+    pub(super) reader: SyncSender<Option<Read>>,
     state: Arc<State>,
     places: Arc<Semaphore>,
     /// One at a time.
     snapshots: Arc<Semaphore>,
-    log: Arc<Mutex<Log>>,
+    pub(super) log: Arc<Mutex<Log>>,
 }
 
 /// How a log is, for everybody who has it.
 #[derive(Debug)]
-struct Log {
+pub(super) struct Log {
     remembered: GroupState,
     /// Index of the first entry that is there, and behind the last one.
-    indices: Range<u64>,
+    pub(super) indices: Range<u64>,
     /// The last entry; the last one that was purged if there is none.
     last: Option<EntryId>,
-    tail: Tail,
+    pub(super) tail: Tail,
     /// The committer has a note that it has not taken.
     is_noted: bool,
 }
@@ -221,117 +217,6 @@ impl GroupLog {
         })
     }
 
-    /// The entries with these indices, as far as they are there; up to so many bytes, but one at least.
-    ///
-    /// # Errors
-    /// When one that is there cannot be read.
-    pub(crate) async fn fetch(
-        &self,
-        indices: Range<u64>,
-        bytes_max: usize,
-    ) -> io::Result<Vec<GroupEntry>> {
-        let is_in_memory = {
-            let log = self.lock();
-            let tail = log.tail.first().unwrap_or(log.indices.end);
-            indices.start.max(log.indices.start) >= tail
-        };
-        if is_in_memory {
-            return self.read(indices, bytes_max);
-        }
-        let (answer, answered) = oneshot::channel();
-        let read = Read { log: self.clone(), indices: indices.clone(), bytes_max, answer };
-        match self.reader.try_send(Some(read)) {
-            Ok(()) => answered.await.map_err(|_gone| self.refusal("the journal has ended"))?,
-            // Many wait already, or the journal ends.
-            Err(_) => self.read(indices, bytes_max),
-        }
-    }
-
-    /// As [`Self::fetch`]. Blocks, if they are not in memory.
-    ///
-    /// # Errors
-    /// When one that is there cannot be read.
-    pub(crate) fn read(
-        &self,
-        indices: Range<u64>,
-        bytes_max: usize,
-    ) -> io::Result<Vec<GroupEntry>> {
-        let mut failure = None;
-        for _ in 0..TRIES {
-            let (stored, in_memory, generation) = {
-                let log = self.lock();
-                let start = indices.start.max(log.indices.start);
-                let end = indices.end.min(log.indices.end);
-                let tail = log.tail.first().unwrap_or(log.indices.end);
-                (
-                    start..end.min(tail),
-                    log.tail.read(&(start..end), bytes_max),
-                    log.tail.generation(),
-                )
-            };
-            if stored.is_empty() {
-                return Ok(in_memory);
-            }
-            let mut left = bytes_max;
-            let mut entries = match self.read_stored(stored.clone(), &mut left) {
-                Ok(entries) => entries,
-                Err(error) => {
-                    failure = Some(error);
-                    continue;
-                }
-            };
-            if self.lock().tail.generation() != generation {
-                continue;
-            }
-            let is_whole = entries.last().is_some_and(|last| behind(Some(last.id)) == stored.end);
-            let fits = |entry: &GroupEntry| match left.checked_sub(entry.weight()) {
-                Some(rest) => {
-                    left = rest;
-                    true
-                }
-                None => false,
-            };
-            if is_whole {
-                entries.extend(in_memory.into_iter().take_while(fits));
-            }
-            return Ok(entries);
-        }
-        Err(failure.unwrap_or_else(|| self.refusal("entries are taken back while they are read")))
-    }
-
-    fn read_stored(&self, indices: Range<u64>, left: &mut usize) -> io::Result<Vec<GroupEntry>> {
-        let mut entries: Vec<GroupEntry> = Vec::new();
-        let mut next = indices.start;
-        for block in self.reads.scan(self.shard, indices.clone()) {
-            let (key, bytes) = block?;
-            let bad = |what: &str| self.refusal(&format!("block {}: {what}", key.index));
-            if key.index != next {
-                return Err(bad(&format!("block {next} before it is missing")));
-            }
-            let (head, body) = block::open(&bytes).map_err(|error| bad(&error.to_string()))?;
-            let entry = GroupEntry::of(&head, Bytes::copy_from_slice(body));
-            if !entries.is_empty() && entry.weight() > *left {
-                return Ok(entries);
-            }
-            *left = left.saturating_sub(entry.weight());
-            entries.push(entry);
-            next += 1;
-        }
-        if next < indices.end {
-            return Err(self.refusal(&format!("block {next} is missing")));
-        }
-        Ok(entries)
-    }
-
-    /// The id of an entry that is there, or was the last one that was purged.
-    fn id_of(&self, index: u64) -> io::Result<Option<EntryId>> {
-        let purged = self.remembered().purged.filter(|id| id.index == index);
-        match purged {
-            Some(purged) => Ok(Some(purged)),
-            None => Ok(self.read(index..index.saturating_add(1), 0)?.first().map(|entry| entry.id)),
-        }
-    }
-
     /// Saves the state of a group without a shard; it is on the disk when this returns.
     ///
     /// # Errors
@@ -429,11 +314,11 @@ impl GroupLog {
         place.map_err(|_closed| self.refusal("it is closed"))
     }
 
-    fn refusal(&self, what: &str) -> io::Error {
+    pub(super) fn refusal(&self, what: &str) -> io::Error {
         io::Error::other(format!("the log of the group of shard {}: {what}", self.shard))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Log> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,12 +8,13 @@ use tidewire_core::shard::{LogEntry, ShardSnapshot};
 use super::block::Head;
 use super::checkpoint::{self, Record};
 use super::cleaning::pack;
+use super::disk::Disk as _;
 use super::identity::Identity;
 use super::key::Key;
 use super::master_key::{KeyError, MasterKey};
 use super::staging::Writes;
 use super::storage::{JOURNAL, StorageError, beside};
-use super::store::{Disk as _, OpenError, Store};
+use super::store::{OpenError, Store};
 
 /// How long a new database may take to open.
 const OPEN_TIMEOUT_MS: u64 = 60_000;

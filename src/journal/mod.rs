@@ -9,7 +9,9 @@ mod base;
 mod block;
 mod checkpoint;
 mod cleaning;
+mod commits;
 mod committer;
+mod disk;
 mod ends;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
@@ -30,6 +32,7 @@ mod room;
 mod saving;
 mod space;
 mod staging;
+mod starting;
 mod state;
 mod storage;
 mod store;

@@ -9,6 +9,7 @@ use super::META;
 use super::base::Base;
 use super::block::{self, BadBlock, BlockKind, Head};
 use super::checkpoint::{self, Record};
+use super::commits::Commits;
 use super::ends::Ends;
 use super::group_recovery::{Follow, RecoveredGroup};
 use super::group_state::{GroupState, behind};
@@ -56,50 +57,6 @@ pub(crate) struct Found {
     pub(crate) entries: u64,
 }
 
-/// Blocks of each commit behind the one of the ends: how many were found, and how many there are.
-/// Of earlier ones a checkpoint may have removed some.
-struct Commits {
-    /// The last commit that is known to have been whole.
-    whole: u64,
-    behind: Vec<(u16, u16)>,
-}
-
-impl Commits {
-    fn add(&mut self, commit: u64, blocks: u16) -> Result<(), String> {
-        let Some(at) = commit.checked_sub(self.whole + 1) else { return Ok(()) };
-        let at = usize::try_from(at).unwrap_or(usize::MAX);
-        // A number beyond belief is not allocated.
-        if at > COMMITS_MAX {
-            return Err(format!("it belongs to commit {commit}, far beyond the others"));
-        }
-        if self.behind.len() <= at {
-            self.behind.resize(at + 1, (0, 0));
-        }
-        match self.behind.get_mut(at) {
-            Some((found, known)) if *known == 0 || *known == blocks => {
-                *found += 1;
-                *known = blocks;
-                Ok(())
-            }
-            Some(_) | None => Err(format!("commit {commit} has other numbers of blocks")),
-        }
-    }
-
-    /// The last commit, if none before it lacks a block.
-    fn last(&self) -> Result<u64, Damage> {
-        for ((found, blocks), commit) in self.behind.iter().zip(self.whole + 1..) {
-            if found != blocks || *blocks == 0 {
-                let what = format!("commit {commit} has {found} of {blocks} blocks");
-                return Err(Damage::new(what));
-            }
-        }
-        Ok(self.whole + self.behind.len() as u64)
-    }
-}
-
-/// Commits behind the ends, at most: the ends are half a second old, and a commit takes some time.
-const COMMITS_MAX: usize = 1 << 24;
-
 /// How recovery goes about it.
 pub(crate) struct Recovery<'a> {
     pub(crate) store: &'a Store,
@@ -120,7 +77,7 @@ impl Recovery<'_> {
     /// When a block is missing or damaged, or the logs end earlier than they once did.
     pub(crate) fn run(&self) -> Result<(Vec<Recovered>, Option<RecoveredGroup>, Found), Damage> {
         let mut found = Found::default();
-        let mut commits = Commits { whole: self.written.commit, behind: Vec::new() };
+        let mut commits = Commits::behind(self.written.commit);
         let mut shards = Vec::new();
         for number in SHARDS..SHARDS_MAX {
             let mut recovered = self.shard(number, &mut commits, &mut found)?;

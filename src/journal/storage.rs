@@ -1,44 +1,33 @@
 //! Storage of a node, opened: whose it is, its key, its journal, and the shards that were in it.
 
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, mpsc as threads};
 use std::time::Instant;
 
 use aws_lc_rs::hmac;
 use tidewire_core::shard::{Recalled, Recaller, Shard, ShardConfig};
 use tidewire_protocol::Name;
-use tokio::sync::mpsc;
 
-use super::META;
 use super::base::Membership;
-use super::committer::Committer;
-use super::ends::{Ends, EndsFile, KeptEnds};
-use super::group_log::{GroupLog, MESSAGES};
-use super::group_reads::{self, READS_MAX};
-use super::group_recovery::RecoveredGroup;
+use super::ends::EndsFile;
+use super::group_log::GroupLog;
+use super::group_reads::Read;
 use super::group_state::EntryId;
 use super::identity::{DirectoryId, Identity, IdentityError};
 use super::master_key::{KeyError, MasterKey};
 use super::message::Message;
 use super::reads::Reads;
 use super::recall;
-use super::recovery::{Damage, Recovered, Recovery};
-use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
-use super::saving::Writer;
-use super::space::Space;
+use super::recovery::{Damage, Recovery};
+use super::room::DiskRoom;
+use super::starting::{spawn, start};
 use super::state::State;
 use super::store::{OpenError, Store};
 use crate::config::StorageConfig;
 
 /// The database's directory in the data directory.
 pub(super) const JOURNAL: &str = "journal";
-/// What a shard and the committer tell each other beside rounds, at the same time.
-const NOTES: usize = 2;
-/// Recalls that may wait: more than all dispatchers and shards have under way at the same time.
-const RECALLS_MAX: usize = 2048;
 
 /// Why a node's storage cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -121,13 +110,13 @@ pub(crate) struct Opened {
 /// The journal's threads, which end when they are told to.
 pub(crate) struct Storage {
     pub(crate) state: Arc<State>,
-    queue: SyncSender<Message>,
+    pub(super) queue: SyncSender<Message>,
     /// What is to be recalled, until somebody does.
-    recall_jobs: Option<(Reads, Receiver<recall::Job>)>,
-    reads: Reads,
+    pub(super) recall_jobs: Option<(Reads, Receiver<recall::Job>)>,
+    pub(super) reads: Reads,
     /// To the thread that reads entries of groups.
-    group_reads: SyncSender<Option<group_reads::Read>>,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    pub(super) group_reads: SyncSender<Option<Read>>,
+    pub(super) threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Storage {
@@ -203,122 +192,6 @@ impl Storage {
             drop(thread.join());
         }
     }
-}
-
-/// What has been started.
-type Started = (Storage, Vec<(Shard, DiskRoom)>, Vec<OpenedGroup>);
-
-/// Starts the threads below these shards and groups. `ends`: where the logs end, what the file says, the file.
-fn start(
-    config: &StorageConfig,
-    store: Store,
-    (mut shards, meta): (Vec<Recovered>, Option<RecoveredGroup>),
-    (ends, ends_written, ends_file): (Ends, Ends, EndsFile),
-) -> Result<Started, StorageError> {
-    let state = Arc::new(State::default());
-    let groups: Vec<_> = shards
-        .iter_mut()
-        .filter_map(|recovered| Some((recovered.shard.number(), recovered.group.take()?)))
-        .chain(meta.map(|group| (META, group)))
-        .collect();
-    let places = shards.len() * (ROUNDS_MAX + NOTES) + groups.len() * MESSAGES + 1;
-    let (queue, receiver) = threads::sync_channel(places);
-    let (rooms, notices): (Vec<_>, Vec<_>) =
-        shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
-    let (checkpoints, jobs) = threads::sync_channel(2 * shards.len());
-    let mut space = Space::default();
-    for Recovered { shard, checkpoint, logged_bytes, .. } in &shards {
-        let kept = checkpoint.as_ref().map_or(0, |covered| covered.kept_bytes);
-        space.begin(shard.number(), kept, *logged_bytes);
-    }
-    let covered = shards.iter().filter_map(|recovered| recovered.checkpoint.clone());
-    let covered = covered.map(|covered| (covered.clone(), covered.unused)).collect();
-    let (recalls, recall_jobs) = threads::sync_channel(RECALLS_MAX);
-    let (reads, recall_jobs) = (store.reads(), Some((store.reads(), recall_jobs)));
-    let records = shards.iter().filter_map(|recovered| recovered.checkpoint.as_ref());
-    let written = records.map(|covered| (covered.shard, covered.record)).collect();
-    let writer = Writer {
-        parts: store.parts(),
-        reads: store.reads(),
-        state: Arc::clone(&state),
-        committer: queue.clone(),
-        written,
-    };
-    let free_bytes_min = config.free_bytes_min;
-    for (shard, group) in &groups {
-        state.wanted().set(*shard, group.log.remembered.wanted_from());
-    }
-    let remembered = groups.iter().map(|(shard, group)| (*shard, group.log.remembered)).collect();
-    let committer = Committer {
-        disk: store,
-        state: Arc::clone(&state),
-        ends,
-        kept_ends: KeptEnds::of(ends_file, ends_written),
-        groups: remembered,
-        noted: Vec::new(),
-        rooms,
-        checkpoints,
-        covered,
-        removed: HashMap::new(),
-        space,
-        free_bytes_min,
-    };
-    let committer = spawn("tidewire-commit", move || {
-        // What is under way is lost with it, and nobody would ever be answered.
-        if catch_unwind(AssertUnwindSafe(|| committer.run(&receiver))).is_err() {
-            tracing::error!("the journal has panicked: the server ends");
-            std::process::abort();
-        }
-    })?;
-    let failing = Arc::clone(&state);
-    let saving = spawn("tidewire-save", move || {
-        let write = || writer.run(&jobs);
-        if catch_unwind(AssertUnwindSafe(write)).is_err() {
-            failing.fail(&std::io::Error::other("saving a shard's state has panicked"));
-        }
-    })?;
-    let (bytes_min, rounds) = (config.checkpoint_bytes, queue.clone());
-    let room = |(recovered, notices): (Recovered, _)| {
-        let Recovered { shard, checkpoint, logged_bytes, .. } = recovered;
-        let last_bytes = checkpoint.map_or(0, |covered| covered.record.bytes);
-        let room = DiskRoom {
-            shard: shard.number(),
-            queue: rounds.clone(),
-            notices,
-            state: Arc::clone(&state),
-            rounds: 0,
-            bytes: 0,
-            checkpoints: Checkpoints { logged_bytes, last_bytes, bytes_min, ..Default::default() },
-            reached: Reached::at(shard.progress().sequence),
-            recalls: recalls.clone(),
-        };
-        (shard, room)
-    };
-    let rooms = shards.into_iter().zip(notices).map(room).collect();
-    let mut threads = vec![committer, saving];
-    let (group_reads, wanted) = threads::sync_channel(READS_MAX);
-    if !groups.is_empty() {
-        let read = move || group_reads::read_all(&wanted);
-        threads.push(spawn("tidewire-entries", read)?);
-    }
-    let group = |(shard, group): (u16, RecoveredGroup)| {
-        let RecoveredGroup { log, applied, membership, snapshot } = group;
-        let reads = (reads.clone(), group_reads.clone());
-        let log = GroupLog::new(shard, log, queue.clone(), reads, Arc::clone(&state));
-        OpenedGroup { log, applied, membership, snapshot }
-    };
-    let groups = groups.into_iter().map(group).collect();
-    let state = Arc::clone(&state);
-    let storage = Storage { state, queue, recall_jobs, reads, group_reads, threads };
-    Ok((storage, rooms, groups))
-}
-
-fn spawn(
-    name: &str,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<std::thread::JoinHandle<()>, StorageError> {
-    let builder = std::thread::Builder::new().name(name.to_owned());
-    builder.spawn(work).map_err(StorageError::Thread)
 }
 
 /// The file of the master key beside a data directory.

@@ -14,13 +14,13 @@ use super::{offset, publish, shard_config, turn};
 use crate::journal::base::Base;
 use crate::journal::checkpoint::Record;
 use crate::journal::committer::Committer;
+use crate::journal::disk::Disk;
 use crate::journal::ends::{Ends, EndsFile, KeptEnds};
 use crate::journal::key::Key;
 use crate::journal::message::Message;
 use crate::journal::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
 use crate::journal::saving::Covered;
 use crate::journal::staging::Writes;
-use crate::journal::store::Disk;
 use crate::journal::{Journal, Outcome, State};
 
 /// A disk in memory that fails, or is full, when it is told to.

@@ -22,9 +22,10 @@ use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::record::payload_body;
 
 use super::checkpoint::{self, Record};
+use super::disk::Disk as _;
 use super::saving::{Covered, Writer};
 use super::storage::Opening;
-use super::store::{Disk as _, Store};
+use super::store::Store;
 use super::{Journal, Opened, Outcome, Storage, StorageError};
 use crate::config::StorageConfig;
 

@@ -18,6 +18,7 @@ use super::{open_as, publish, reopened, shard_config, topic_in};
 use crate::journal::base::Base;
 use crate::journal::checkpoint::Record;
 use crate::journal::committer::Committer;
+use crate::journal::disk::Disk;
 use crate::journal::ends::{Ends, EndsFile, KeptEnds};
 use crate::journal::group_log::FoundLog;
 use crate::journal::group_state::GroupState;
@@ -25,7 +26,6 @@ use crate::journal::key::Key;
 use crate::journal::message::{Message, Pending};
 use crate::journal::saving::Covered;
 use crate::journal::staging::Writes;
-use crate::journal::store::Disk;
 use crate::journal::{Done, EntryId, GroupLog, META, Opened, State, Vote};
 
 /// What a cut leaves of the commit that it comes into.
@@ -198,19 +198,8 @@ async fn run(node: &Node, steps: Vec<Step>) -> Vec<Told> {
                 log.append(new, done).await
             }
             Step::Truncate(group, entries) => {
-                let log = &node.logs[group];
-                let next = log.last().map_or(0, |last| last.index + 1);
-                let committed = log.remembered().committed.map_or(0, |id| id.index + 1);
-                let from = next.saturating_sub(entries.into()).max(committed);
-                // From now on nobody may count on them.
                 terms[group] += 1;
-                let before = log.read(0..from, usize::MAX).unwrap().last().map(|entry| entry.id);
-                let gone = log.truncate(from).await;
-                let mut told = told.lock().unwrap();
-                if told[group].last.is_some_and(|last| last.index >= from) {
-                    told[group].last = before;
-                }
-                gone
+                truncate(&node.logs[group], entries, &told, group).await
             }
             Step::Vote(group) => {
                 terms[group] += 1;
@@ -250,6 +239,25 @@ async fn run(node: &Node, steps: Vec<Step>) -> Vec<Told> {
     }
     let told = told.lock().unwrap();
     told.clone()
+}
+
+async fn truncate(
+    log: &GroupLog,
+    entries: u8,
+    told: &Mutex<Vec<Told>>,
+    group: usize,
+) -> io::Result<()> {
+    let next = log.last().map_or(0, |last| last.index + 1);
+    let committed = log.remembered().committed.map_or(0, |id| id.index + 1);
+    let from = next.saturating_sub(entries.into()).max(committed);
+    let before = log.read(0..from, usize::MAX).unwrap().last().map(|entry| entry.id);
+    let gone = log.truncate(from).await;
+    // Nobody may count on them any more.
+    let mut told = told.lock().unwrap();
+    if told[group].last.is_some_and(|last| last.index >= from) {
+        told[group].last = before;
+    }
+    gone
 }
 
 /// An empty data directory.
