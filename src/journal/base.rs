@@ -21,7 +21,8 @@ pub(crate) struct Membership {
 pub(crate) struct Base {
     pub(crate) last: EntryId,
     pub(crate) membership: Option<Membership>,
-    /// The state came from a leader, so it is committed, whatever is known here. Not on the disk.
+    /// The state came from a leader: so it is committed, whatever is known here, and the log here has
+    /// nothing before it that counts.
     pub(crate) is_taken_over: bool,
 }
 
@@ -32,7 +33,7 @@ impl Base {
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0, 0, 0, 0, VERSION];
+        let mut bytes = vec![0, 0, 0, 0, VERSION, u8::from(self.is_taken_over)];
         let id = |bytes: &mut Vec<u8>, id: EntryId| {
             bytes.extend_from_slice(&id.term.to_be_bytes());
             bytes.extend_from_slice(&id.index.to_be_bytes());
@@ -49,7 +50,7 @@ impl Base {
     /// What is wrong with the bytes.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let rest = opened(bytes).ok_or("the checksum of what it stands on does not fit")?;
-        let [VERSION, rest @ ..] = rest else {
+        let [VERSION, is_taken_over @ (0 | 1), rest @ ..] = rest else {
             return Err("what it stands on has a format that is not known here".to_owned());
         };
         let id = |bytes: &mut &[u8]| {
@@ -59,14 +60,15 @@ impl Base {
             let (term, index) = (u64::from_be_bytes(*term), u64::from_be_bytes(*index));
             Some(EntryId { term, index })
         };
+        let is_taken_over = *is_taken_over == 1;
         let (mut rest, short) = (rest, "what it stands on is cut off");
         let last = id(&mut rest).ok_or(short)?;
         if rest.is_empty() {
-            return Ok(Self { last, membership: None, is_taken_over: false });
+            return Ok(Self { last, membership: None, is_taken_over });
         }
         let since = id(&mut rest).ok_or(short)?;
         let membership = Some(Membership { id: since, bytes: rest.to_vec() });
-        Ok(Self { last, membership, is_taken_over: false })
+        Ok(Self { last, membership, is_taken_over })
     }
 }
 
@@ -79,7 +81,7 @@ mod tests {
         let (last, id) = (EntryId { term: 3, index: 70 }, EntryId { term: 2, index: 9 });
         for bytes in [None, Some(Vec::new()), Some(b"1, 2 and 3".to_vec())] {
             let membership = bytes.map(|bytes| Membership { id, bytes });
-            let base = Base { last, membership, is_taken_over: false };
+            let base = Base { last, is_taken_over: membership.is_some(), membership };
             let bytes = base.to_bytes();
             assert_eq!(Base::from_bytes(&bytes), Ok(base));
             for bit in 0..bytes.len() * 8 {

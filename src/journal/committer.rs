@@ -149,6 +149,12 @@ impl<D: Disk> Committer<D> {
         groups: &[GroupWrite],
     ) -> io::Result<Vec<(u16, Vec<Reach>)>> {
         let began = Instant::now();
+        let is_of_group = |pending: &&Pending| self.groups.contains_key(&pending.shard);
+        if let Some(Pending { shard, .. }) = rounds.iter().find(is_of_group) {
+            let what =
+                format!("the log of shard {shard} belongs to its group, which takes no rounds");
+            return Err(io::Error::other(what));
+        }
         let mut staging = Staging::behind(&self.ends);
         staging.add_rounds(collect(rounds)?);
         groups.iter().try_for_each(|write| staging.add_group(write))?;

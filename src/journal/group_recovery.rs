@@ -74,25 +74,28 @@ impl Follow {
             let log = FoundLog { remembered, next, last: applied };
             return Ok(RecoveredGroup { log, applied, membership, snapshot: None });
         };
+        // After a state was taken over from elsewhere, what is left of the log here may be anything.
+        if let Some(base) = base.filter(|base| base.is_taken_over) {
+            let is_further = remembered.wanted_from() <= base.last.index;
+            remembered.purged = if is_further { Some(base.last) } else { remembered.purged };
+        }
+        // It is noted with what is written next, and a checkpoint may have come before that.
+        remembered.committed = remembered.committed.max(applied);
         let wanted = remembered.wanted_from();
         if next < wanted {
             let what =
                 format!("its group has purged entries up to {wanted}, and it ends at {next}");
             return Err(Damage::checkpoint(shard, &what));
         }
-        // It is noted with what is written next, and a checkpoint may have come before that.
-        remembered.committed = remembered.committed.max(applied);
         let mut last = last.filter(|last| last.index >= wanted);
         if wanted < covers {
             let bad = |error: std::io::Error| Damage::checkpoint(shard, &error.to_string());
             let there = store.reads().count(shard, wanted..covers).map_err(bad)?;
             if there < covers - wanted {
-                // The state was taken over from elsewhere, and the log had not got there.
-                let base = base.ok_or_else(|| {
-                    Damage::checkpoint(shard, "blocks before it are missing that its group wants")
-                })?;
-                remembered.purged = Some(base.last);
-            } else if last.is_none() {
+                let what = "blocks before it are missing that its group wants";
+                return Err(Damage::checkpoint(shard, what));
+            }
+            if last.is_none() {
                 last = Some(id_of_block(store, Key { shard, index: covers - 1 })?);
             }
         }

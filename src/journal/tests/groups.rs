@@ -8,10 +8,12 @@ use tidewire_core::SHARDS;
 use tidewire_core::shard::Shard;
 use tokio::sync::oneshot;
 
-use super::{copy_dir, filled, hashes, open, open_as, payload, publish, shard_config, topic_in};
+use super::{
+    copy_dir, filled, hashes, open, open_as, payload, publish, shard_config, topic_in, turn,
+};
 use crate::journal::{
-    Base, BlockKind, Done, EntryId, GroupEntry, GroupLog, META, Opened, OpenedGroup, Storage, Vote,
-    bodies_of, verify,
+    Base, BlockKind, Done, EntryId, GroupEntry, GroupLog, Journal, META, Membership, Opened,
+    OpenedGroup, Outcome, Storage, Vote, bodies_of, verify,
 };
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -238,6 +240,22 @@ async fn entries_that_left_memory_are_read_from_the_disk() {
 }
 
 #[tokio::test]
+async fn a_round_does_not_pass_its_group_by() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = open_as(&directory.path().join("data"), "n", true).unwrap();
+    let Opened { shards, groups, storage, .. } = opened;
+    let (mut shard, room) = shards.into_iter().next().unwrap();
+    let mut journal = Journal::Disk(room);
+    let outcome = turn(&mut shard, &mut journal, publish(&topic_in(SHARDS), 1, b"alone")).await;
+    assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+    assert!(storage.state.failure().unwrap().contains("belongs to its group"));
+    let refused = groups[0].log.save_committed(None).unwrap_err().to_string();
+    assert!(refused.contains("belongs to its group"), "{refused}");
+    drop((journal, groups));
+    storage.join();
+}
+
+#[tokio::test]
 async fn a_forgotten_vote_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
@@ -366,6 +384,47 @@ async fn a_block_goes_when_it_is_covered_and_purged() {
     assert_eq!(opened.groups[0].log.last(), Some(last));
     let Opened { shards, groups, storage, .. } = opened;
     drop((shards, groups));
+    storage.join();
+}
+
+/// A replica that was behind takes a leader's state over, and its power is cut before it says of its log
+/// that this begins behind it.
+#[tokio::test]
+async fn a_state_that_was_taken_over_stands_above_what_is_left_of_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let Opened { shards, groups, storage, .. } = open_as(&data, "n", true).unwrap();
+    let mut room = shards.into_iter().next().unwrap().1;
+    // It has entries that no majority has.
+    append(&groups[0].log, (0..5).map(|index| entry(1, index, 100)).collect()).await;
+    let mut leading = Shard::new(shard_config(SHARDS, 7));
+    for record in 0..30 {
+        drop(logged(&mut leading, &groups[0].log, record, 700));
+    }
+    let last = EntryId { term: 3, index: 50 };
+    let membership = Membership { id: EntryId { term: 2, index: 9 }, bytes: vec![1, 2, 3] };
+    let base = Base { last, membership: Some(membership.clone()), is_taken_over: true };
+    room.checkpoint_at(base, leading.checkpoint().unwrap(), 0);
+    wait_until(|| storage.state.stats().checkpoints == 1).await;
+    drop((room, groups));
+    storage.join();
+    for _ in 0..2 {
+        let opened = open_as(&data, "n", true).unwrap();
+        let group = &opened.groups[0];
+        assert_eq!(opened.shards[0].0.durable_hash(), leading.durable_hash());
+        assert_eq!((group.applied, &group.membership), (Some(last), &Some(membership.clone())));
+        let remembered = group.log.remembered();
+        assert_eq!((remembered.purged, remembered.committed), (Some(last), Some(last)));
+        let end = group.log.last().unwrap();
+        append(&group.log, vec![entry(4, end.index + 1, 100)]).await;
+        let Opened { shards, groups, storage, .. } = opened;
+        drop((shards, groups));
+        storage.join();
+    }
+    let (group, storage) = group(&data, SHARDS);
+    let left = group.log.read(0..u64::MAX, usize::MAX).unwrap();
+    assert_eq!(left, [entry(4, 51, 100), entry(4, 52, 100)]);
+    drop(group);
     storage.join();
 }
 
