@@ -98,9 +98,9 @@ pub(crate) struct OpenedGroup {
 /// The durable shards, each with its room, and what runs below them.
 pub(crate) struct Opened {
     pub(crate) shards: Vec<(Shard, DiskRoom)>,
-    #[allow(dead_code, reason = "nothing starts groups yet")]
     /// The groups of these shards in the same order, and the one without a shard last; none without a
     /// cluster.
+    #[allow(dead_code, reason = "nothing starts groups yet")]
     pub(crate) groups: Vec<OpenedGroup>,
     pub(crate) storage: Storage,
     pub(crate) voter_key: hmac::Key,
