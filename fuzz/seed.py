@@ -152,6 +152,15 @@ def one_shard(saved: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     return [(0, json.dumps(header).encode()), *shard, (3, json.dumps(end).encode())]
 
 
+def of_a_group(block: bytes, kind: int) -> bytes:
+    """The same block as one that a group has decided: version 2, with a kind and a term."""
+    rest = bytes([2, kind]) + block[6:48] + struct.pack(">Q", 7) + block[48:]
+    checksum = 0xFFFFFFFF
+    for byte in rest:
+        checksum = CRC[(checksum ^ byte) & 0xFF] ^ checksum >> 8
+    return struct.pack(">I", checksum ^ 0xFFFFFFFF) + rest
+
+
 def blocks(file: bytes) -> list[bytes]:
     """Whatever in a file has the checksum of a block before it: the database keeps them as they are."""
     found, at = [], -1
@@ -213,7 +222,8 @@ def of_a_daemon() -> None:
     saved = frames(backup, 16, ">", numbered=True)
     small = [as_input([each]) for each in saved if len(each[1]) < SEED_BYTES_MAX]
     keep("backup", [backup[:300], as_input(one_shard(saved)), *small])
-    keep("block", blocks(database))
+    found = blocks(database)
+    keep("block", found + [of_a_group(found[0], kind) for kind in range(3)])
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $retry:literal;)+) => {
         /// What went wrong, for programs. Numbers are part of the protocol and never change.
@@ -125,8 +127,23 @@ impl fmt::Display for ErrorCode {
     }
 }
 
+/// As its number.
+impl Serialize for ErrorCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.number().serialize(serializer)
+    }
+}
+
+/// A code that only a newer release knows is `internal` here.
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        Ok(Self::from_number(number).unwrap_or(Self::Internal))
+    }
+}
+
 /// A refused request: a code for programs and a sentence for people.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message} ({code})")]
 pub struct Refusal {
     /// What went wrong.

@@ -163,8 +163,14 @@ fn what_was_damaged_is_not_gone_on_with() {
 fn open(directory: &Path) -> Vec<Shard> {
     let storage = StorageConfig::default();
     let (directory, shard) = (directory.to_owned(), config);
-    let opening =
-        Opening { directory, node: "here", config: &storage, now_ms: 2_000, shard: &shard };
+    let opening = Opening {
+        directory,
+        node: "here",
+        config: &storage,
+        now_ms: 2_000,
+        shard: &shard,
+        is_clustered: false,
+    };
     let opened = Storage::open(&opening).unwrap();
     let (shards, rooms): (Vec<Shard>, Vec<_>) = opened.shards.into_iter().unzip();
     drop(rooms);

@@ -132,6 +132,7 @@ fn journal(args: &JournalArgs, directory: &Path) -> Result<Measured, CliError> {
         config: &config,
         now_ms: unix_ms(),
         shard: &shard,
+        is_clustered: false,
     };
     let Opened { shards, storage, .. } =
         Storage::open(&opening).map_err(|error| failed(error.to_string()))?;

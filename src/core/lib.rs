@@ -8,6 +8,8 @@
 //! * [`topic`]: batches, the ring that a topic keeps, the shard's commit log, patterns, policies.
 //! * [`cell`]: counters, tallies, maps and presence sets.
 //! * [`group`]: consumer groups, which share a topic's records among workers.
+//! * [`member`]: a node's part in a shard of a cluster.
+//! * [`relay`]: what stands for a shard that another node holds.
 //! * [`shard`]: the single writer of a share of all names: commands in, a round of events out.
 //! * [`fanout`]: the dispatcher of one core: cursors and watches, and what each connection gets.
 //! * [`snapshot`]: how a saved state is refused; the saved forms stand beside their types.
@@ -22,6 +24,8 @@ pub mod access;
 pub mod cell;
 pub mod fanout;
 pub mod group;
+pub mod member;
+pub mod relay;
 pub mod shard;
 pub mod snapshot;
 pub mod state_hash;

@@ -9,12 +9,37 @@ use serde::{Deserialize, Serialize};
 use tidewire_core::shard::LogEntry;
 use tidewire_core::topic::LoggedBatch;
 
-/// The version of the format that is written and read.
-pub(crate) const VERSION: u8 = 1;
+/// The version of the format that a block has which says no more than that a shard has changed; so
+/// earlier releases read what a server without a cluster writes.
+const VERSION_PLAIN: u8 = 1;
+/// The version of the format that also has a term and a kind.
+const VERSION: u8 = 2;
 /// Bytes before the entries.
 pub(crate) const HEAD_BYTES: usize = 48;
+/// Bytes before the entries where there is a term.
+const HEAD_BYTES_WITH_TERM: usize = HEAD_BYTES + 8;
 /// Bytes up to which entries are put into one block; one that is larger has a block of its own.
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
+
+/// What a block says. The numbers are those on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BlockKind {
+    /// Changes of a shard, or what a group without a shard keeps.
+    #[default]
+    Changes = 0,
+    /// Nothing: a new leader of a group begins with it.
+    Blank = 1,
+    /// Who the members of a group are, as it is written by whoever leads groups.
+    Membership = 2,
+}
+
+impl BlockKind {
+    fn of(number: u8) -> Option<Self> {
+        [Self::Changes, Self::Blank, Self::Membership]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
+    }
+}
 
 /// What stands before the entries of a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +60,9 @@ pub(crate) struct Head {
     pub(crate) time_ms: u64,
     /// Number of its entries.
     pub(crate) entries: u32,
+    /// The term of the leader that has made it; 0 if no group was asked.
+    pub(crate) term: u64,
+    pub(crate) kind: BlockKind,
 }
 
 /// Why bytes are not a block.
@@ -42,8 +70,10 @@ pub(crate) struct Head {
 pub(crate) enum BadBlock {
     #[error("it has {0} bytes, which is less than a block's head")]
     Short(usize),
-    #[error("its format is version {0}, and version {VERSION} is known here")]
+    #[error("its format is version {0}, and up to version {VERSION} is known here")]
     Version(u8),
+    #[error("it is of kind {0}, which is not known here")]
+    Kind(u8),
     #[error("its checksum does not fit its bytes")]
     Checksum,
     #[error("entry {0} cannot be read: {1}")]
@@ -94,24 +124,40 @@ impl Body {
 
     /// The block with this head, whose times and count are those of the body.
     pub(crate) fn finish(self, head: Head) -> Vec<u8> {
-        let mut block = Vec::with_capacity(HEAD_BYTES + self.bytes.len());
-        block.extend_from_slice(&[0; 4]);
-        block.extend_from_slice(&[VERSION, 0]);
-        block.extend_from_slice(&head.shard.to_be_bytes());
-        block.extend_from_slice(&head.index.to_be_bytes());
-        block.extend_from_slice(&head.commit.to_be_bytes());
-        block.extend_from_slice(&head.place.to_be_bytes());
-        block.extend_from_slice(&head.blocks.to_be_bytes());
-        block.extend_from_slice(&self.version.to_be_bytes());
-        block.extend_from_slice(&self.time_ms.to_be_bytes());
-        block.extend_from_slice(&self.entries.to_be_bytes());
-        block.extend_from_slice(&self.bytes);
-        let checksum = crc32c::crc32c(block.get(4..).unwrap_or_default()).to_be_bytes();
-        if let Some(place) = block.get_mut(..4) {
-            place.copy_from_slice(&checksum);
-        }
-        block
+        let Self { version, time_ms, entries, .. } = self;
+        seal(&Head { version, time_ms, entries, ..head }, &self.bytes)
     }
+
+    /// Its entries, encoded, and how many they are.
+    pub(crate) fn into_bytes(self) -> (Vec<u8>, u32) {
+        (self.bytes, self.entries)
+    }
+}
+
+/// The block with this head and these entries, which are encoded already.
+pub(crate) fn seal(head: &Head, entries: &[u8]) -> Vec<u8> {
+    let is_plain = head.term == 0 && head.kind == BlockKind::Changes;
+    let version = if is_plain { VERSION_PLAIN } else { VERSION };
+    let mut block = Vec::with_capacity(HEAD_BYTES_WITH_TERM + entries.len());
+    block.extend_from_slice(&[0; 4]);
+    block.extend_from_slice(&[version, head.kind as u8]);
+    block.extend_from_slice(&head.shard.to_be_bytes());
+    block.extend_from_slice(&head.index.to_be_bytes());
+    block.extend_from_slice(&head.commit.to_be_bytes());
+    block.extend_from_slice(&head.place.to_be_bytes());
+    block.extend_from_slice(&head.blocks.to_be_bytes());
+    block.extend_from_slice(&head.version.to_be_bytes());
+    block.extend_from_slice(&head.time_ms.to_be_bytes());
+    block.extend_from_slice(&head.entries.to_be_bytes());
+    if !is_plain {
+        block.extend_from_slice(&head.term.to_be_bytes());
+    }
+    block.extend_from_slice(entries);
+    let checksum = crc32c::crc32c(block.get(4..).unwrap_or_default()).to_be_bytes();
+    if let Some(place) = block.get_mut(..4) {
+        place.copy_from_slice(&checksum);
+    }
+    block
 }
 
 /// Takes big-endian numbers from the front of a head.
@@ -139,14 +185,11 @@ pub(crate) fn open(block: &[u8]) -> Result<(Head, &[u8]), BadBlock> {
     };
     let mut numbers = Numbers(head);
     let checksum = u32::from_be_bytes(numbers.take());
-    let [version, _reserved] = numbers.take();
+    let [version, kind] = numbers.take();
     if checksum != crc32c::crc32c(block.get(4..).unwrap_or_default()) {
         return Err(BadBlock::Checksum);
     }
-    if version != VERSION {
-        return Err(BadBlock::Version(version));
-    }
-    let head = Head {
+    let mut head = Head {
         shard: u16::from_be_bytes(numbers.take()),
         index: u64::from_be_bytes(numbers.take()),
         commit: u64::from_be_bytes(numbers.take()),
@@ -155,15 +198,30 @@ pub(crate) fn open(block: &[u8]) -> Result<(Head, &[u8]), BadBlock> {
         version: u64::from_be_bytes(numbers.take()),
         time_ms: u64::from_be_bytes(numbers.take()),
         entries: u32::from_be_bytes(numbers.take()),
+        ..Head::default()
     };
-    Ok((head, entries))
+    match version {
+        VERSION_PLAIN => Ok((head, entries)),
+        VERSION => {
+            head.kind = BlockKind::of(kind).ok_or(BadBlock::Kind(kind))?;
+            let (term, entries) =
+                entries.split_first_chunk().ok_or(BadBlock::Short(block.len()))?;
+            head.term = u64::from_be_bytes(*term);
+            Ok((head, entries))
+        }
+        other => Err(BadBlock::Version(other)),
+    }
 }
 
-/// Reads the entries of a block, in their order.
+/// Reads the entries of a block, in their order. One that is not about changes has none.
 ///
 /// # Errors
 /// When one cannot be read, or something follows the last one.
 pub(crate) fn entries(head: &Head, bytes: &[u8]) -> Result<Vec<LogEntry>, BadBlock> {
+    match head.kind {
+        BlockKind::Changes => {}
+        BlockKind::Blank | BlockKind::Membership => return Ok(Vec::new()),
+    }
     let mut rest = bytes;
     let mut entries = Vec::new();
     for number in 0..head.entries {
@@ -186,8 +244,7 @@ mod tests {
     use super::*;
 
     fn head() -> Head {
-        let (version, time_ms, entries) = (0, 0, 0);
-        Head { shard: 17, index: 5, commit: 9, place: 1, blocks: 3, version, time_ms, entries }
+        Head { shard: 17, index: 5, commit: 9, place: 1, blocks: 3, ..Head::default() }
     }
 
     fn entry() -> impl Strategy<Value = LogEntry> {
@@ -218,15 +275,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(written in proptest::collection::vec(entry(), 1..40)) {
+        fn what_is_written_is_read_back(
+            written in proptest::collection::vec(entry(), 1..40),
+            term in 0_u64..3,
+        ) {
             let mut body = Body { version: 77, time_ms: 88, ..Body::default() };
             for entry in &written {
                 prop_assert!(body.push(entry).unwrap());
             }
-            let block = body.finish(head());
+            let block = body.finish(Head { term, ..head() });
             let (read, bytes) = open(&block).unwrap();
+            // An earlier release reads what no group has decided.
+            prop_assert_eq!(block[4], if term == 0 { 1 } else { 2 });
             let count = u32::try_from(written.len()).unwrap();
-            let expected = Head { version: 77, time_ms: 88, entries: count, ..head() };
+            let expected = Head { version: 77, time_ms: 88, entries: count, term, ..head() };
             prop_assert_eq!(read, expected);
             let entries = entries(&read, bytes).unwrap();
             prop_assert_eq!(format!("{entries:?}"), format!("{written:?}"));
@@ -249,6 +311,45 @@ mod tests {
             let block = body.finish(head());
             prop_assert!(open(&block[..cut.index(block.len())]).is_err());
         }
+    }
+
+    /// As releases before there were groups have written it, byte for byte.
+    #[test]
+    fn a_block_of_an_earlier_release_is_read_and_written_again() {
+        let mut before = vec![0, 0, 0, 0, 1, 0];
+        before.extend_from_slice(&17_u16.to_be_bytes());
+        before.extend_from_slice(&5_u64.to_be_bytes());
+        before.extend_from_slice(&9_u64.to_be_bytes());
+        before.extend_from_slice(&[0, 1, 0, 3]);
+        before.extend_from_slice(&77_u64.to_be_bytes());
+        before.extend_from_slice(&88_u64.to_be_bytes());
+        before.extend_from_slice(&1_u32.to_be_bytes());
+        before.extend_from_slice(b"\x81\xaeCounterRemoved\x91\xa1t");
+        let checksum = crc32c::crc32c(&before[4..]).to_be_bytes();
+        before[..4].copy_from_slice(&checksum);
+        let (read, bytes) = open(&before).unwrap();
+        assert_eq!(read, Head { version: 77, time_ms: 88, entries: 1, ..head() });
+        let LogEntry::CounterRemoved { name } = &entries(&read, bytes).unwrap()[0] else {
+            panic!("{read:?}")
+        };
+        assert_eq!(name.as_str(), "t");
+        assert_eq!(seal(&read, bytes), before);
+    }
+
+    #[test]
+    fn a_block_about_something_else_has_no_changes() {
+        for kind in [BlockKind::Blank, BlockKind::Membership] {
+            let head = Head { term: 3, kind, ..head() };
+            let block = seal(&head, b"who they are");
+            let (read, bytes) = open(&block).unwrap();
+            assert_eq!((read, bytes), (head, &b"who they are"[..]));
+            assert!(entries(&read, bytes).unwrap().is_empty());
+        }
+        let mut unknown = seal(&Head { term: 3, ..head() }, b"");
+        unknown[5] = 3;
+        let checksum = crc32c::crc32c(&unknown[4..]).to_be_bytes();
+        unknown[..4].copy_from_slice(&checksum);
+        assert_eq!(open(&unknown), Err(BadBlock::Kind(3)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 
 use tidewire_core::shard::ShardSnapshot;
 
+use super::base::Base;
 use super::store::Parts;
 
 /// Bytes of one part.
@@ -32,6 +33,9 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Nothing is in it.
+    pub(super) const NONE: Self = Self { covers: 0, first: 0, parts: 0, bytes: 0 };
+
     /// Number behind its last part.
     pub(super) fn next_part(&self) -> u32 {
         self.first.saturating_add(self.parts)
@@ -45,6 +49,19 @@ impl Record {
         bytes.extend_from_slice(&self.parts.to_be_bytes());
         bytes.extend_from_slice(&self.bytes.to_be_bytes());
         sealed(bytes)
+    }
+
+    /// A record and what it stands on, which lies behind it where there is a group.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub(crate) fn with_base(bytes: &[u8]) -> Result<(Self, Option<Base>), String> {
+        match bytes.split_at_checked(RECORD_BYTES) {
+            Some((record, base @ [_, ..])) => {
+                Ok((Self::from_bytes(record)?, Some(Base::from_bytes(base)?)))
+            }
+            Some(_) | None => Ok((Self::from_bytes(bytes)?, None)),
+        }
     }
 
     /// # Errors
@@ -70,7 +87,7 @@ impl Record {
 }
 
 /// Puts the checksum of what follows it into the first bytes.
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(super) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = crc32c::crc32c(bytes.get(CHECKSUM_BYTES..).unwrap_or_default());
     if let Some(place) = bytes.get_mut(..CHECKSUM_BYTES) {
         place.copy_from_slice(&checksum.to_be_bytes());
@@ -79,7 +96,7 @@ fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// What stands behind a checksum that fits.
-fn opened(bytes: &[u8]) -> Option<&[u8]> {
+pub(super) fn opened(bytes: &[u8]) -> Option<&[u8]> {
     let (checksum, rest) = bytes.split_first_chunk()?;
     (u32::from_be_bytes(*checksum) == crc32c::crc32c(rest)).then_some(rest)
 }

@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tidewire_core::shard::{LogEntry, ShardSnapshot};
 use tidewire_core::topic::{Extent, LoggedBatch, StoredBatch};
 
-use super::block::{self, Body, Head};
+use super::block::{self, BlockKind, Body, Head};
 use super::key::Key;
 use super::reads::Reads;
 use super::state::State;
@@ -44,12 +44,16 @@ pub(super) struct Cleaning {
 }
 
 impl Cleaning {
-    /// Looks for extents to clean, once the checkpoint of this state counts.
-    pub(super) fn look(&mut self, snapshot: &ShardSnapshot) {
+    /// Looks for extents to clean, once the checkpoint of this state counts. Blocks from `wanted_from`
+    /// on are left as they are: the shard's group may ask for them.
+    pub(super) fn look(&mut self, snapshot: &ShardSnapshot, wanted_from: u64) {
         let (shard, stored) = (snapshot.shard(), snapshot.stored());
         let mut left = HashMap::new();
         let mut found = Vec::new();
         for Extent { sequences, blocks, bytes } in snapshot.extents().iter() {
+            if blocks.end > wanted_from {
+                break;
+            }
             let first = stored.partition_point(|batch| batch.sequence < sequences.start);
             let behind = stored.partition_point(|batch| batch.sequence < sequences.end);
             let batches = stored.get(first..behind).unwrap_or_default();
@@ -165,7 +169,8 @@ pub(super) fn pack(
     let mut open = Body::at(like.version, like.time_ms);
     let mut finish = |body: Body| {
         let index = first + blocks.len() as u64;
-        let head = Head { shard, index, commit: 0, place: 0, blocks: 1, ..like };
+        let kind = BlockKind::Changes;
+        let head = Head { shard, index, commit: 0, place: 0, blocks: 1, kind, ..like };
         blocks.push((Key { shard, index }, body.finish(head)));
     };
     for entry in entries {

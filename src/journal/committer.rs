@@ -11,86 +11,36 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use tidewire_core::SHARDS;
-use tidewire_core::shard::{Round, ShardSnapshot};
 use tokio::sync::mpsc;
 
-use super::block::Head;
+use super::META;
+use super::base::Base;
 use super::checkpoint::Record;
-use super::ends::{Ends, EndsFile};
-use super::key::Key;
-use super::packing::{collect, gather};
+use super::disk::Disk;
+use super::ends::{Ends, KeptEnds};
+use super::group_state::GroupState;
+use super::message::{Change, GroupWrite, Message, Notice, Outcome, Pending, Reach};
+use super::packing::{Gathered, collect, gather};
 use super::saving::{Covered, Job};
 use super::space::Space;
+use super::staging::{Staged, Staging};
 use super::state::State;
-use super::store::Disk;
 
 /// How long the written ends may be behind, and how often the free space is looked at at least.
 const ENDS_PAUSE: Duration = Duration::from_millis(500);
 /// Superfluous blocks that are removed between two commits.
 const REMOVALS_MAX: usize = 256;
 
-/// A round on its way to the disk.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    pub(crate) shard: u16,
-    pub(crate) round: Round,
-    /// The shard's time, Unix milliseconds.
-    pub(crate) time_ms: u64,
-    /// Bytes that it takes, about.
-    pub(crate) weight: usize,
-}
-
-/// What the committer is told.
-#[derive(Debug)]
-pub(crate) enum Message {
-    /// A round is to be committed.
-    Round(Pending),
-    /// A shard's state after the rounds that it has handed over so far.
-    Checkpoint { shard: u16, snapshot: Box<ShardSnapshot> },
-    /// The parts of a checkpoint have been written, or not.
-    Written { shard: u16, outcome: io::Result<Covered> },
-    /// No more rounds come.
-    Stop,
-}
-
-/// What became of a round.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// It is on the disk.
-    Committed(Round),
-    /// It may not be.
-    Failed(Round),
-}
-
-/// What a shard is told.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    /// A round that was handed over, with the weight that it had, and how the shard's log goes on with
-    /// it.
-    Round(Outcome, usize, Vec<Reach>),
-    /// A checkpoint is done with. It has so many bytes; none if there is none.
-    Checkpoint(u64),
-}
-
-/// How far the log of a shard goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reach {
-    /// Index of the block behind.
-    pub(crate) next_block: u64,
-    /// Sequence behind the last batch in the blocks before that, if there is one in the last of them.
-    pub(crate) next_sequence: Option<u64>,
-    /// Bytes of the blocks since the reach before.
-    pub(crate) bytes: u64,
-}
-
 /// Where the committer starts, and what it works with.
 pub(crate) struct Committer<D> {
     pub(crate) disk: D,
     pub(crate) state: Arc<State>,
     pub(crate) ends: Ends,
-    pub(crate) ends_file: EndsFile,
-    /// What the file holds.
-    pub(crate) ends_written: Ends,
+    pub(crate) kept_ends: KeptEnds,
+    /// What is remembered of groups: as of the last time that it was written, or has to be.
+    pub(crate) groups: HashMap<u16, GroupState>,
+    /// Groups of which something is to be written with the next commit.
+    pub(crate) noted: Vec<u16>,
     /// To each durable shard, in order.
     pub(crate) rooms: Vec<mpsc::Sender<Notice>>,
     /// To the thread that writes checkpoints.
@@ -108,34 +58,52 @@ pub(crate) struct Committer<D> {
 impl<D: Disk> Committer<D> {
     /// Commits until it is told to stop, or nobody can hand over rounds any more.
     pub(crate) fn run(mut self, queue: &Receiver<Message>) {
-        let mut written = (self.ends_written.clone(), Instant::now());
-        self.write_ends(&mut written);
+        self.write_ends();
         let mut stops = false;
         while !stops {
             self.look_at_space();
             match queue.recv_timeout(ENDS_PAUSE) {
                 Ok(first) => {
-                    let (rounds, other) = gather(first, queue);
-                    self.commit(rounds);
+                    let (gathered, other) = gather(first, queue);
+                    self.commit(gathered);
                     stops = matches!(other, Some(Message::Stop));
                     if let Some(other) = other {
-                        self.checkpoint(other, &mut written);
+                        self.go_on(other);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.commit(Gathered::default()),
                 Err(RecvTimeoutError::Disconnected) => stops = true,
             }
             self.remove_some();
-            if written.1.elapsed() >= ENDS_PAUSE {
-                self.write_ends(&mut written);
+            if self.kept_ends.are_older_than(ENDS_PAUSE) {
+                self.write_ends();
             }
         }
-        self.write_ends(&mut written);
+        // A group may have noted something while its note before that was taken.
+        while let Ok(last) = queue.try_recv() {
+            self.commit(gather(last, queue).0);
+        }
+        self.commit(Gathered::default());
+        self.write_ends();
     }
 
-    fn commit(&mut self, rounds: Vec<Pending>) {
+    /// Commits what has gathered; or, when nothing has, what was only noted.
+    fn commit(&mut self, gathered: Gathered) {
+        let Gathered { rounds, mut groups } = gathered;
+        let were_any = !rounds.is_empty() || !groups.is_empty();
+        groups.iter().for_each(|write| self.note(write.shard, write.state));
+        groups.retain_mut(|write| match write.change {
+            Change::Note => {
+                write.done.take().into_iter().for_each(|taken| taken.tell(Ok(())));
+                false
+            }
+            Change::State | Change::Append(_) | Change::Truncate(_) => true,
+        });
+        if were_any && rounds.is_empty() && groups.is_empty() {
+            return;
+        }
         let outcome = match self.state.failure() {
-            None => self.write(&rounds),
+            None => self.write(&rounds, &groups),
             Some(failure) => Err(io::Error::other(failure)),
         };
         let mut outcome = outcome.inspect_err(|error| self.state.fail(error));
@@ -152,6 +120,18 @@ impl<D: Disk> Committer<D> {
             });
         }
         notices.into_iter().rev().for_each(|(shard, notice)| self.tell(shard, notice));
+        for done in groups.into_iter().filter_map(|write| write.done) {
+            let again = |error: &io::Error| io::Error::other(error.to_string());
+            done.tell(outcome.as_ref().map(|_reached| ()).map_err(again));
+        }
+    }
+
+    /// What is remembered of a group is to be written with the next commit.
+    fn note(&mut self, shard: u16, state: GroupState) {
+        self.groups.insert(shard, state);
+        if !self.noted.contains(&shard) {
+            self.noted.push(shard);
+        }
     }
 
     fn tell(&self, shard: u16, notice: Notice) {
@@ -162,53 +142,86 @@ impl<D: Disk> Committer<D> {
         }
     }
 
-    /// Writes the blocks of these rounds as one commit; returns how far the shards' logs go.
-    fn write(&mut self, rounds: &[Pending]) -> io::Result<Vec<(u16, Vec<Reach>)>> {
-        let bodies = collect(rounds)?;
-        if bodies.is_empty() {
+    /// Writes these as one commit; returns how far the shards' logs go that have rounds in it.
+    fn write(
+        &mut self,
+        rounds: &[Pending],
+        groups: &[GroupWrite],
+    ) -> io::Result<Vec<(u16, Vec<Reach>)>> {
+        let began = Instant::now();
+        let is_of_group = |pending: &&Pending| self.groups.contains_key(&pending.shard);
+        if let Some(Pending { shard, .. }) = rounds.iter().find(is_of_group) {
+            let what =
+                format!("the log of shard {shard} belongs to its group, which takes no rounds");
+            return Err(io::Error::other(what));
+        }
+        let mut staging = Staging::behind(&self.ends);
+        staging.add_rounds(collect(rounds)?);
+        groups.iter().try_for_each(|write| staging.add_group(write))?;
+        for shard in self.noted.drain(..) {
+            staging.remember(shard, self.groups.get(&shard).copied().unwrap_or_default());
+        }
+        if staging.is_empty() {
             return Ok(Vec::new());
         }
-        let began = Instant::now();
         let _under_way = self.state.commits();
-        let commit = self.ends.commit + 1;
-        let blocks = u16::try_from(bodies.len())
-            .map_err(|_many| io::Error::other("a commit has more blocks than can be numbered"))?;
-        let mut next = self.ends.next.clone();
-        let (mut bytes, mut reached) = (0, Vec::new());
-        let mut written = Vec::with_capacity(bodies.len());
-        for (place, (shard, body)) in (0..).zip(bodies) {
-            let index = take_index(&mut next, shard);
-            let (version, time_ms, entries) = (0, 0, 0);
-            let head = Head { shard, index, commit, place, blocks, version, time_ms, entries };
-            let next_sequence = body.next_sequence;
-            let block = body.finish(head);
-            bytes += block.len();
-            self.space.logged(shard, block.len() as u64);
-            let reach = Reach { next_block: index + 1, next_sequence, bytes: block.len() as u64 };
-            add_reach(&mut reached, shard, reach);
-            written.push((Key { shard, index }, block));
+        if let Some(shortened) = staging.shortened() {
+            // Otherwise a start after a crash would miss what is about to go: in the logs, whose ends
+            // are written, and in commits behind these, of which it wants to find all blocks.
+            self.kept_ends.write(&shortened)?;
         }
-        self.disk.commit(written)?;
-        self.ends = Ends { commit, next };
-        self.state.committed(u64::from(blocks), bytes as u64, began.elapsed());
+        let Staged { writes, ends, reached } = staging.finish()?;
+        let (blocks, bytes, states) = (writes.blocks.len(), writes.bytes(), writes.states.clone());
+        for (key, block) in &writes.blocks {
+            self.space.logged(key.shard, block.len() as u64);
+        }
+        self.disk.commit(writes)?;
+        self.ends = ends;
+        states.into_iter().for_each(|(shard, state)| self.purged(shard, state));
+        self.state.committed(blocks as u64, bytes, began.elapsed());
         Ok(reached)
     }
 
-    /// Goes on with a checkpoint. Every round that was handed over before it is committed.
-    fn checkpoint(&mut self, message: Message, written: &mut (Ends, Instant)) {
+    /// What a group does not ask for any more may go, if nothing else is in it.
+    fn purged(&mut self, shard: u16, state: GroupState) {
+        let (known, wanted_from) = (self.state.wanted().from(shard), state.wanted_from());
+        if wanted_from == known {
+            return;
+        }
+        self.state.wanted().set(shard, wanted_from);
+        // No checkpoint says so of a group without a shard.
+        if shard == META && wanted_from > 0 {
+            self.write_ends();
+            self.covered.retain(|(known, _)| known.shard != shard);
+            let covered =
+                Covered::unused(shard, Record::NONE, std::iter::once(0..wanted_from).collect(), 0);
+            self.covered.push((covered, Vec::new()));
+        }
+    }
+
+    /// Goes on with something else. Every round that was handed over before it is committed.
+    fn go_on(&mut self, message: Message) {
         let (shard, outcome) = match message {
-            Message::Checkpoint { shard, snapshot } => {
-                let covers = self.ends.next(shard);
-                let job = Job::Save { shard, covers, snapshot };
+            Message::Checkpoint { shard, snapshot, base } => {
+                let covers = base.as_ref().map_or(self.ends.next(shard), Base::covers);
+                let job = Job::Save { shard, covers, snapshot, base };
                 if self.state.failure().is_none() && self.checkpoints.try_send(job).is_ok() {
                     return;
                 }
                 (shard, Ok(None))
             }
             Message::Written { shard, outcome } => {
-                (shard, outcome.and_then(|covered| self.finish_checkpoint(covered, written)))
+                (shard, outcome.and_then(|covered| self.finish_checkpoint(covered)))
             }
-            Message::Round(_) | Message::Stop => return,
+            Message::Snapshot { shard, bytes, done } => {
+                let outcome = match self.state.failure() {
+                    None => self.disk.save_snapshot(shard, &bytes),
+                    Some(failure) => Err(io::Error::other(failure)),
+                };
+                done.tell(outcome.inspect_err(|error| self.state.fail(error)));
+                return;
+            }
+            Message::Round(_) | Message::Group(_) | Message::Stop => return,
         };
         let bytes = match outcome {
             Ok(record) => record.map_or(0, |record| record.bytes),
@@ -220,22 +233,18 @@ impl<D: Disk> Committer<D> {
         self.tell(shard, Notice::Checkpoint(bytes));
     }
 
-    fn finish_checkpoint(
-        &mut self,
-        mut covered: Covered,
-        written: &mut (Ends, Instant),
-    ) -> io::Result<Option<Record>> {
+    fn finish_checkpoint(&mut self, mut covered: Covered) -> io::Result<Option<Record>> {
         let (shard, record) = (covered.shard, covered.record);
-        if self.state.failure().is_some() {
+        if self.state.failure().is_some() || !self.may_count(&covered) {
             return Ok(None);
         }
         // The ends say that every commit before them was whole. Of later ones a start wants to find
         // all blocks, so none of them may be covered.
-        self.write_ends(written);
-        if written.0 != self.ends {
+        self.write_ends();
+        if !self.kept_ends.say(&self.ends) {
             return Ok(None);
         }
-        self.disk.finish_checkpoint(shard, record)?;
+        self.disk.finish_checkpoint(shard, record, covered.base.as_ref())?;
         self.state.checkpointed(record.bytes);
         self.space.saved(shard);
         let said = covered.unused.clone();
@@ -249,35 +258,49 @@ impl<D: Disk> Committer<D> {
         Ok(Some(record))
     }
 
-    /// Removes some of what checkpoints have made superfluous.
+    /// Whether a checkpoint holds nothing that its group might still take back. A leader's shard is
+    /// ahead of what is committed; by the time that its state is written, what is in it usually is.
+    fn may_count(&self, covered: &Covered) -> bool {
+        match (&covered.base, self.groups.get(&covered.shard)) {
+            (None, None) => true,
+            (Some(base), Some(state)) => {
+                base.is_taken_over || state.committed.is_some_and(|id| id >= base.last)
+            }
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+
+    /// Removes some of what checkpoints have made superfluous, and no group wants any more.
     fn remove_some(&mut self) {
-        let Some((covered, _)) = self.covered.last_mut() else { return };
         if self.state.failure().is_some() || self.state.is_held() {
             return;
         }
+        let wanted = self.state.wanted();
+        let has_work = |(covered, _): &mut (Covered, _)| covered.hold(wanted.from(covered.shard));
+        let Some(at) = self.covered.iter_mut().rposition(has_work) else { return };
+        let Some((covered, said)) = self.covered.get_mut(at) else { return };
         match self.disk.remove_covered(covered, REMOVALS_MAX) {
             Ok(true) => {
-                if let Some((covered, said)) = self.covered.pop() {
-                    self.space.removed(covered.shard, covered.kept_bytes);
-                    self.removed.insert(covered.shard, said);
-                }
+                let (shard, kept_bytes) = (covered.shard, covered.kept_bytes);
+                let done = match covered.wait(said) {
+                    Some(done) => done,
+                    None => self.covered.remove(at).1,
+                };
+                self.space.removed(shard, kept_bytes);
+                self.removed.insert(shard, done);
             }
             Ok(false) => {}
             Err(error) => self.state.fail(&error),
         }
     }
 
-    fn write_ends(&self, (written, at): &mut (Ends, Instant)) {
-        *at = Instant::now();
-        if *written == self.ends || self.state.failure().is_some() {
+    fn write_ends(&mut self) {
+        if self.state.failure().is_some() {
             return;
         }
-        match self.ends_file.write(&self.ends) {
-            Ok(()) => *written = self.ends.clone(),
-            Err(error) => {
-                let file = self.ends_file.path().display();
-                tracing::warn!(%error, %file, "the ends of the logs are not written down");
-            }
+        if let Err(error) = self.kept_ends.write(&self.ends) {
+            let file = self.kept_ends.path().display();
+            tracing::warn!(%error, %file, "the ends of the logs are not written down");
         }
     }
 
@@ -290,26 +313,6 @@ impl<D: Disk> Committer<D> {
                 self.state.set_free_bytes(free, reusable, self.free_bytes_min);
             }
             Err(error) => tracing::warn!(%error, "the system does not say how much space is free"),
-        }
-    }
-}
-
-fn add_reach(reached: &mut Vec<(u16, Vec<Reach>)>, shard: u16, reach: Reach) {
-    match reached.iter_mut().find(|(known, _)| *known == shard) {
-        Some((_, reaches)) => reaches.push(reach),
-        None => reached.push((shard, vec![reach])),
-    }
-}
-
-fn take_index(next: &mut Vec<(u16, u64)>, shard: u16) -> u64 {
-    match next.iter_mut().find(|(known, _)| *known == shard) {
-        Some((_, next)) => {
-            *next += 1;
-            *next - 1
-        }
-        None => {
-            next.push((shard, 1));
-            0
         }
     }
 }

@@ -8,11 +8,13 @@ use tidewire_core::shard::{LogEntry, ShardSnapshot};
 use super::block::Head;
 use super::checkpoint::{self, Record};
 use super::cleaning::pack;
+use super::disk::Disk as _;
 use super::identity::Identity;
 use super::key::Key;
 use super::master_key::{KeyError, MasterKey};
+use super::staging::Writes;
 use super::storage::{JOURNAL, StorageError, beside};
-use super::store::{Disk as _, OpenError, Store};
+use super::store::{OpenError, Store};
 
 /// How long a new database may take to open.
 const OPEN_TIMEOUT_MS: u64 = 60_000;
@@ -88,9 +90,9 @@ impl Import {
             // What the state holds of records, the log is to hold as well: it goes on behind them.
             let blocks = blocks_of(snapshot)?;
             let covers = snapshot.extents().next_block() + blocks.len() as u64;
-            self.store.commit(blocks)?;
+            self.store.commit(Writes::of(blocks))?;
             let record = checkpoint::write(&self.store.parts(), (covers, 0), snapshot)?;
-            self.store.finish_checkpoint(shard, record)?;
+            self.store.finish_checkpoint(shard, record, None)?;
             Ok(record)
         };
         let path = self.directory.join(JOURNAL);
@@ -119,7 +121,7 @@ impl Import {
 
     fn flush(&mut self) -> io::Result<()> {
         self.gathered_bytes = 0;
-        self.store.commit(std::mem::take(&mut self.gathered))
+        self.store.commit(Writes::of(std::mem::take(&mut self.gathered)))
     }
 
     /// Makes the directory the node's own: from now on a server starts with it.

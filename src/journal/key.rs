@@ -8,8 +8,11 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub(super) fn to_bytes(self) -> [u8; 10] {
-        let mut bytes = [0; 10];
+    /// Bytes of a key.
+    pub(super) const BYTES: usize = 10;
+
+    pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
         let (shard, index) = (self.shard.to_be_bytes(), self.index.to_be_bytes());
         for (place, byte) in bytes.iter_mut().zip(shard.into_iter().chain(index)) {
             *place = byte;

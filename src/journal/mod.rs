@@ -5,17 +5,25 @@
 //! means. There are two rooms behind the door: in memory a round is committed as soon as it is
 //! there, on disk when the disk has it.
 
+mod base;
 mod block;
 mod checkpoint;
 mod cleaning;
+mod commits;
 mod committer;
+mod disk;
 mod ends;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+mod group_log;
+mod group_reads;
+mod group_recovery;
+mod group_state;
 mod identity;
 mod import;
 mod key;
 mod master_key;
+mod message;
 mod packing;
 mod reads;
 mod recall;
@@ -23,12 +31,17 @@ mod recovery;
 mod room;
 mod saving;
 mod space;
+mod staging;
+mod starting;
 mod state;
 mod storage;
 mod store;
+mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
+mod verify_groups;
+mod wanted;
 
 pub use identity::IdentityError;
 pub use master_key::KeyError;
@@ -37,20 +50,29 @@ pub use state::JournalStats;
 pub use storage::StorageError;
 pub use store::OpenError;
 
-pub(crate) use committer::Outcome;
+#[allow(unused_imports, reason = "for who streams the states of shards")]
+pub(crate) use base::{Base, Membership};
+pub(crate) use block::{BlockKind, Body};
+pub(crate) use group_log::GroupLog;
+pub(crate) use group_state::{EntryId, Vote};
 pub(crate) use identity::DirectoryId;
 pub(crate) use import::{Import, is_in_use};
 pub(crate) use master_key::MasterKey;
+pub(crate) use message::{Done, GroupEntry, Outcome};
+pub(crate) use packing::bodies_of;
 pub(crate) use reads::Reads;
 pub(crate) use recall::batches_in;
 pub(crate) use room::DiskRoom;
 pub(crate) use state::State;
-pub(crate) use storage::{Opened, Opening, Storage};
+pub(crate) use storage::{Opened, OpenedGroup, Opening, Storage};
 
 pub(crate) use verify::{Report, verify};
 
 use tidewire_core::shard::{Command, Recall, Round, ShardSnapshot, ShardStats};
 use tidewire_protocol::Refusal;
+
+/// The shard number of the group that has no shard: what the nodes of a cluster agree upon.
+pub(crate) const META: u16 = 48;
 
 /// The room in which the rounds of one shard are committed.
 pub(crate) enum Journal {

@@ -3,31 +3,46 @@
 use std::io;
 use std::sync::mpsc::Receiver;
 
-use tidewire_core::is_durable;
+use tidewire_core::shard::Round;
+use tidewire_core::{SHARDS, is_durable};
 
 use super::block::Body;
-use super::committer::{Message, Pending};
+use super::message::{GroupWrite, Message, Pending};
 
 /// Bytes that one commit takes, about, while there is more.
 const COMMIT_BYTES: usize = 4 * 1024 * 1024;
 
-/// The rounds that have gathered, as many as one commit takes, and what else came behind them.
-pub(super) fn gather(first: Message, queue: &Receiver<Message>) -> (Vec<Pending>, Option<Message>) {
-    let (mut rounds, mut weight) = (Vec::new(), 0);
+/// What has gathered for one commit.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) rounds: Vec<Pending>,
+    pub(super) groups: Vec<GroupWrite>,
+}
+
+/// What has gathered, as much as one commit takes, and what else came behind it.
+pub(super) fn gather(first: Message, queue: &Receiver<Message>) -> (Gathered, Option<Message>) {
+    let (mut gathered, mut weight) = (Gathered::default(), 0);
     let mut next = Some(first);
     while let Some(message) = next {
         match message {
             Message::Round(pending) => {
                 weight += pending.weight;
-                rounds.push(pending);
+                gathered.rounds.push(pending);
             }
-            other @ (Message::Checkpoint { .. } | Message::Written { .. } | Message::Stop) => {
-                return (rounds, Some(other));
+            Message::Group(write) => {
+                weight += write.weight;
+                gathered.groups.push(write);
+            }
+            other @ (Message::Checkpoint { .. }
+            | Message::Snapshot { .. }
+            | Message::Written { .. }
+            | Message::Stop) => {
+                return (gathered, Some(other));
             }
         }
         next = if weight < COMMIT_BYTES { queue.try_recv().ok() } else { None };
     }
-    (rounds, None)
+    (gathered, None)
 }
 
 /// The rounds of each shard, packed into blocks.
@@ -35,9 +50,24 @@ pub(super) fn gather(first: Message, queue: &Receiver<Message>) -> (Vec<Pending>
 /// # Errors
 /// When a change cannot be encoded.
 pub(super) fn collect(rounds: &[Pending]) -> io::Result<Vec<(u16, Body)>> {
+    collect_all(rounds.iter().map(|pending| (&pending.shard, &pending.round, &pending.time_ms)))
+}
+
+/// A round of a shard that leads a group, packed into the bodies of entries. None if it logs nothing.
+///
+/// # Errors
+/// When a change cannot be encoded.
+pub(crate) fn bodies_of(round: &Round, time_ms: u64) -> io::Result<Vec<Body>> {
+    let bodies = collect_all([(&SHARDS, round, &time_ms)].into_iter())?;
+    Ok(bodies.into_iter().map(|(_, body)| body).collect())
+}
+
+fn collect_all<'a>(
+    rounds: impl Iterator<Item = (&'a u16, &'a Round, &'a u64)>,
+) -> io::Result<Vec<(u16, Body)>> {
     let mut full = Vec::new();
     let mut open: Vec<(u16, Body)> = Vec::new();
-    for Pending { shard, round, time_ms, .. } in rounds {
+    for (shard, round, time_ms) in rounds {
         debug_assert!(is_durable(*shard), "a shard in memory logs nothing");
         if round.log.is_empty() {
             continue;

@@ -29,6 +29,20 @@ impl Reads {
         Blocks { reads: self.clone(), values: self.0.range(range).peekable() }
     }
 
+    /// How many blocks of a shard have these indices.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn count(&self, shard: u16, indices: Range<u64>) -> io::Result<u64> {
+        let key = |index| Key { shard, index }.to_bytes();
+        let mut found = 0;
+        for known in self.0.range(key(indices.start)..key(indices.end)).keys() {
+            // Further values of a block have longer keys.
+            found += u64::from(known.map_err(to_io)?.len() == Key::BYTES);
+        }
+        Ok(found)
+    }
+
     /// Puts blocks into the place of those with these indices, all or none.
     ///
     /// # Errors

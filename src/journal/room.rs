@@ -9,7 +9,8 @@ use tidewire_core::topic::EXTENT_BYTES;
 use tidewire_protocol::Refusal;
 use tokio::sync::mpsc;
 
-use super::committer::{Message, Notice, Outcome, Pending, Reach};
+use super::base::Base;
+use super::message::{Message, Notice, Outcome, Pending, Reach};
 use super::recall;
 use super::state::State;
 
@@ -120,7 +121,11 @@ impl DiskRoom {
                 self.state.fail(&io::Error::other("the journal takes nothing any more"));
                 match message {
                     Message::Round(pending) => Some(Outcome::Failed(pending.round)),
-                    Message::Checkpoint { .. } | Message::Written { .. } | Message::Stop => None,
+                    Message::Group(_)
+                    | Message::Checkpoint { .. }
+                    | Message::Snapshot { .. }
+                    | Message::Written { .. }
+                    | Message::Stop => None,
                 }
             }
         }
@@ -197,8 +202,20 @@ impl DiskRoom {
 
     /// Hands over the state after all rounds that were handed over before.
     pub(super) fn checkpoint(&mut self, snapshot: ShardSnapshot, released_bytes: u64) {
+        self.save(snapshot, None, released_bytes);
+    }
+
+    /// Hands over the state as of an entry of the shard's group. It counts only if this entry is
+    /// committed by the time that it is written. What is said of the log itself does not change: after
+    /// a state was taken over from elsewhere the log is to be purged up to its entry.
+    #[allow(dead_code, reason = "the replicas of shards will")]
+    pub(crate) fn checkpoint_at(&mut self, base: Base, snapshot: ShardSnapshot, released: u64) {
+        self.save(snapshot, Some(base), released);
+    }
+
+    fn save(&mut self, snapshot: ShardSnapshot, base: Option<Base>, released_bytes: u64) {
         let (shard, snapshot) = (self.shard, Box::new(snapshot));
-        let handed = self.queue.try_send(Message::Checkpoint { shard, snapshot });
+        let handed = self.queue.try_send(Message::Checkpoint { shard, snapshot, base });
         self.checkpoints.is_under_way = handed.is_ok();
         self.checkpoints.logged_bytes = 0;
         self.checkpoints.released_before = released_bytes;

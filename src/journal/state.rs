@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tidewire_protocol::{ErrorCode, Refusal};
 
+use super::wanted::Wanted;
+
 /// The state of a journal on disk, and its figures.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -16,6 +18,8 @@ pub(crate) struct State {
     backups: AtomicU64,
     /// Held while blocks are replaced.
     replacing: Mutex<()>,
+    /// Blocks that groups may ask for.
+    wanted: Wanted,
     is_stopping: AtomicBool,
     is_full: AtomicBool,
     free_bytes: AtomicU64,
@@ -101,6 +105,11 @@ impl State {
     /// To be held while blocks are replaced by others with the same records.
     pub(super) fn replacing(&self) -> MutexGuard<'_, ()> {
         self.replacing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks that groups may ask for: they are neither removed nor replaced.
+    pub(super) fn wanted(&self) -> &Wanted {
+        &self.wanted
     }
 
     /// What is not needed for what was handed over is not begun any more.

@@ -1,37 +1,33 @@
 //! Storage of a node, opened: whose it is, its key, its journal, and the shards that were in it.
 
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, mpsc as threads};
 use std::time::Instant;
 
 use aws_lc_rs::hmac;
 use tidewire_core::shard::{Recalled, Recaller, Shard, ShardConfig};
 use tidewire_protocol::Name;
-use tokio::sync::mpsc;
 
-use super::committer::{Committer, Message};
-use super::ends::{Ends, EndsFile};
+use super::base::Membership;
+use super::ends::EndsFile;
+use super::group_log::GroupLog;
+use super::group_reads::Read;
+use super::group_state::EntryId;
 use super::identity::{DirectoryId, Identity, IdentityError};
 use super::master_key::{KeyError, MasterKey};
+use super::message::Message;
 use super::reads::Reads;
 use super::recall;
-use super::recovery::{self, Damage, Recovered};
-use super::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
-use super::saving::Writer;
-use super::space::Space;
+use super::recovery::{Damage, Recovery};
+use super::room::DiskRoom;
+use super::starting::{spawn, start};
 use super::state::State;
 use super::store::{OpenError, Store};
 use crate::config::StorageConfig;
 
 /// The database's directory in the data directory.
 pub(super) const JOURNAL: &str = "journal";
-/// What a shard and the committer tell each other beside rounds, at the same time.
-const NOTES: usize = 2;
-/// Recalls that may wait: more than all dispatchers and shards have under way at the same time.
-const RECALLS_MAX: usize = 2048;
 
 /// Why a node's storage cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,11 +78,30 @@ pub(crate) struct Opening<'a> {
     pub(crate) now_ms: u64,
     /// How a shard is made in this epoch.
     pub(crate) shard: &'a dyn Fn(u16, u64) -> ShardConfig,
+    /// Whether logs belong to Raft groups: then blocks behind what is committed are left to these, and
+    /// shards are replicas that go on recovering. Without, every block that is there is committed.
+    pub(crate) is_clustered: bool,
+}
+
+/// A group and its log, as they were when the node ended.
+#[allow(dead_code, reason = "nothing starts groups yet")]
+pub(crate) struct OpenedGroup {
+    pub(crate) log: GroupLog,
+    /// The last entry that its shard holds.
+    pub(crate) applied: Option<EntryId>,
+    /// The members as of that entry.
+    pub(crate) membership: Option<Membership>,
+    /// The state of a group without a shard.
+    pub(crate) snapshot: Option<Vec<u8>>,
 }
 
 /// The durable shards, each with its room, and what runs below them.
 pub(crate) struct Opened {
     pub(crate) shards: Vec<(Shard, DiskRoom)>,
+    /// The groups of these shards in the same order, and the one without a shard last; none without a
+    /// cluster.
+    #[allow(dead_code, reason = "nothing starts groups yet")]
+    pub(crate) groups: Vec<OpenedGroup>,
     pub(crate) storage: Storage,
     pub(crate) voter_key: hmac::Key,
     pub(crate) directory: DirectoryId,
@@ -95,11 +110,13 @@ pub(crate) struct Opened {
 /// The journal's threads, which end when they are told to.
 pub(crate) struct Storage {
     pub(crate) state: Arc<State>,
-    queue: SyncSender<Message>,
+    pub(super) queue: SyncSender<Message>,
     /// What is to be recalled, until somebody does.
-    recall_jobs: Option<(Reads, Receiver<recall::Job>)>,
-    reads: Reads,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    pub(super) recall_jobs: Option<(Reads, Receiver<recall::Job>)>,
+    pub(super) reads: Reads,
+    /// To the thread that reads entries of groups.
+    pub(super) group_reads: SyncSender<Option<Read>>,
+    pub(super) threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Storage {
@@ -120,7 +137,11 @@ impl Storage {
         let written = on_file.clone().unwrap_or_default();
         let store = Store::open(&directory.join(JOURNAL), opening.config.open_timeout_ms)?;
         let config = |shard| (opening.shard)(shard, identity.epoch);
-        let (shards, found) = recovery::recover(&store, &written, opening.now_ms, &config)?;
+        let (written_ends, config) = (&written, &config);
+        let Opening { now_ms, is_clustered, .. } = *opening;
+        let recovery =
+            Recovery { store: &store, written: written_ends, now_ms, config, is_clustered };
+        let (shards, meta, found) = recovery.run()?;
         // It is written before the first commit, so that it is missing means that it was lost.
         if on_file.is_none() && found.blocks > 0 {
             return Err(Damage::new("the file `ends` is missing".to_owned()).into());
@@ -136,9 +157,9 @@ impl Storage {
             "the journal is read"
         );
         let ends = (found.ends, written, ends_file);
-        let (storage, shards) = start(opening.config, store, shards, ends)?;
+        let (storage, shards, groups) = start(opening.config, store, (shards, meta), ends)?;
         let (voter_key, directory) = (key.voter_key(), identity.directory());
-        Ok(Opened { shards, storage, voter_key, directory })
+        Ok(Opened { shards, groups, storage, voter_key, directory })
     }
 
     /// Starts the thread that reads what is recalled, and hands it over.
@@ -166,98 +187,11 @@ impl Storage {
     pub(crate) fn join(self) {
         self.state.stop();
         drop(self.queue.send(Message::Stop));
+        drop(self.group_reads.send(None));
         for thread in self.threads {
             drop(thread.join());
         }
     }
-}
-
-/// Starts the threads below these shards. `ends`: where the logs end, what the file says, the file.
-fn start(
-    config: &StorageConfig,
-    store: Store,
-    shards: Vec<Recovered>,
-    (ends, ends_written, ends_file): (Ends, Ends, EndsFile),
-) -> Result<(Storage, Vec<(Shard, DiskRoom)>), StorageError> {
-    let state = Arc::new(State::default());
-    let (queue, receiver) = threads::sync_channel(shards.len() * (ROUNDS_MAX + NOTES) + 1);
-    let (rooms, notices): (Vec<_>, Vec<_>) =
-        shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
-    let (checkpoints, jobs) = threads::sync_channel(2 * shards.len());
-    let mut space = Space::default();
-    for Recovered { shard, checkpoint, logged_bytes } in &shards {
-        let kept = checkpoint.as_ref().map_or(0, |covered| covered.kept_bytes);
-        space.begin(shard.number(), kept, *logged_bytes);
-    }
-    let covered = shards.iter().filter_map(|recovered| recovered.checkpoint.clone());
-    let covered = covered.map(|covered| (covered.clone(), covered.unused)).collect();
-    let (recalls, recall_jobs) = threads::sync_channel(RECALLS_MAX);
-    let (reads, recall_jobs) = (store.reads(), Some((store.reads(), recall_jobs)));
-    let records = shards.iter().filter_map(|recovered| recovered.checkpoint.as_ref());
-    let written = records.map(|covered| (covered.shard, covered.record)).collect();
-    let writer = Writer {
-        parts: store.parts(),
-        reads: store.reads(),
-        state: Arc::clone(&state),
-        committer: queue.clone(),
-        written,
-    };
-    let free_bytes_min = config.free_bytes_min;
-    let committer = Committer {
-        disk: store,
-        state: Arc::clone(&state),
-        ends,
-        ends_file,
-        ends_written,
-        rooms,
-        checkpoints,
-        covered,
-        removed: HashMap::new(),
-        space,
-        free_bytes_min,
-    };
-    let committer = spawn("tidewire-commit", move || {
-        // What is under way is lost with it, and nobody would ever be answered.
-        if catch_unwind(AssertUnwindSafe(|| committer.run(&receiver))).is_err() {
-            tracing::error!("the journal has panicked: the server ends");
-            std::process::abort();
-        }
-    })?;
-    let failing = Arc::clone(&state);
-    let saving = spawn("tidewire-save", move || {
-        let write = || writer.run(&jobs);
-        if catch_unwind(AssertUnwindSafe(write)).is_err() {
-            failing.fail(&std::io::Error::other("saving a shard's state has panicked"));
-        }
-    })?;
-    let (bytes_min, rounds) = (config.checkpoint_bytes, queue.clone());
-    let room = |(recovered, notices): (Recovered, _)| {
-        let Recovered { shard, checkpoint, logged_bytes } = recovered;
-        let last_bytes = checkpoint.map_or(0, |covered| covered.record.bytes);
-        let room = DiskRoom {
-            shard: shard.number(),
-            queue: rounds.clone(),
-            notices,
-            state: Arc::clone(&state),
-            rounds: 0,
-            bytes: 0,
-            checkpoints: Checkpoints { logged_bytes, last_bytes, bytes_min, ..Default::default() },
-            reached: Reached::at(shard.progress().sequence),
-            recalls: recalls.clone(),
-        };
-        (shard, room)
-    };
-    let threads = vec![committer, saving];
-    let storage = Storage { state: Arc::clone(&state), queue, recall_jobs, reads, threads };
-    Ok((storage, shards.into_iter().zip(notices).map(room).collect()))
-}
-
-fn spawn(
-    name: &str,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<std::thread::JoinHandle<()>, StorageError> {
-    let builder = std::thread::Builder::new().name(name.to_owned());
-    builder.spawn(work).map_err(StorageError::Thread)
 }
 
 /// The file of the master key beside a data directory.

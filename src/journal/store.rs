@@ -10,10 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::checkpoint::Record;
+use super::base::Base;
+use super::checkpoint::{Record, opened, sealed};
+use super::disk::Disk;
+use super::group_state::GroupState;
 use super::key::{Key, part_key};
 use super::reads::{Reads, put, to_io};
 use super::saving::Covered;
+use super::staging::Writes;
 
 /// Segments of sled's log: smaller ones write large values into files that it does not sync.
 const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
@@ -27,41 +31,8 @@ const BLOCKS: &str = "blocks";
 const PARTS: &str = "checkpoints";
 /// The tree that says for each shard which checkpoint counts.
 const CURRENT: &str = "current";
-
-/// What the committer writes to; a test puts a disk that fails in its place.
-pub(crate) trait Disk: Send {
-    /// Writes the blocks of one commit, all or none, and waits until they are on the disk.
-    ///
-    /// # Errors
-    /// When they may not be there. Nothing may be committed after that.
-    fn commit(&mut self, blocks: Vec<(Key, Vec<u8>)>) -> io::Result<()>;
-
-    /// Makes a checkpoint count whose parts have been written, and waits until that is on the disk.
-    ///
-    /// # Errors
-    /// When it may not be there. Nothing may be committed after that.
-    fn finish_checkpoint(&mut self, shard: u16, record: Record) -> io::Result<()>;
-
-    /// Removes what a checkpoint has made superfluous: blocks, and parts of earlier checkpoints; at
-    /// most `limit` of them, looking at no more ranges than that. What is done with leaves `covered`;
-    /// returns whether that was all.
-    ///
-    /// # Errors
-    /// When the disk fails. Nothing may be committed after that.
-    fn remove_covered(&mut self, covered: &mut Covered, limit: usize) -> io::Result<bool>;
-
-    /// Bytes of the database's file: what is not kept of it is used again.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    fn file_bytes(&self) -> io::Result<u64>;
-
-    /// Bytes that are free on the disk.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    fn free_bytes(&self) -> io::Result<u64>;
-}
+/// The tree that says what is to be remembered of each group.
+const RAFT: &str = "raft";
 
 /// The parts of checkpoints, which are written beside the commits.
 #[derive(Clone)]
@@ -142,6 +113,7 @@ pub(crate) struct Store {
     blocks: sled::Tree,
     parts: sled::Tree,
     current: sled::Tree,
+    raft: sled::Tree,
     /// The database file, to be synced.
     file: File,
 }
@@ -184,8 +156,9 @@ impl Store {
             .map_err(|error| refuse(to_io(error)))?;
         let tree = |name| db.open_tree(name).map_err(|error| refuse(to_io(error)));
         let (blocks, parts, current) = (tree(BLOCKS)?, tree(PARTS)?, tree(CURRENT)?);
+        let raft = tree(RAFT)?;
         let file = File::options().read(true).write(true).open(path.join("db")).map_err(refuse)?;
-        let store = Self { path: path.clone(), db, blocks, parts, current, file };
+        let store = Self { path: path.clone(), db, blocks, parts, current, raft, file };
         store.sync().map_err(refuse)?;
         // sled does not sync what it writes down of its own configuration, and the files of a new
         // database have to be found again as well.
@@ -211,6 +184,26 @@ impl Store {
     /// When the disk fails.
     pub(crate) fn current(&self, shard: u16) -> io::Result<Option<sled::IVec>> {
         self.current.get(shard.to_be_bytes()).map_err(to_io)
+    }
+
+    /// What is remembered of a group, if there is one.
+    ///
+    /// # Errors
+    /// When the disk fails, or what it holds is damaged.
+    pub(crate) fn group(&self, shard: u16) -> io::Result<Option<GroupState>> {
+        let state = self.raft.get(shard.to_be_bytes()).map_err(to_io)?;
+        let bad = |what| io::Error::other(format!("what is remembered of its group: {what}"));
+        state.map(|state| GroupState::from_bytes(&state).map_err(bad)).transpose()
+    }
+
+    /// The state of a group without a shard.
+    ///
+    /// # Errors
+    /// When the disk fails, or what it holds is damaged.
+    pub(crate) fn snapshot(&self, shard: u16) -> io::Result<Option<Vec<u8>>> {
+        let Some(sealed) = self.current(shard)? else { return Ok(None) };
+        let bytes = opened(&sealed).map(<[u8]>::to_vec);
+        bytes.map(Some).ok_or_else(|| io::Error::other("its snapshot is damaged"))
     }
 
     /// The blocks of a shard from this index on, in order.
@@ -242,9 +235,24 @@ impl Store {
 }
 
 impl Disk for Store {
-    fn commit(&mut self, blocks: Vec<(Key, Vec<u8>)>) -> io::Result<()> {
+    fn commit(&mut self, writes: Writes) -> io::Result<()> {
+        let Writes { removed, blocks, states } = writes;
+        if !states.is_empty() {
+            let mut batch = sled::Batch::default();
+            for (shard, state) in states {
+                batch.insert(&shard.to_be_bytes(), state.to_bytes());
+            }
+            self.raft.apply_batch(batch).map_err(to_io)?;
+        }
         let mut batch = sled::Batch::default();
+        for (shard, indices) in removed {
+            let key = |index| Key { shard, index }.to_bytes();
+            for old in self.blocks.range(key(indices.start)..key(indices.end)).keys() {
+                batch.remove(old.map_err(to_io)?);
+            }
+        }
         let keys: Vec<Key> = blocks.iter().map(|(key, _)| *key).collect();
+        // What comes under a key that goes is there then: the last word on a key counts.
         blocks.into_iter().for_each(|(key, block)| put(&mut batch, key, &block));
         self.blocks.apply_batch(batch).map_err(to_io)?;
         self.sync()?;
@@ -258,8 +266,22 @@ impl Disk for Store {
         Ok(())
     }
 
-    fn finish_checkpoint(&mut self, shard: u16, record: Record) -> io::Result<()> {
-        self.current.insert(shard.to_be_bytes(), record.to_bytes()).map_err(to_io)?;
+    fn finish_checkpoint(
+        &mut self,
+        shard: u16,
+        record: Record,
+        base: Option<&Base>,
+    ) -> io::Result<()> {
+        let mut bytes = record.to_bytes();
+        bytes.extend(base.map(Base::to_bytes).unwrap_or_default());
+        self.current.insert(shard.to_be_bytes(), bytes).map_err(to_io)?;
+        self.sync()
+    }
+
+    fn save_snapshot(&mut self, shard: u16, bytes: &[u8]) -> io::Result<()> {
+        let mut value = vec![0; 4];
+        value.extend_from_slice(bytes);
+        self.current.insert(shard.to_be_bytes(), sealed(value)).map_err(to_io)?;
         self.sync()
     }
 

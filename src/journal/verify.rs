@@ -9,6 +9,7 @@ use tidewire_core::shard::{LogEntry, ShardSnapshot};
 use tidewire_core::topic::{Body, Extent, LoggedBatch, StoredBatch};
 use tidewire_core::{SHARDS, SHARDS_MAX};
 
+use super::META;
 use super::block;
 use super::checkpoint::{self, Record};
 use super::ends::EndsFile;
@@ -16,6 +17,7 @@ use super::identity::{Identity, IdentityError};
 use super::recall::{self, Found};
 use super::storage::{JOURNAL, StorageError};
 use super::store::Store;
+use super::verify_groups::{verify_group, verify_meta};
 
 /// Findings that are kept; of more than that only their number.
 const FINDINGS_MAX: usize = 1_000;
@@ -38,7 +40,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    fn finding(&mut self, what: String) {
+    pub(super) fn finding(&mut self, what: String) {
         self.damaged += 1;
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(what);
@@ -71,8 +73,12 @@ pub(crate) fn verify(directory: &Path, progress: &dyn Fn(u64)) -> Result<Report,
     };
     let store = Store::open(&directory.join(JOURNAL), OPEN_TIMEOUT_MS)?;
     let mut commits: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-    for shard in SHARDS..SHARDS_MAX {
-        let next = verify_shard(&store, shard, ends.commit, &mut commits, &mut report, progress);
+    for shard in (SHARDS..SHARDS_MAX).chain([META]) {
+        verify_group(&store, shard, &ends, &mut report);
+        let next = match shard {
+            META => verify_meta(&store, ends.commit, &mut commits, &mut report),
+            _ => verify_shard(&store, shard, ends.commit, &mut commits, &mut report, progress),
+        };
         let expected = ends.next(shard);
         if next < expected {
             report.finding(format!(
@@ -153,7 +159,7 @@ fn verify_shard(
 /// The checkpoint of a shard, and where its topics end: name to epoch and next offset.
 fn checkpoint_of(store: &Store, shard: u16) -> io::Result<Option<(Record, Ends, ShardSnapshot)>> {
     let Some(record) = store.current(shard)? else { return Ok(None) };
-    let record = Record::from_bytes(&record).map_err(io::Error::other)?;
+    let (record, _base) = Record::with_base(&record).map_err(io::Error::other)?;
     let snapshot = checkpoint::read(&store.parts(), shard, record)?;
     let ends = snapshot.topic_ends().map(|(name, epoch, next)| (name.to_string(), (epoch, next)));
     Ok(Some((record, ends.collect(), snapshot)))

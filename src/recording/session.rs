@@ -269,6 +269,7 @@ pub(super) fn weight(command: &Command) -> usize {
         | Command::Unfollow(..)
         | Command::SessionEnded(_)
         | Command::TenantFull { .. }
+        | Command::PeerEnded(_)
         | Command::Buried(_) => {
             return size_of::<Command>();
         }

@@ -49,10 +49,11 @@ pub(super) async fn make(
     let (node, storage) = (config.node.clone(), config.storage.clone());
     let opened = tokio::task::spawn_blocking(move || {
         let (node, config, shard) = (node.as_str(), &storage, &shard_config);
-        Storage::open(&Opening { directory, node, config, now_ms, shard })
+        let is_clustered = false;
+        Storage::open(&Opening { directory, node, config, now_ms, shard, is_clustered })
     });
     let opened = opened.await.map_err(|error| StorageError::Thread(error.into()))??;
-    let Opened { shards: durable, storage, voter_key, directory } = opened;
+    let Opened { shards: durable, storage, voter_key, directory, .. } = opened;
     shards.extend(durable.into_iter().map(|(shard, room)| (shard, Journal::Disk(room))));
     let (storage, directory) = (Some(storage), Some(directory));
     Ok(Shards { states: shards, storage, voter_key, directory })

@@ -59,6 +59,7 @@ pub(super) fn command(command: Option<&Command>) -> String {
             format!("tenant {prefix} {has} all of its names")
         }
         Some(Command::SessionEnded(session)) => format!("{} has ended", connection(*session)),
+        Some(Command::PeerEnded(peer)) => format!("node {peer} is gone"),
     }
 }
 
@@ -234,6 +235,7 @@ pub(super) fn event(event: &Event) -> String {
         }
         Event::Cooled { batches } => format!("{} batches are on disk only", batches.len()),
         Event::Recalled { shard: _, recalled } => recalled_in(recalled),
+        Event::Renumbered { shard: _ } => "the shard was made again".to_owned(),
         Event::LogSnapshot { shard: _, epoch: _, base, slots } => {
             format!("all topics as they are: {} batches from {base} on", slots.len())
         }

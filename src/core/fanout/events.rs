@@ -9,6 +9,7 @@ use super::view::TOMBSTONES_MAX;
 use super::watched::ViewValue;
 use super::{CursorId, Dispatcher, Target};
 use crate::cell::Keyed;
+use crate::hash_map;
 use crate::shard::{CellValue, Event, KeyedEntry, Reply};
 use crate::topic::{Batch, CommitLog, PatternId, Ring, TopicId};
 
@@ -60,6 +61,7 @@ impl Dispatcher {
             }
             Event::ConsumerEnded { member, refusal } => self.consumer_ended(member, refusal),
             Event::Forward(commands) => self.outgoing.extend(commands),
+            Event::Renumbered { shard } => self.renumbered(shard),
         }
     }
 
@@ -95,11 +97,24 @@ impl Dispatcher {
             let appended = view.ring.append(batch);
             debug_assert!(appended, "a snapshot has no holes");
         }
+        let is_other_history = view.ready && view.epoch != epoch;
+        if is_other_history {
+            self.recalls.forget_shard(view.shard);
+        }
+        let (shard, old_id) = (view.shard, view.id);
         view.id = topic_id;
         view.epoch = epoch;
         view.ready = true;
-        self.topic_ids.insert((view.shard, topic_id), index);
-        for cursor in view.followers.clone() {
+        let followers = view.followers.clone();
+        // A shard that was made again numbers its topics anew; another one may have the old number.
+        if self.topic_ids.get(&(shard, old_id)) == Some(&index) {
+            self.topic_ids.remove(&(shard, old_id));
+        }
+        self.topic_ids.insert((shard, topic_id), index);
+        for cursor in followers {
+            if is_other_history {
+                self.begin_anew(cursor);
+            }
             self.start_cursor(cursor);
             // A view that was asked for again may have more than before.
             self.wake(cursor);
@@ -118,9 +133,15 @@ impl Dispatcher {
     pub(super) fn log_snapshot(&mut self, shard: u16, epoch: u64, log: CommitLog) {
         let Some(view) = self.shards.get_mut(usize::from(shard)) else { return };
         let known_to = view.log.next();
+        let is_other_history = view.was_told && view.epoch != epoch;
         view.epoch = epoch;
         view.log = log;
-        view.ready = true;
+        (view.ready, view.was_told) = (true, true);
+        view.matches = hash_map(self.seed);
+        if is_other_history {
+            self.recalls.forget_shard(shard);
+            return self.begin_log_anew(shard);
+        }
         // As with topics it may be the second one: whoever had caught up goes on from there.
         let followers: Vec<CursorId> = view.by_pattern.values().flatten().copied().collect();
         for id in followers {

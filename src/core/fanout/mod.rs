@@ -11,6 +11,7 @@
 //! [`Dispatcher::outgoing`].
 
 mod access;
+mod anew;
 mod audit;
 mod consume;
 mod events;

@@ -31,6 +31,8 @@ pub(super) struct PatternCursor {
     pub(super) reported: u64,
     /// Whether the start has been resolved; before that nothing is delivered.
     pub(super) started: bool,
+    /// What was seen is no part of the shard's history any more, and the subscriber is to be told.
+    pub(super) begins_anew: bool,
 }
 
 impl Dispatcher {

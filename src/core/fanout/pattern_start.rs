@@ -50,6 +50,7 @@ impl Dispatcher {
                 skip: None,
                 reported: 0,
                 started: false,
+                begins_anew: false,
             };
             let followers = self
                 .shards

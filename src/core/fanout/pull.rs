@@ -26,6 +26,8 @@ const PROGRESS_RECORDS: u64 = 10_000;
 
 /// Retention removed the records before the subscriber took them.
 pub(super) const GAP_RETENTION: u64 = 0;
+/// The history is another one.
+pub(super) const GAP_EPOCH: u64 = 1;
 /// The subscription asked to jump to the newest record.
 pub(super) const GAP_JUMPED: u64 = 2;
 
@@ -160,6 +162,11 @@ impl Dispatcher {
             true => Mode::Every,
             false => self.subs.get(owner.entry).map_or(Mode::Every, |entry| entry.mode),
         };
+        if self.begins_anew(id)
+            && let Some(turn) = self.new_history(id, owner, pull)
+        {
+            return turn;
+        }
         match (&self.cursors.get(id).map(|cursor| &cursor.target), mode) {
             (Some(Target::Topic(_)), Mode::Every) => self.pull_topic(id, owner, pull),
             (Some(Target::Topic(_)), Mode::Latest) => self.pull_topic_latest(id, owner, pull),

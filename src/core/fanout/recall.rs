@@ -149,6 +149,13 @@ impl Recalls {
         }
     }
 
+    /// What was read of a shard's earlier history is not of the one that it has now.
+    pub(super) fn forget_shard(&mut self, shard: u16) {
+        while let Some(at) = self.held.iter().position(|held| held.shard == shard) {
+            self.let_go(at);
+        }
+    }
+
     fn let_go(&mut self, at: usize) {
         if let Some(gone) = self.held.remove(at) {
             self.bytes -= gone.bytes;

@@ -33,7 +33,10 @@ impl Dispatcher {
         let cursor = self.cursors.get(id)?;
         let Target::Topic(target) = &cursor.target else { return None };
         let view = self.topics.get(target.view).filter(|view| view.ready)?;
-        let Awaited { start, refused_after } = target.start.as_deref()?;
+        let Awaited { start, begins_anew, refused_after } = target.start.as_deref()?;
+        if *begins_anew {
+            return None;
+        }
         // A client that comes from another core or node may know more than has arrived here. The
         // shard has the last word.
         let beyond = matches!(start, Start::Offset { epoch, offset }

@@ -41,6 +41,9 @@ pub(super) struct TopicCursor {
 #[derive(Debug)]
 pub(super) struct Awaited {
     pub(super) start: Start,
+    /// It had started, and what it has seen is no part of the topic's history any more: the
+    /// subscriber is told, and delivery begins anew.
+    pub(super) begins_anew: bool,
     /// Snapshots of the topic that must have come before the start is refused.
     pub(super) refused_after: Option<u64>,
 }
@@ -181,7 +184,7 @@ impl Dispatcher {
     ) -> CursorId {
         let view = self.topic_view(shard, name);
         let at = self.topics.get(view).map_or(0, |view| view.followers.len());
-        let start = Some(Box::new(Awaited { start, refused_after: None }));
+        let start = Some(Box::new(Awaited { start, begins_anew: false, refused_after: None }));
         let target = TopicCursor { view, partition, next: 0, start, reported: 0 };
         let id = self.insert_cursor(owner, at, Target::Topic(target));
         if let Some(view) = self.topics.get_mut(view) {

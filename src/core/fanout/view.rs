@@ -42,14 +42,16 @@ pub(super) struct ShardView {
     pub(super) epoch: u64,
     pub(super) log: CommitLog,
     pub(super) ready: bool,
+    /// Whether there has been a snapshot since somebody follows it.
+    pub(super) was_told: bool,
     pub(super) by_pattern: HashMap<PatternId, Vec<CursorId>>,
-    matches: HashMap<TopicId, Matches>,
+    pub(super) matches: HashMap<TopicId, Matches>,
 }
 
 /// The patterns that a topic matches: in the life that had its number then, and among the patterns
 /// of that time. So a new pattern outdates what is remembered of a million topics without touching it.
 #[derive(Debug)]
-struct Matches {
+pub(super) struct Matches {
     epoch: u64,
     version: u64,
     patterns: Arc<[PatternId]>,
@@ -62,6 +64,7 @@ impl ShardView {
             epoch: 0,
             log: CommitLog::default(),
             ready: false,
+            was_told: false,
             by_pattern: hash_map(seed),
             matches: hash_map(seed),
         }
@@ -255,7 +258,7 @@ impl Dispatcher {
     pub(super) fn drop_logs(&mut self) {
         for view in &mut self.shards {
             view.log = CommitLog::default();
-            view.ready = false;
+            (view.ready, view.was_told) = (false, false);
             view.matches = hash_map(self.seed);
             let command = Command::Unfollow(self.id, Interest::CommitLog);
             self.outgoing.push_back((view.shard, command));

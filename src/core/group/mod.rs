@@ -67,7 +67,7 @@ pub(crate) struct Counts {
 }
 
 /// Records of one batch, leased to one member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leased {
     /// Who has them.
     pub member: MemberId,

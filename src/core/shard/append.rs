@@ -12,7 +12,7 @@ use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use super::log::LogEntry;
 use super::message::{Event, Origin, Reply, Terms};
-use super::{Shard, refuse, tell};
+use super::{Shard, refuse};
 use crate::is_durable;
 use crate::topic::{Batch, Place, TopicId};
 
@@ -222,11 +222,7 @@ impl Shard {
         let evicted = self.evict_by_policy(id);
         self.schedule_topic(id);
         self.offer_later(id);
-        let Some(topic) = self.topics.by_id.get(id as usize) else { return };
-        let to = topic.followers.union(self.log_followers);
-        let event =
-            Event::Appended { batch: Arc::clone(&batch), first: topic.ring.first(), evicted };
-        tell(&mut self.round.events, to, &event);
+        self.tell_appended(id, &batch, evicted);
         self.log_batch(&batch);
         self.round.batches.push(batch);
     }

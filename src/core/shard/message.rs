@@ -24,10 +24,18 @@ use crate::group::{Leased, MemberId};
 use crate::state_hash::StateHasher;
 use crate::topic::{Batch, Slot, Step, TopicId};
 
-/// A dispatcher's number.
+/// A dispatcher's number: below [`DISPATCHERS_MAX`] one of this server, from there on another node.
 pub type DispatcherId = u8;
-/// Most dispatchers (interest in a name is a bit set of them).
+/// Most dispatchers of a server (interest in a name is a bit set of them).
 pub const DISPATCHERS_MAX: usize = 64;
+/// Most other nodes that a shard tells something.
+pub const PEERS_MAX: usize = 64;
+
+/// Whether this is another node.
+#[must_use]
+pub fn is_peer(dispatcher: DispatcherId) -> bool {
+    usize::from(dispatcher) >= DISPATCHERS_MAX
+}
 
 /// A connection, as its dispatcher knows it. The generation makes late replies to an earlier
 /// connection in the same slot harmless.
@@ -102,6 +110,8 @@ pub enum Command {
     Tenants(Arc<TenantTable>),
     /// Whether the tenant with this prefix has all the names that it may have, in all shards together.
     TenantFull { prefix: Name, is_full: bool },
+    /// Another node is gone, with its connections and all that it follows.
+    PeerEnded(DispatcherId),
 }
 
 /// What a publish asks for beyond its records and its acknowledgement.
@@ -182,7 +192,7 @@ pub enum Request {
 }
 
 /// What a dispatcher can follow.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Interest {
     /// One topic.
     Topic(Name),
@@ -193,7 +203,7 @@ pub enum Interest {
 }
 
 /// What a shard tells a dispatcher, in commit order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are named after what they hold")]
 pub enum Event {
     /// The reply to a request.
@@ -239,10 +249,13 @@ pub enum Event {
     /// What a shard passes on to others: to be sent in this order. It always goes by way of the
     /// same dispatcher, so that all partitions of a poll see the same order.
     Forward(Vec<(u16, Command)>),
+    /// The shard is another one, or was made again: the numbers of its topics mean nothing any more,
+    /// and what is followed is told anew behind this.
+    Renumbered { shard: u16 },
 }
 
 /// A cell's value on its way to the watchers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum CellValue {
     /// The cell does not exist.
     Absent,
@@ -267,7 +280,7 @@ pub enum CellValue {
 }
 
 /// Where one partition of a poll stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TallyPart {
     /// Number of the partition.
     pub partition: u16,
@@ -280,7 +293,7 @@ pub struct TallyPart {
 }
 
 /// One entry of a map or presence set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyedEntry {
     /// The key or member.
     pub key: Arc<str>,
@@ -291,7 +304,7 @@ pub struct KeyedEntry {
 }
 
 /// The reply to a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are those of the frames in PROTOCOL.md")]
 pub enum Reply {
     Refused(Refusal),
@@ -329,7 +342,7 @@ pub enum Reply {
 }
 
 /// A value read by GET.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "one variant per kind of cell")]
 pub enum Value {
     Absent,

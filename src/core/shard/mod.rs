@@ -4,6 +4,7 @@
 //! returns what it did. Nothing of a round may be shown to anyone before the journal has
 //! committed it: replies, deliveries and updates all travel inside the round.
 
+mod address;
 mod append;
 mod cells;
 mod cold;
@@ -20,6 +21,7 @@ mod presence;
 mod recovery;
 mod refused;
 mod removal;
+mod replica;
 mod retention;
 mod run;
 mod snapshot;
@@ -28,10 +30,11 @@ mod tenants;
 mod topics;
 mod watched;
 
+pub use address::PEER_SLOTS_MAX;
 pub use cold::{Recall, Recalled, Recaller};
 pub use dead_letters::{DeadLetter, DeadOf};
 pub use groups::{GroupAsk, GroupRequest, GroupStart};
-pub use interest::Dispatchers;
+pub use interest::{Dispatchers, Following, Interests};
 pub use inventory::{CounterEntry, Inventory, PresenceEntry, TallyEntry, TopicEntry};
 pub use log::LogEntry;
 pub use message::*;
@@ -198,6 +201,7 @@ impl Shard {
             Command::Recalled(recalled) => self.recalled(*recalled),
             Command::Tenants(table) => self.set_tenants(table),
             Command::TenantFull { prefix, is_full } => self.set_tenant_full(&prefix, is_full),
+            Command::PeerEnded(peer) => self.peer_ended(peer),
         }
     }
 
@@ -305,17 +309,7 @@ impl Shard {
     }
 
     fn follow(&mut self, dispatcher: DispatcherId, interest: Interest) {
-        let event = match interest {
-            Interest::Topic(name) => self.follow_topic(dispatcher, &name),
-            Interest::CommitLog => {
-                self.seal_batches();
-                self.log_followers.insert(dispatcher);
-                let (base, slots) = self.topics.log_snapshot();
-                let (shard, epoch) = (self.config.shard, self.config.epoch);
-                Event::LogSnapshot { shard, epoch, base, slots }
-            }
-            Interest::Cell(kind, name) => self.follow_cell(dispatcher, kind, name),
-        };
+        let event = self.followed_by(dispatcher, interest);
         self.round.events.push((dispatcher, event));
     }
 

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use tidewire_protocol::Name;
+use tidewire_protocol::frame::CellKind;
 
 use super::log::LogEntry;
 use super::topics::MAP_TOMBSTONES_MAX;
@@ -29,14 +30,19 @@ impl Shard {
         match entry {
             LogEntry::Batch(LoggedBatch(batch)) => self.recover_batch(&batch),
             LogEntry::TopicRemoved { topic, epoch } => {
-                self.recover_topic_removed(&topic);
+                self.recover_topic_removed(&topic, epoch);
                 self.topics.epoch = self.topics.epoch.max(epoch);
                 self.topics.raised_ms = now_ms;
                 Ok(())
             }
             LogEntry::Truncated { topic, first } => {
                 if let Some(id) = self.topics.id_of(&topic) {
-                    while self.topics.evict(id, |ring| ring.pop_before(first)).is_some() {}
+                    let mut evicted = Vec::new();
+                    while let Some(sequence) = self.topics.evict(id, |ring| ring.pop_before(first))
+                    {
+                        evicted.push(sequence);
+                    }
+                    self.tell_trimmed(id, evicted);
                 }
                 Ok(())
             }
@@ -48,8 +54,9 @@ impl Shard {
                 match map {
                     Some(map) => map.put(&key, version, expires_at_ms, value),
                     // The policy keeps no map any more.
-                    None => drop(self.lost_maps.insert(topic)),
+                    None => return self.lost_map(topic),
                 }
+                self.mark_if_followed(CellKind::Map, &topic);
                 Ok(())
             }
             LogEntry::MapLost { topic } => {
@@ -83,22 +90,30 @@ impl Shard {
         }
     }
 
+    fn lost_map(&mut self, topic: Name) -> Result<(), BadSnapshot> {
+        self.lost_maps.insert(topic);
+        Ok(())
+    }
+
     /// Repeats a change of a counter or a tally.
     fn recover_cell(&mut self, entry: LogEntry, now_ms: u64) -> Result<(), BadSnapshot> {
         match entry {
             LogEntry::Counter { name, change } => {
                 self.seen(change.version());
+                self.mark_if_followed(CellKind::Counter, &name);
                 self.cells.counters.entry(name).or_default().recover(change, now_ms);
                 Ok(())
             }
             LogEntry::CounterRemoved { name } => {
                 self.cells.counters.remove(&name);
+                self.mark_if_followed(CellKind::Counter, &name);
                 Ok(())
             }
             LogEntry::Tally { name, head } => {
                 self.seen(head.version());
                 let seed = self.config.seed;
                 let voters_max = self.config.limits.voters_max;
+                self.mark_if_followed(CellKind::Tally, &name);
                 match self.cells.tallies.get_mut(&name) {
                     Some(tally) => tally.recover_head(*head),
                     None => {
@@ -110,10 +125,12 @@ impl Shard {
             }
             LogEntry::TallyRemoved { name } => {
                 self.cells.tallies.remove(&name);
+                self.mark_if_followed(CellKind::Tally, &name);
                 Ok(())
             }
             LogEntry::Ballot { tally, voter, marks, revision, version } => {
                 self.seen(version);
+                self.mark_if_followed(CellKind::Tally, &tally);
                 let Some(tally) = self.cells.tallies.get_mut(&tally) else {
                     return Err(BadSnapshot::new(format!("a ballot of no tally '{tally}'")));
                 };
@@ -121,6 +138,7 @@ impl Shard {
             }
             LogEntry::Invalidated { tally, voters, version } => {
                 self.seen(version);
+                self.mark_if_followed(CellKind::Tally, &tally);
                 let Some(tally) = self.cells.tallies.get_mut(&tally) else {
                     return Err(BadSnapshot::new(format!("ballots of no tally '{tally}'")));
                 };
@@ -152,6 +170,13 @@ impl Shard {
 
     /// Ends the recovery: what has become due since the last change was logged is due now.
     pub fn end_recovery(&mut self, now_ms: u64) {
+        self.prepare(now_ms);
+        // What it told then, nobody waits for.
+        self.round.events.clear();
+    }
+
+    /// What was repeated is the state from which it goes on.
+    pub(super) fn prepare(&mut self, now_ms: u64) {
         let since_ms = self.now_ms;
         self.now_ms = self.now_ms.max(now_ms);
         // Watchers may have been told versions that changed nothing, so were not logged.
@@ -162,8 +187,6 @@ impl Shard {
         }
         self.count_tenants();
         self.schedule_all(since_ms);
-        // What it told then, nobody waits for.
-        self.round.events.clear();
     }
 
     fn seen(&mut self, version: u64) {
@@ -175,12 +198,6 @@ impl Shard {
         self.topics.id_of(name).unwrap_or_else(|| self.make_topic(name))
     }
 
-    fn recover_topic_removed(&mut self, name: &Name) {
-        let Some(id) = self.topics.id_of(name) else { return };
-        while self.topics.evict(id, Ring::pop).is_some() {}
-        self.remove_topic(name);
-    }
-
     fn recover_batch(&mut self, logged: &Arc<Batch>) -> Result<(), BadSnapshot> {
         let name = &logged.topic;
         let id = self.topic_to_recover(name);
@@ -189,6 +206,7 @@ impl Shard {
             return Err(BadSnapshot::new(format!("topic '{name}' has vanished")));
         };
         let is_first = topic.ring.next() == 0 && topic.ring.batches() == 0;
+        let is_other_epoch = is_first && (topic.epoch != logged.epoch || logged.base > 0);
         if is_first {
             topic.epoch = logged.epoch;
             topic.ring = Ring::starting_at(logged.base);
@@ -214,12 +232,16 @@ impl Shard {
         self.topics.warm_bytes += batch.body.len() as u64;
         self.topics.batches += 1;
         let sequence = batch.sequence;
-        if !topic.ring.append(Arc::clone(&batch)) || !self.topics.log.append(batch) {
+        if !topic.ring.append(Arc::clone(&batch)) || !self.topics.log.append(Arc::clone(&batch)) {
             let what = format!("the batch of sequence {sequence} does not continue the shard");
             return Err(BadSnapshot::new(what));
         }
         self.topics.epoch = self.topics.epoch.max(logged.epoch);
-        self.evict_by_policy(id);
+        let evicted = self.evict_by_policy(id);
+        if is_other_epoch {
+            self.tell_new_epoch(name);
+        }
+        self.tell_appended(id, &batch, evicted);
         Ok(())
     }
 
@@ -283,7 +305,8 @@ impl Shard {
                 topic.active_ms = self.now_ms;
                 topic.map_told = topic.map.as_ref().map_or(0, Keyed::version);
             }
-            self.evict_by_policy(id);
+            let evicted = self.evict_by_policy(id);
+            self.tell_trimmed(id, evicted);
             self.end_group_recovery(id);
             self.schedule_topic(id);
         }

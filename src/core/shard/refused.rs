@@ -65,13 +65,74 @@ impl Command {
             | Self::Recall(..)
             | Self::Recalled(_)
             | Self::Tenants(_)
-            | Self::TenantFull { .. } => true,
+            | Self::TenantFull { .. }
+            | Self::PeerEnded(_) => true,
+        });
+        told
+    }
+}
+
+impl Command {
+    /// Takes all requests out of the list, and returns what their connections are told.
+    pub fn refuse_requests(
+        commands: &mut Vec<Self>,
+        refusal: &Refusal,
+    ) -> Vec<(DispatcherId, Event)> {
+        let reply = |session: SessionId, stream, req| {
+            let reply = Reply::Refused(refusal.clone());
+            (session.dispatcher, Event::Reply { session, stream, req, reply })
+        };
+        let mut told = Vec::new();
+        commands.retain(|command| match command {
+            Self::Request(Origin { session, stream, req }, _) => {
+                told.push(reply(*session, *stream, *req));
+                false
+            }
+            Self::Publishes(run) => {
+                let each = run.publishes.iter();
+                told.extend(each.map(|publish| reply(run.session, run.stream, publish.req)));
+                false
+            }
+            Self::DeadLetter(_)
+            | Self::Buried(_)
+            | Self::Follow(..)
+            | Self::Unfollow(..)
+            | Self::SessionEnded(_)
+            | Self::Stored { .. }
+            | Self::Recall(..)
+            | Self::Recalled(_)
+            | Self::Tenants(_)
+            | Self::TenantFull { .. }
+            | Self::PeerEnded(_) => true,
         });
         told
     }
 }
 
 impl Round {
+    /// Turns a round whose outcome is not known into refusals. Who began to follow something in it is
+    /// told how it is by what stands for the shard from now on.
+    pub fn lose(&mut self, refusal: &Refusal) {
+        self.events.retain(|(_, event)| match event {
+            Event::TopicSnapshot { .. }
+            | Event::LogSnapshot { .. }
+            | Event::Cell { snapshot: true, .. } => false,
+            Event::Reply { .. }
+            | Event::Published { .. }
+            | Event::TopicRefused { .. }
+            | Event::Appended { .. }
+            | Event::Trimmed { .. }
+            | Event::Cooled { .. }
+            | Event::Recalled { .. }
+            | Event::Cell { .. }
+            | Event::Leased { .. }
+            | Event::ConsumerEnded { .. }
+            | Event::Renumbered { .. }
+            | Event::Forward(_) => true,
+        });
+        self.refuse(refusal, 0);
+    }
+
     /// Turns a round that was not committed into refusals: nothing of what it did, or read, is
     /// told. `committed`: sequence behind the last batch that was committed.
     pub fn refuse(&mut self, refusal: &Refusal, committed: u64) {
@@ -110,7 +171,9 @@ impl Round {
                     let recalled = Recalled { sequences, reason, bodies: Vec::new() };
                     self.events.push((to, Event::Recalled { shard, recalled: recalled.into() }));
                 }
-                cooled @ Event::Cooled { .. } => self.events.push((to, cooled)),
+                told @ (Event::Cooled { .. } | Event::Renumbered { .. }) => {
+                    self.events.push((to, told));
+                }
                 refused @ (Event::TopicRefused { .. } | Event::ConsumerEnded { .. }) => {
                     self.events.push((to, refused))
                 }

@@ -122,7 +122,8 @@ impl Command {
             | Self::Recall(..)
             | Self::Recalled(_)
             | Self::Tenants(_)
-            | Self::TenantFull { .. } => false,
+            | Self::TenantFull { .. }
+            | Self::PeerEnded(_) => false,
         }
     }
 }
@@ -245,6 +246,7 @@ mod tests {
                 | Event::Cell { .. }
                 | Event::Leased { .. }
                 | Event::ConsumerEnded { .. }
+                | Event::Renumbered { .. }
                 | Event::Forward(_) => panic!("unexpected: {event:?}"),
             }
         }

@@ -14,7 +14,7 @@ use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use super::cold::{Cold, warm_bytes};
 use super::inventory::TopicEntry;
-use super::message::{DispatcherId, Event};
+use super::message::{DispatcherId, Event, is_peer};
 use super::open_batch::OpenBatch;
 use super::tenants::{Census, TenantPlace, TenantTable};
 use super::{Dispatchers, Shard, Timer, refuse};
@@ -113,8 +113,12 @@ impl Topics {
         self.batches
     }
 
-    pub(super) fn log_snapshot(&self) -> (u64, Vec<Slot>) {
-        (self.log.first(), self.log.iter().map(|(_, slot)| slot.clone()).collect())
+    pub(super) fn log_snapshot(&self, dispatcher: DispatcherId) -> (u64, Vec<Slot>) {
+        let told = |slot: &Slot| match slot {
+            Slot::Live(batch) if is_peer(dispatcher) => Slot::Live(cooled(batch)),
+            Slot::Live(_) | Slot::Gone(_) => slot.clone(),
+        };
+        (self.log.first(), self.log.iter().map(|(_, slot)| told(slot)).collect())
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
@@ -153,6 +157,12 @@ impl Topics {
         self.log.remove(batch.sequence);
         Some(batch.sequence)
     }
+}
+
+/// Another node is told where the records are that it has not heard of; it recalls those that somebody
+/// there comes to.
+fn cooled(batch: &Arc<Batch>) -> Arc<Batch> {
+    if batch.body.is_cold() { Arc::clone(batch) } else { Arc::new(batch.cooled()) }
 }
 
 impl Topic {
@@ -234,6 +244,7 @@ impl Shard {
         // What is warm for groups only is not told, since nobody would be told when it cools.
         let (log, cold_before) = (&self.topics.log, self.topics.cold.before);
         let as_told = |batch: &Arc<Batch>| match log.slot(batch.sequence) {
+            _ if is_peer(dispatcher) => cooled(batch),
             Some(Slot::Live(cold)) if batch.sequence < cold_before => Arc::clone(cold),
             Some(_) | None => Arc::clone(batch),
         };

@@ -1,6 +1,7 @@
 //! A batch: records that were committed together, encoded once and shared by everyone.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::Name;
 use tidewire_protocol::record::Records;
 
@@ -23,7 +24,7 @@ pub struct TopicKey {
 /// Records of one topic that were appended together.
 ///
 /// The body is the publishers' own encoding. Every subscriber, on every core, gets these bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// The topic.
     pub topic: Name,

@@ -1,9 +1,10 @@
 //! The records of a batch: in memory, or to be recalled from the shard's log.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// The records' encodings, one after the other, or how many bytes they take where they lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     /// In memory.
     Warm(Bytes),

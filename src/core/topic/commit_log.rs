@@ -5,13 +5,14 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::Name;
 
 use super::{Batch, TopicId, TopicKey};
 use crate::state_hash::StateHasher;
 
 /// A place in the commit order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Slot {
     /// The batch is kept.
     Live(Arc<Batch>),
@@ -20,7 +21,7 @@ pub enum Slot {
 }
 
 /// A batch that retention has removed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Gone {
     /// Its topic.
     pub topic: Name,

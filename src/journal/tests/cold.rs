@@ -7,6 +7,7 @@ use tidewire_core::shard::{Interest, Recalled, Recaller};
 use tidewire_core::topic::Batch;
 
 use super::*;
+use crate::journal::staging::Writes;
 use crate::journal::{DiskRoom, batches_in, verify};
 
 const RECORDS: u64 = 300;
@@ -98,7 +99,7 @@ async fn a_block_that_is_damaged_is_an_error_and_found_by_a_look_at_all() {
     let (key, mut block) = blocks.find(|(_, block)| holds_it(block)).unwrap();
     drop(blocks);
     block[5_000] ^= 1;
-    store.commit(vec![(key, block)]).unwrap();
+    store.commit(Writes::of(vec![(key, block)])).unwrap();
     drop(store);
 
     let (mut shard, room, storage, receiver) = opened(&data);

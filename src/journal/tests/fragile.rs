@@ -11,13 +11,16 @@ use tidewire_protocol::ErrorCode;
 use tokio::sync::mpsc;
 
 use super::{offset, publish, shard_config, turn};
+use crate::journal::base::Base;
 use crate::journal::checkpoint::Record;
-use crate::journal::committer::{Committer, Message};
-use crate::journal::ends::{Ends, EndsFile};
+use crate::journal::committer::Committer;
+use crate::journal::disk::Disk;
+use crate::journal::ends::{Ends, EndsFile, KeptEnds};
 use crate::journal::key::Key;
+use crate::journal::message::Message;
 use crate::journal::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
 use crate::journal::saving::Covered;
-use crate::journal::store::Disk;
+use crate::journal::staging::Writes;
 use crate::journal::{Journal, Outcome, State};
 
 /// A disk in memory that fails, or is full, when it is told to.
@@ -29,15 +32,24 @@ struct Fragile {
 }
 
 impl Disk for Fragile {
-    fn commit(&mut self, blocks: Vec<(Key, Vec<u8>)>) -> io::Result<()> {
+    fn commit(&mut self, writes: Writes) -> io::Result<()> {
         if self.fails.load(Relaxed) {
             return Err(io::Error::other("fsync: the platter is gone"));
         }
-        self.blocks.lock().unwrap().extend(blocks);
+        self.blocks.lock().unwrap().extend(writes.blocks);
         Ok(())
     }
 
-    fn finish_checkpoint(&mut self, _shard: u16, _record: Record) -> io::Result<()> {
+    fn finish_checkpoint(
+        &mut self,
+        _shard: u16,
+        _record: Record,
+        _base: Option<&Base>,
+    ) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn save_snapshot(&mut self, _shard: u16, _bytes: &[u8]) -> io::Result<()> {
         Ok(())
     }
 
@@ -74,8 +86,9 @@ fn bench() -> Bench {
         disk: disk.clone(),
         state: Arc::clone(&state),
         ends: Ends::default(),
-        ends_file: EndsFile::at(directory.path().join("ends")),
-        ends_written: Ends::default(),
+        kept_ends: KeptEnds::of(EndsFile::at(directory.path().join("ends")), Ends::default()),
+        groups: HashMap::new(),
+        noted: Vec::new(),
         rooms,
         checkpoints: threads::sync_channel(1).0,
         covered: Vec::new(),

@@ -6,6 +6,8 @@
 
 mod cold;
 mod fragile;
+mod groups;
+mod power;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,21 +22,30 @@ use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::record::payload_body;
 
 use super::checkpoint::{self, Record};
+use super::disk::Disk as _;
 use super::saving::{Covered, Writer};
 use super::storage::Opening;
-use super::store::{Disk as _, Store};
+use super::store::Store;
 use super::{Journal, Opened, Outcome, Storage, StorageError};
 use crate::config::StorageConfig;
 
 const SESSION: SessionId = SessionId { dispatcher: 0, slot: 1, generation: 1 };
 
-fn shard_config(shard: u16, epoch: u64) -> ShardConfig {
+pub(crate) fn shard_config(shard: u16, epoch: u64) -> ShardConfig {
     let policy = Policy { ack_max: AckLevel::Disk, retention_records: 200, ..Policy::default() };
     let policies = Arc::new(PolicyTable::new(Vec::new(), policy));
     ShardConfig { shard, epoch, seed: 1, policies, limits: ShardLimits::default() }
 }
 
 fn open(directory: &Path, node: &str) -> Result<Opened, StorageError> {
+    open_as(directory, node, false)
+}
+
+pub(crate) fn open_as(
+    directory: &Path,
+    node: &str,
+    is_clustered: bool,
+) -> Result<Opened, StorageError> {
     std::fs::create_dir_all(directory).unwrap();
     let config = StorageConfig {
         open_timeout_ms: 30_000,
@@ -47,10 +58,11 @@ fn open(directory: &Path, node: &str) -> Result<Opened, StorageError> {
         config: &config,
         now_ms: 1_000,
         shard: &shard_config,
+        is_clustered,
     })
 }
 
-fn publish(topic: &str, req: u64, payload: &[u8]) -> Command {
+pub(crate) fn publish(topic: &str, req: u64, payload: &[u8]) -> Command {
     let topic = Name::parse(topic).unwrap();
     let (ack, body) = (AckLevel::Disk, payload_body(payload));
     let request = Request::Publish { topic, ack, body, count: 1, terms: Terms::default() };
@@ -82,7 +94,7 @@ fn save_if_due(shard: &Shard, journal: &mut Journal) {
 }
 
 /// The offset that a publish was acknowledged with.
-fn offset(outcome: Outcome) -> u64 {
+pub(crate) fn offset(outcome: Outcome) -> u64 {
     let Outcome::Committed(round) = outcome else { panic!("not committed: {outcome:?}") };
     round
         .events
@@ -94,24 +106,24 @@ fn offset(outcome: Outcome) -> u64 {
         .unwrap()
 }
 
-fn hashes(opened: &Opened) -> Vec<String> {
+pub(crate) fn hashes(opened: &Opened) -> Vec<String> {
     opened.shards.iter().map(|(shard, _)| format!("{:?}", shard.durable_hash())).collect()
 }
 
 /// A topic that is at home in this shard.
-fn topic_in(shard: u16) -> String {
+pub(crate) fn topic_in(shard: u16) -> String {
     let topics = (0..).map(|number| format!("orders.{number}"));
     let is_here = |topic: &String| shard_of(&Name::parse(topic).unwrap()) == shard % SHARDS;
     topics.into_iter().find(is_here).unwrap()
 }
 
 /// The payload of a record of this number.
-fn payload(record: u64, bytes: usize) -> Vec<u8> {
+pub(crate) fn payload(record: u64, bytes: usize) -> Vec<u8> {
     vec![u8::try_from(record % 251).unwrap(); bytes]
 }
 
 /// Publishes to every shard, and closes the storage; returns the hashes of the shards.
-async fn filled(directory: &Path, records: u64, payload_bytes: usize) -> Vec<String> {
+pub(crate) async fn filled(directory: &Path, records: u64, payload_bytes: usize) -> Vec<String> {
     let opened = open(directory, "n").unwrap();
     let Opened { shards, storage, .. } = opened;
     let mut hashes = Vec::new();
@@ -336,7 +348,7 @@ async fn a_flipped_or_cut_byte_is_noticed_or_harmless() {
     assert!(refusals > 10, "{refusals}");
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

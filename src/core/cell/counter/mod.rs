@@ -14,6 +14,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::frame::CounterOp;
 use tidewire_protocol::options::CounterOptions;
 use tidewire_protocol::{ErrorCode, Refusal};
@@ -36,7 +37,7 @@ pub struct Counter {
 }
 
 /// The outcome of one operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// Version of the counter that contains the operation.
     pub version: u64,

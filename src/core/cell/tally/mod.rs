@@ -63,7 +63,7 @@ pub struct Tally {
 }
 
 /// The ballots of one partition of a ranked poll.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Profile {
     /// The poll's rules.
     pub rules: TallyRules,
@@ -85,7 +85,7 @@ impl Profile {
 }
 
 /// What became of a ballot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Voted {
     /// A version of the tally that contains the ballot.
     pub version: u64,
@@ -96,7 +96,7 @@ pub struct Voted {
 }
 
 /// The ways in which a ballot is answered without being refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum VoteStatus {
     /// The voter's first ballot.

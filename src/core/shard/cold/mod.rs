@@ -19,13 +19,16 @@ use core::ops::Range;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::message::{DispatcherId, Event};
+use super::message::{DispatcherId, Event, is_peer};
 use super::{Shard, tell};
 use crate::topic::{Batch, Body, Extent, Slot};
 
 /// Batches that cool at the end of one round at least, so that no round takes long; more if more were
 /// appended in it.
 const COOLED_PER_ROUND: usize = 1024;
+/// What another node is sent for one recall: batches that are in memory here.
+const WARM_BYTES_MAX: usize = 128 * 1024;
+const WARM_BATCHES_MAX: u64 = 1024;
 
 /// Batches that are to be read from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,12 +128,38 @@ impl Shard {
             Some(recall) => self.round.recalls.push(recall),
             None => {
                 // It is gone, which the dispatcher has been told, or warm.
-                let sequences = sequence..sequence + 1;
-                let recalled = Arc::new(Recalled { sequences, ..Recalled::default() });
+                let recalled = match is_peer(dispatcher) {
+                    true => self.recall_warm(sequence),
+                    false => Recalled { sequences: sequence..sequence + 1, ..Recalled::default() },
+                };
+                let recalled = Arc::new(recalled);
                 let shard = self.config.shard;
                 self.round.events.push((dispatcher, Event::Recalled { shard, recalled }));
             }
         }
+    }
+
+    /// Batches that are in memory, from this one on: for another node, which was told of them without
+    /// their records.
+    fn recall_warm(&self, sequence: u64) -> Recalled {
+        let mut recalled = Recalled { sequences: sequence..sequence + 1, ..Recalled::default() };
+        let mut bytes = 0;
+        for next in sequence..sequence.saturating_add(WARM_BATCHES_MAX) {
+            match self.topics.log.slot(next) {
+                Some(Slot::Live(batch)) => {
+                    let Some(body) = batch.body.warm() else { break };
+                    if bytes > 0 && bytes + body.len() > WARM_BYTES_MAX {
+                        break;
+                    }
+                    bytes += body.len();
+                    recalled.bodies.push((next, body.clone()));
+                }
+                Some(Slot::Gone(_)) => {}
+                None => break,
+            }
+            recalled.sequences.end = next + 1;
+        }
+        recalled
     }
 
     fn recall_of(&self, to: Recaller, sequence: u64) -> Option<Recall> {

@@ -14,10 +14,15 @@ impl Shard {
                 let id = self.topic_to_recover(&name);
                 self.topics.epoch = self.topics.epoch.max(epoch);
                 let Some(topic) = self.topics.by_id.get_mut(id as usize) else { return };
-                if topic.ring.next() == 0 && topic.ring.batches() == 0 {
+                let is_empty = topic.ring.next() == 0 && topic.ring.batches() == 0;
+                let is_other_epoch = is_empty && topic.epoch != epoch;
+                if is_other_epoch {
                     topic.epoch = epoch;
                 }
                 topic.groups.get_or_insert_default().insert(group, Group::new(rules, next));
+                if is_other_epoch {
+                    self.tell_new_epoch(&name);
+                }
             }
             LogEntry::GroupRemoved { topic, group } => {
                 if let Some(topic) = self.topics.find(&topic) {

@@ -144,7 +144,8 @@ impl Shard {
             | Command::Recall(..)
             | Command::Recalled(_)
             | Command::Tenants(_)
-            | Command::TenantFull { .. } => None,
+            | Command::TenantFull { .. }
+            | Command::PeerEnded(_) => None,
         }
     }
 

@@ -78,7 +78,7 @@ impl Chance {
         }
     }
 
-    fn interest(&mut self) -> Interest {
+    pub(crate) fn interest(&mut self) -> Interest {
         match self.below(7) {
             0 => Interest::CommitLog,
             1 => Interest::Topic(self.name("plain")),
@@ -90,7 +90,7 @@ impl Chance {
         }
     }
 
-    fn request(&mut self) -> Request {
+    pub(crate) fn request(&mut self) -> Request {
         match self.below(13) {
             11 => {
                 let op = if self.below(5) == 0 { TopicOp::Delete } else { TopicOp::Truncate };

@@ -10,5 +10,8 @@
 mod cold;
 mod commands;
 mod recovery;
+mod relay;
+mod replica;
 mod snapshot;
 mod tenants;
+mod told;

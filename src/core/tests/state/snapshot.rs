@@ -9,7 +9,7 @@ use tidewire_protocol::{Name, Pattern};
 
 use super::commands::Chance;
 
-fn shard(seed: u64) -> Shard {
+pub(crate) fn shard(seed: u64, epoch: u64) -> Shard {
     let map = Policy {
         map_keys_max: 7,
         retention_ms: Some(60),
@@ -25,7 +25,7 @@ fn shard(seed: u64) -> Shard {
     };
     Shard::new(ShardConfig {
         shard: 4,
-        epoch: 77,
+        epoch,
         seed,
         policies: Arc::new(PolicyTable::new(rules, plain)),
         limits: ShardLimits {
@@ -65,7 +65,7 @@ proptest! {
         after in 0_usize..200,
     ) {
         let (mut chance, mut now_ms) = (Chance(seed), 1);
-        let mut original = shard(seed);
+        let mut original = shard(seed, 77);
         for _ in 0..before {
             let commands = chance.turn(&mut now_ms);
             take(&mut original, now_ms, &commands);
@@ -89,7 +89,7 @@ proptest! {
         byte in any::<u8>(),
     ) {
         let (mut chance, mut now_ms) = (Chance(seed), 1);
-        let mut original = shard(seed);
+        let mut original = shard(seed, 77);
         for _ in 0..60 {
             let commands = chance.turn(&mut now_ms);
             take(&mut original, now_ms, &commands);
@@ -105,7 +105,7 @@ proptest! {
 
 #[test]
 fn there_is_no_snapshot_while_a_round_is_open() {
-    let mut shard = shard(1);
+    let mut shard = shard(1, 77);
     shard.handle(Command::Follow(1, Interest::CommitLog), 5);
     assert!(shard.snapshot().is_none());
     shard.seal();
@@ -114,7 +114,7 @@ fn there_is_no_snapshot_while_a_round_is_open() {
 
 #[test]
 fn a_snapshot_of_another_version_is_refused_by_its_number() {
-    let snapshot = stored(&mut shard(1));
+    let snapshot = stored(&mut shard(1, 77));
     let mut value: serde_json::Value = rmp_serde::from_slice(&snapshot).unwrap();
     value["version"] = 99.into();
     let read: ShardSnapshot = serde_json::from_value(value).unwrap();
@@ -124,7 +124,7 @@ fn a_snapshot_of_another_version_is_refused_by_its_number() {
 
 #[test]
 fn a_new_topic_gets_the_same_number_after_others_have_gone() {
-    let mut original = shard(1);
+    let mut original = shard(1, 77);
     let names: Vec<Name> = (0..6).map(|n| Name::parse(&format!("t.{n}")).unwrap()).collect();
     for name in &names {
         original.handle(Command::Follow(1, Interest::Topic(name.clone())), 5);

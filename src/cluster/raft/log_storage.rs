@@ -1,0 +1,151 @@
+//! The logs of the groups, as openraft wants them, in the journal.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+
+use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
+use openraft::{
+    AnyError, LogId, Membership, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote,
+};
+
+use super::entries::{Entry, from_entry, from_id, from_vote, to_entry, to_id, to_members, to_vote};
+use super::types::{Groups, Node, NodeId};
+use crate::journal::{BlockKind, Done, EntryId, GroupEntry, GroupLog};
+
+/// Bytes that a follower is sent at once, and one entry at least.
+const READ_BYTES_MAX: usize = 1024 * 1024;
+
+/// The log of one group. Clones are the same log.
+#[derive(Clone)]
+pub(crate) struct LogStorage {
+    log: GroupLog,
+}
+
+impl LogStorage {
+    pub(crate) fn new(log: GroupLog) -> Self {
+        Self { log }
+    }
+
+    /// The log as the journal has it.
+    pub(crate) fn log(&self) -> &GroupLog {
+        &self.log
+    }
+
+    /// Makes a log the first of a cluster, whose members are these: before openraft is started with it,
+    /// and in place of what that does, since the log of a server that was alone is not empty. Returns
+    /// false if it is a group's already.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) async fn begin(&self, nodes: BTreeMap<NodeId, Node>) -> io::Result<bool> {
+        let (remembered, last) = (self.log.remembered(), self.log.last());
+        if remembered.vote.is_some() || last != remembered.purged {
+            return Ok(false);
+        }
+        let members = Membership::new(vec![nodes.keys().copied().collect()], nodes);
+        let bytes = to_members(&members)?.into();
+        let id = EntryId { term: 0, index: last.map_or(0, |last| last.index + 1) };
+        let kind = BlockKind::Membership;
+        let entry = GroupEntry { id, kind, version: 0, time_ms: 0, entries: 0, bytes };
+        let (sender, outcome) = tokio::sync::oneshot::channel();
+        // Who does not wait any more has not begun anything.
+        let done = Done::new(move |outcome| drop(sender.send(outcome)));
+        self.log.append(vec![entry], done).await?;
+        outcome.await.map_err(io::Error::other)??;
+        Ok(true)
+    }
+
+    async fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, Failure> {
+        let entries = self.log.fetch(start..end, bytes_max).await;
+        let entries = entries.and_then(|entries| entries.into_iter().map(from_entry).collect());
+        entries.map_err(|error: io::Error| StorageIOError::read_logs(AnyError::new(&error)).into())
+    }
+}
+
+/// What openraft is told when something fails. It ends the group then.
+type Failure = StorageError<NodeId>;
+
+fn write_failure(error: &io::Error) -> Failure {
+    StorageIOError::write_logs(AnyError::new(error)).into()
+}
+
+impl RaftLogReader<Groups> for LogStorage {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, Failure> {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(last) => last.saturating_add(1),
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.read(start, end, usize::MAX).await
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, Failure> {
+        self.read(start, end, READ_BYTES_MAX).await
+    }
+}
+
+impl RaftLogStorage<Groups> for LogStorage {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Groups>, Failure> {
+        let last_purged_log_id = self.log.remembered().purged.map(from_id);
+        Ok(LogState { last_purged_log_id, last_log_id: self.log.last().map(from_id) })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote<NodeId>) -> Result<(), Failure> {
+        let saved = self.log.save_vote(to_vote(vote)).await;
+        saved.map_err(|error| StorageIOError::write_vote(AnyError::new(&error)).into())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote<NodeId>>, Failure> {
+        Ok(self.log.remembered().vote.map(from_vote))
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId<NodeId>>) -> Result<(), Failure> {
+        let committed = committed.as_ref().map(to_id);
+        self.log.save_committed(committed).map_err(|error| write_failure(&error))
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId<NodeId>>, Failure> {
+        // What was noted of it may have been written before its entries were.
+        let (committed, last) = (self.log.remembered().committed, self.log.last());
+        Ok(committed.min(last).map(from_id))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Groups>) -> Result<(), Failure>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: io::Result<Vec<_>> = entries.into_iter().map(to_entry).collect();
+        let entries = entries.map_err(|error| write_failure(&error))?;
+        let done = Done::new(move |outcome| callback.log_io_completed(outcome));
+        self.log.append(entries, done).await.map_err(|error| write_failure(&error))
+    }
+
+    async fn truncate(&mut self, log_id: LogId<NodeId>) -> Result<(), Failure> {
+        self.log.truncate(log_id.index).await.map_err(|error| write_failure(&error))
+    }
+
+    async fn purge(&mut self, log_id: LogId<NodeId>) -> Result<(), Failure> {
+        self.log.purge(to_id(&log_id)).map_err(|error| write_failure(&error))
+    }
+}

@@ -1,0 +1,15 @@
+//! The Raft groups of a node: openraft, and what it stands on here.
+//!
+//! The journal knows nothing of openraft; what it offers is turned into openraft's terms here, and only
+//! here.
+
+mod entries;
+mod log_storage;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub(crate) use log_storage::LogStorage;
+pub(crate) use snapshots::{Applied, applied_of, snapshot_of};
+pub(crate) use types::{EntryBody, GroupSnapshot, Groups, Node, NodeId};

@@ -1,0 +1,63 @@
+//! What a group's state is as of: the last entry in it, and the members then.
+
+use std::io;
+
+use bytes::Bytes;
+use openraft::{LogId, SnapshotMeta, StoredMembership};
+use serde::{Deserialize, Serialize};
+
+use super::entries::{from_id, from_members};
+use super::log_storage::LogStorage;
+use super::types::{GroupSnapshot, Node, NodeId};
+use crate::journal::{self, OpenedGroup};
+
+/// What openraft wants to know of a state when it starts.
+pub(crate) type Applied = (Option<LogId<NodeId>>, StoredMembership<NodeId, Node>);
+
+/// Up to where the shard of a group is recovered.
+///
+/// # Errors
+/// When the members cannot be read.
+pub(crate) fn applied_of(group: &OpenedGroup) -> io::Result<Applied> {
+    let members = |journal::Membership { id, bytes }: &journal::Membership| {
+        Ok::<_, io::Error>(StoredMembership::new(Some(from_id(*id)), from_members(bytes)?))
+    };
+    let members = group.membership.as_ref().map(members).transpose()?;
+    Ok((group.applied.map(from_id), members.unwrap_or_default()))
+}
+
+/// The state of a group without a shard, as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    meta: SnapshotMeta<NodeId, Node>,
+    #[serde(with = "serde_bytes")]
+    bytes: Vec<u8>,
+}
+
+impl LogStorage {
+    /// Saves the state of a group without a shard; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When it may not be, or is too large.
+    pub(crate) async fn save_snapshot(
+        &self,
+        meta: &SnapshotMeta<NodeId, Node>,
+        snapshot: &GroupSnapshot,
+    ) -> io::Result<()> {
+        let stored = Stored { meta: meta.clone(), bytes: snapshot.bytes.to_vec() };
+        let bytes = rmp_serde::to_vec_named(&stored).map_err(io::Error::other)?;
+        self.log().save_snapshot(bytes).await
+    }
+}
+
+/// The state of a group without a shard, as it was saved last.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn snapshot_of(
+    group: &OpenedGroup,
+) -> io::Result<Option<(SnapshotMeta<NodeId, Node>, GroupSnapshot)>> {
+    let Some(bytes) = &group.snapshot else { return Ok(None) };
+    let Stored { meta, bytes } = rmp_serde::from_slice(bytes).map_err(io::Error::other)?;
+    Ok(Some((meta, GroupSnapshot { bytes: Bytes::from(bytes) })))
+}

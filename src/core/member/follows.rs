@@ -1,0 +1,158 @@
+//! A node that follows the leader of a shard, perhaps with a copy of its own.
+
+use alloc::vec::Vec;
+
+use super::held::Held;
+use super::leads::Reached;
+use super::{Entry, Output, leader_lost};
+use crate::relay::{Relay, Told};
+use crate::shard::{Command, Interests, LogEntry, Shard};
+use crate::snapshot::BadSnapshot;
+
+#[derive(Debug)]
+pub(super) struct Follows {
+    pub(super) copy: Copy,
+    /// What is asked of the leader; and without a copy, what is followed here.
+    pub(super) relay: Relay,
+    is_connected: bool,
+    reached: Reached,
+    /// It is to lead the shard as soon as its copy is there: in this term and epoch.
+    pub(super) leads_then: Option<(u64, u64)>,
+}
+
+/// The node's own copy of the shard.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each shard of a node")]
+pub(super) enum Copy {
+    /// It has none.
+    None,
+    /// As of the last entry that was applied.
+    Whole(Shard),
+    /// It had gone too far, and is being made again.
+    Awaited,
+}
+
+impl Follows {
+    pub(super) fn new(shard: u16, copy: Copy) -> Self {
+        Self::with_interests(shard, copy, Interests::new())
+    }
+
+    pub(super) fn with_interests(shard: u16, copy: Copy, interests: Interests) -> Self {
+        Self {
+            copy,
+            relay: Relay::new(shard, interests),
+            is_connected: false,
+            reached: Reached::default(),
+            leads_then: None,
+        }
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        matches!(self.copy, Copy::Awaited)
+    }
+
+    pub(super) fn handle(
+        &mut self,
+        command: Command,
+        now_ms: u64,
+        held: &mut Held,
+        output: &mut Output,
+    ) {
+        if is_about_following(&command) {
+            match &mut self.copy {
+                Copy::Whole(shard) => {
+                    // A copy has the time of what it repeats.
+                    let at_ms = shard.now_ms();
+                    return shard.handle(command, at_ms);
+                }
+                // It is answered from the copy, once that is there.
+                Copy::Awaited => return drop(self.relay.handle(command)),
+                Copy::None => {}
+            }
+        }
+        if self.is_connected {
+            output.to_leader.extend(self.relay.handle(command));
+        } else if is_about_following(&command) || matches!(command, Command::SessionEnded(_)) {
+            // The relay remembers it.
+            drop(self.relay.handle(command));
+        } else {
+            held.hold(command, now_ms, &mut output.told);
+        }
+    }
+
+    pub(super) fn connect(&mut self, held: &mut Held, output: &mut Output) {
+        self.is_connected = true;
+        if matches!(self.copy, Copy::None) {
+            output.to_leader.extend(self.relay.connect());
+        }
+        for command in held.take_all() {
+            output.to_leader.extend(self.relay.handle(command));
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, told: &mut Told) {
+        if core::mem::take(&mut self.is_connected) {
+            self.relay.disconnect(&leader_lost(), told);
+        }
+    }
+
+    pub(super) fn repeat(
+        &mut self,
+        entry: Entry,
+        changes: Vec<LogEntry>,
+        output: &mut Output,
+    ) -> Result<(), BadSnapshot> {
+        let Copy::Whole(shard) = &mut self.copy else {
+            return Err(BadSnapshot::new("an entry is applied to a shard that is not there"));
+        };
+        shard.replicate(changes, entry.version, entry.time_ms)?;
+        let next_sequence = shard.progress().sequence;
+        if let Some(stored) = self.reached.add(entry, next_sequence) {
+            shard.handle(stored, entry.time_ms);
+        }
+        self.seal(output);
+        Ok(())
+    }
+
+    pub(super) fn seal(&mut self, output: &mut Output) {
+        let Copy::Whole(shard) = &mut self.copy else { return };
+        if let Some(round) = shard.seal() {
+            debug_assert!(round.log.is_empty(), "a copy decides nothing");
+            output.told.extend(round.events);
+            output.recalls.extend(round.recalls);
+        }
+    }
+
+    pub(super) fn replace_copy(&mut self, mut shard: Shard) -> Option<(u64, u64)> {
+        let number = shard.number();
+        let interests = match &self.copy {
+            Copy::Whole(earlier) => earlier.interests(),
+            Copy::None | Copy::Awaited => {
+                core::mem::replace(&mut self.relay, Relay::new(number, Interests::new()))
+                    .into_interests()
+            }
+        };
+        shard.take_interests(interests);
+        self.copy = Copy::Whole(shard);
+        self.leads_then.take()
+    }
+}
+
+/// Whether a copy answers it as well as the leader.
+fn is_about_following(command: &Command) -> bool {
+    match command {
+        Command::Follow(..)
+        | Command::Unfollow(..)
+        | Command::Recall(..)
+        | Command::Stored { .. }
+        | Command::Recalled(_) => true,
+        Command::Request(..)
+        | Command::Publishes(_)
+        | Command::SessionEnded(_)
+        | Command::DeadLetter(_)
+        | Command::Buried(_)
+        | Command::Tenants(_)
+        | Command::TenantFull { .. }
+        | Command::PeerEnded(_) => false,
+    }
+}
