@@ -6,7 +6,7 @@ use super::held::Held;
 use super::leads::Reached;
 use super::{Entry, Output, leader_lost};
 use crate::relay::{Relay, Told};
-use crate::shard::{Command, Interests, LogEntry, Shard};
+use crate::shard::{Command, Following, Interests, LogEntry, Shard};
 use crate::snapshot::BadSnapshot;
 
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Follows {
 pub(super) enum Copy {
     /// It has none.
     None,
+    /// It is repeating what it has missed, and answers nobody yet.
+    Behind(Shard),
     /// As of the last entry that was applied.
     Whole(Shard),
     /// It had gone too far, and is being made again.
@@ -67,7 +69,7 @@ impl Follows {
                 }
                 // It is answered from the copy, once that is there.
                 Copy::Awaited => return drop(self.relay.handle(command)),
-                Copy::None => {}
+                Copy::None | Copy::Behind(_) => {}
             }
         }
         if self.is_connected {
@@ -82,7 +84,7 @@ impl Follows {
 
     pub(super) fn connect(&mut self, held: &mut Held, output: &mut Output) {
         self.is_connected = true;
-        if matches!(self.copy, Copy::None) {
+        if matches!(self.copy, Copy::None | Copy::Behind(_)) {
             output.to_leader.extend(self.relay.connect());
         }
         for command in held.take_all() {
@@ -102,7 +104,7 @@ impl Follows {
         changes: Vec<LogEntry>,
         output: &mut Output,
     ) -> Result<(), BadSnapshot> {
-        let Copy::Whole(shard) = &mut self.copy else {
+        let (Copy::Whole(shard) | Copy::Behind(shard)) = &mut self.copy else {
             return Err(BadSnapshot::new("an entry is applied to a shard that is not there"));
         };
         shard.replicate(changes, entry.version, entry.time_ms)?;
@@ -115,7 +117,7 @@ impl Follows {
     }
 
     pub(super) fn seal(&mut self, output: &mut Output) {
-        let Copy::Whole(shard) = &mut self.copy else { return };
+        let (Copy::Whole(shard) | Copy::Behind(shard)) = &mut self.copy else { return };
         if let Some(round) = shard.seal() {
             debug_assert!(round.log.is_empty(), "a copy decides nothing");
             output.told.extend(round.events);
@@ -124,17 +126,59 @@ impl Follows {
     }
 
     pub(super) fn replace_copy(&mut self, mut shard: Shard) -> Option<(u64, u64)> {
-        let number = shard.number();
-        let interests = match &self.copy {
-            Copy::Whole(earlier) => earlier.interests(),
-            Copy::None | Copy::Awaited => {
-                core::mem::replace(&mut self.relay, Relay::new(number, Interests::new()))
-                    .into_interests()
+        self.copy = match &self.copy {
+            Copy::None | Copy::Behind(_) => Copy::Behind(shard),
+            Copy::Whole(earlier) => {
+                shard.take_interests(earlier.interests());
+                Copy::Whole(shard)
             }
+            Copy::Awaited => {
+                shard.take_interests(self.take_followers());
+                Copy::Whole(shard)
+            }
+        };
+        self.leads_then.take()
+    }
+
+    /// The copy has caught up: it answers those who follow something here from now on. Returns what the
+    /// leader is told for it.
+    pub(super) fn caught_up(&mut self) -> Vec<Command> {
+        let Copy::Behind(mut shard) = core::mem::replace(&mut self.copy, Copy::None) else {
+            return Vec::new();
+        };
+        let interests = self.take_followers();
+        let unfollow = |following: &Following| {
+            let dispatcher = following.to.iter().next().unwrap_or_default();
+            Command::Unfollow(dispatcher, following.interest.clone())
+        };
+        let commands = match self.is_connected {
+            true => interests.iter().map(unfollow).collect(),
+            false => Vec::new(),
         };
         shard.take_interests(interests);
         self.copy = Copy::Whole(shard);
-        self.leads_then.take()
+        commands
+    }
+
+    /// The node holds no copy that counts any more. Returns what the leader is told for it.
+    pub(super) fn fall_behind(&mut self) -> Vec<Command> {
+        match core::mem::replace(&mut self.copy, Copy::None) {
+            Copy::Whole(shard) => {
+                self.relay.follow(shard.interests());
+                self.copy = Copy::Behind(shard);
+                if self.is_connected { self.relay.connect() } else { Vec::new() }
+            }
+            other @ (Copy::None | Copy::Behind(_) | Copy::Awaited) => {
+                self.copy = other;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Who follows something by way of the relay, which forgets them.
+    fn take_followers(&mut self) -> Interests {
+        let rest = self.relay.without_followers();
+        core::mem::replace(&mut self.relay, rest).into_interests()
     }
 }
 

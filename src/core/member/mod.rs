@@ -98,6 +98,33 @@ impl Member {
         Self::begin(config, Copy::Whole(shard))
     }
 
+    /// The part of a node whose copy of a durable shard lacks much, or is empty.
+    #[must_use]
+    pub fn behind(config: ShardConfig, shard: Shard) -> Self {
+        Self::begin(config, Copy::Behind(shard))
+    }
+
+    /// The copy has everything that is known to be committed: those who follow something on this node
+    /// do so here from now on.
+    pub fn caught_up(&mut self) {
+        if let Part::Follows(follows) = &mut self.part {
+            self.output.to_leader.extend(follows.caught_up());
+        }
+    }
+
+    /// The copy does not count any more: the node is not among those that hold the shard.
+    pub fn fall_behind(&mut self) {
+        if let Part::Follows(follows) = &mut self.part {
+            self.output.to_leader.extend(follows.fall_behind());
+        }
+    }
+
+    /// Whether the node has a copy that answers nobody yet.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        matches!(&self.part, Part::Follows(follows) if matches!(follows.copy, Copy::Behind(_)))
+    }
+
     fn begin(config: ShardConfig, copy: Copy) -> Self {
         let follows = Follows::new(config.shard, copy);
         Self {
@@ -218,6 +245,11 @@ impl Member {
                 shard.promote(self.now_ms);
                 shard
             }
+            Copy::Behind(mut shard) => {
+                shard.take_interests(relay.into_interests());
+                shard.promote(self.now_ms);
+                shard
+            }
             Copy::None | Copy::Awaited => {
                 let mut shard = Shard::new(ShardConfig { epoch, ..self.config.clone() });
                 shard.begin_above(epoch);
@@ -307,7 +339,7 @@ impl Member {
         match &self.part {
             Part::Leads(leads) => Some(&leads.shard),
             Part::Follows(follows) => match &follows.copy {
-                Copy::Whole(shard) => Some(shard),
+                Copy::Whole(shard) | Copy::Behind(shard) => Some(shard),
                 Copy::None | Copy::Awaited => None,
             },
         }

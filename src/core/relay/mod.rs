@@ -59,6 +59,27 @@ impl Relay {
         }
     }
 
+    /// The same relay without those who follow something: it waits for the same answers.
+    #[must_use]
+    pub fn without_followers(&mut self) -> Self {
+        Self {
+            shard: self.shard,
+            followed: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            pending: core::mem::take(&mut self.pending),
+            sessions: core::mem::take(&mut self.sessions),
+            consumers: core::mem::take(&mut self.consumers),
+            recalls: core::mem::take(&mut self.recalls),
+        }
+    }
+
+    /// Dispatchers that have followed this elsewhere do so by way of the relay from now on.
+    pub fn follow(&mut self, interests: Interests) {
+        for following in interests {
+            self.followed.insert(following.interest, Followed::by(following.stays));
+        }
+    }
+
     /// Takes a command of this node; returns what is to be sent to the leader for it, which may be
     /// another one, or nothing.
     pub fn handle(&mut self, command: Command) -> Option<Command> {
