@@ -1,0 +1,182 @@
+//! The ends of actors: last versions, new lives of a node, and what it inherits from its earlier ones.
+//!
+//! The rule. An actor's last version is **final** when nobody can have more of its history, or when
+//! what anybody has beyond is given up:
+//!
+//! 1. Its node has kept everything that it ever told (its state was saved behind each round before the
+//!    round was told). Then its own version is the last one.
+//! 2. It has ended (its node lives under a later incarnation), and every member of the cluster has said
+//!    how far it knows it, after all that came from it directly was merged there. Then the largest of
+//!    these is the last one, because members can hear more only from each other.
+//! 3. Its node was removed for ever, and the cluster has decided on the version ([`EventualCounters::seal`]).
+//!    What goes beyond is given up and reported.
+//!
+//! A node counts under a new incarnation in each life, and **takes over** its earlier ones when they are
+//! final and known here up to there, in one step: whoever gets its next snapshot replaces them by it
+//! at once, so that no node ever adds both, or neither.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::{Contribution, EventualCounters};
+use crate::cell::replicated::{Actor, DeltaLog, Replica};
+use crate::hash_map;
+
+/// How the incarnations of a removed node stand here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// It had been removed before. What was decided then stays.
+    pub is_repeated: bool,
+    /// Those that are not known up to their last version. Others tell the rest.
+    pub incomplete: Vec<Actor>,
+    /// Those that were known further. That is given up: they are taken over anew from others.
+    pub given_up: Vec<Actor>,
+}
+
+/// Why an earlier incarnation cannot be taken over (yet).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotFinal {
+    /// The earlier incarnation.
+    pub actor: Actor,
+    /// The version that it is known up to here.
+    pub has: u64,
+    /// Its last version, if that was said.
+    pub last: Option<u64>,
+}
+
+impl EventualCounters {
+    /// What is known here of a node's incarnations, each with its version: what to propose as the last
+    /// ones when the node is removed. First take over all that the members know of it.
+    #[must_use]
+    pub fn lives(&self, node: u64) -> Vec<(u64, u64)> {
+        let mut lives = BTreeMap::new();
+        let (first, last) = (Actor { node, incarnation: 0 }, Actor { node, incarnation: u64::MAX });
+        for (actor, replica) in self.replicas.range(first..=last) {
+            lives.extend(&replica.state.inherited);
+            lives.insert(actor.incarnation, replica.version());
+        }
+        lives.into_iter().collect()
+    }
+
+    /// Removes a node for ever: these are the last versions of its incarnations, and of all others it
+    /// is 0. That is a decision of the cluster, the same on all nodes.
+    pub fn seal(&mut self, node: u64, lives: &[(u64, u64)]) -> Sealed {
+        if self.removed.contains_key(&node) {
+            return Sealed { is_repeated: true, ..Sealed::default() };
+        }
+        self.removed.insert(node, lives.iter().copied().collect());
+        if node == self.own.node {
+            self.open.clear();
+        }
+        let mut sealed = Sealed::default();
+        let (first, last) = (Actor { node, incarnation: 0 }, Actor { node, incarnation: u64::MAX });
+        let known: Vec<_> = self.replicas.range(first..=last).collect();
+        let known: Vec<(Actor, u64)> =
+            known.into_iter().map(|(actor, replica)| (*actor, replica.version())).collect();
+        let mut touched = BTreeSet::new();
+        for (actor, had) in known {
+            let last = self.final_version(actor);
+            if last.is_some_and(|last| had > last) {
+                // How things were at that version is not known here any more.
+                self.note_beyond(actor, last, had);
+                let gone = self.replicas.remove(&actor).map(|gone| gone.state.totals);
+                touched.extend(gone.into_iter().flatten().map(|(counter, _)| counter));
+                sealed.given_up.push(actor);
+            }
+        }
+        self.sum_up(touched);
+        let lives = lives.iter().map(|(incarnation, version)| {
+            (Actor { node, incarnation: *incarnation }, *version)
+        });
+        let is_lacking = |(actor, version): &(Actor, u64)| {
+            let has = self.replicas.get(actor).map_or(0, Replica::version);
+            has < *version && self.heir(*actor).is_none()
+        };
+        sealed.incomplete = lives.filter(is_lacking).map(|(actor, _)| actor).collect();
+        sealed
+    }
+
+    /// The last version of an actor whose node was removed.
+    #[must_use]
+    pub fn final_version(&self, actor: Actor) -> Option<u64> {
+        let lives = self.removed.get(&actor.node)?;
+        Some(lives.get(&actor.incarnation).copied().unwrap_or(0))
+    }
+
+    /// A new life of the node: from now on it counts under this incarnation, and what it knows of its
+    /// earlier ones is as if it had heard it from others. `None` if the incarnation is not later than
+    /// all that are known, or the node was removed.
+    #[must_use]
+    pub fn begin(self, incarnation: u64) -> Option<Self> {
+        let own = Actor { incarnation, ..self.own };
+        let mut same_node = self.replicas.keys().filter(|actor| actor.node == own.node);
+        if same_node.any(|actor| *actor >= own) || self.removed.contains_key(&own.node) {
+            return None;
+        }
+        let Self { seed, own: _, limits, mut replicas, removed, beyond, sums, changed, .. } = self;
+        replicas.retain(|_, replica| replica.version() > 0);
+        replicas.insert(own, Replica::new(seed));
+        let new = Self::new(own, limits, seed);
+        Some(Self { replicas, removed, beyond, sums, changed, open: hash_map(seed), ..new })
+    }
+
+    /// Earlier incarnations of this node that are known and not taken over, and how far.
+    pub fn earlier_lives(&self) -> impl Iterator<Item = (Actor, u64)> {
+        let first = Actor { incarnation: 0, ..self.own };
+        self.replicas.range(first..self.own).map(|(actor, replica)| (*actor, replica.version()))
+    }
+
+    /// Makes the earlier incarnations of this node a part of this one. `last` are their last versions, as
+    /// the rule above has it. Others get this actor as a
+    /// snapshot after the next [`Self::release`].
+    ///
+    /// # Errors
+    /// When one of them is not known up to its last version. Nothing has changed then.
+    pub fn take_over(&mut self, last: &[(u64, u64)], now_ms: u64) -> Result<(), NotFinal> {
+        let own = self.own;
+        let last_of = |actor: Actor| {
+            let said = last.iter().find(|(incarnation, _)| *incarnation == actor.incarnation);
+            said.map(|(_, version)| *version)
+        };
+        for (actor, has) in self.earlier_lives() {
+            let last = last_of(actor);
+            if last != Some(has) {
+                return Err(NotFinal { actor, has, last });
+            }
+        }
+        for (incarnation, version) in last {
+            let actor = Actor { incarnation: *incarnation, ..own };
+            let is_there = self.replicas.contains_key(&actor) || self.heir(actor).is_some();
+            if actor < own && *version > 0 && !is_there {
+                return Err(NotFinal { actor, has: 0, last: Some(*version) });
+            }
+        }
+        let earlier: Vec<Actor> = self.earlier_lives().map(|(actor, _)| actor).collect();
+        if earlier.is_empty() {
+            return Ok(());
+        }
+        for actor in earlier {
+            self.inherit(actor, now_ms);
+        }
+        // One version for the whole step, and nothing before it in the log: nobody can have half of it.
+        if let Some(replica) = self.replicas.get_mut(&own) {
+            replica.log = DeltaLog::new(replica.version() + 1);
+        }
+        self.open.clear();
+        Ok(())
+    }
+
+    fn inherit(&mut self, actor: Actor, now_ms: u64) {
+        let Some(earlier) = self.replicas.remove(&actor) else { return };
+        let Some(replica) = self.replicas.get_mut(&self.own) else { return };
+        let (version, sessions_max) = (earlier.version(), self.limits.sessions_max);
+        let state: &mut Contribution = &mut replica.state;
+        state.inherit(actor.incarnation, version, earlier.state, sessions_max);
+        self.activity.keep(|session| state.sessions.window(session).is_some());
+        for (session, _) in state.sessions.in_order() {
+            if !self.activity.knows(session) {
+                self.activity.set(session, now_ms);
+            }
+        }
+    }
+}

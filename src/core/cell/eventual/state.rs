@@ -1,0 +1,182 @@
+//! The state of eventual counters: its hash and its saved form.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use tidewire_protocol::Name;
+
+use super::contribution::Contribution;
+use super::{Activity, Change, EventualCounters, EventualLimits};
+use crate::cell::replicated::{Actor, History, Replica, SavedReplica};
+use crate::hash_map;
+use crate::snapshot::BadSnapshot;
+use crate::state_hash::{StateHash, StateHasher};
+
+/// Saved [`EventualCounters`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SavedEventualCounters {
+    own: Actor,
+    limits: EventualLimits,
+    replicas: Vec<(Actor, SavedReplica<Change>)>,
+    removed: Vec<(u64, BTreeMap<u64, u64>)>,
+    beyond: Vec<(Actor, u64)>,
+    changed: Vec<Name>,
+    ended: u64,
+    released: u64,
+    open: Vec<(Name, u64)>,
+    activity: Vec<(u64, u64)>,
+}
+
+impl EventualCounters {
+    /// A copy to be stored.
+    #[must_use]
+    pub fn save(&self) -> SavedEventualCounters {
+        let Self {
+            seed: _,
+            own,
+            limits,
+            replicas,
+            removed,
+            beyond,
+            sums: _,
+            changed,
+            ended,
+            released,
+            open,
+            activity,
+        } = self;
+        let mut open: Vec<_> = open.iter().map(|(name, version)| (name.clone(), *version)).collect();
+        open.sort_unstable();
+        SavedEventualCounters {
+            own: *own,
+            limits: *limits,
+            replicas: replicas.iter().map(|(actor, replica)| (*actor, replica.save())).collect(),
+            removed: removed.iter().map(|(node, lives)| (*node, lives.clone())).collect(),
+            beyond: beyond.iter().map(|(actor, version)| (*actor, *version)).collect(),
+            changed: changed.iter().cloned().collect(),
+            ended: *ended,
+            released: *released,
+            open,
+            activity: activity.save(),
+        }
+    }
+
+    /// The counters that were saved, under the same incarnation. A node that starts again
+    /// begins another one then ([`Self::begin`]).
+    ///
+    /// # Errors
+    /// When an actor stands there twice, or its log and its version differ.
+    pub fn restore(saved: SavedEventualCounters, seed: u64) -> Result<Self, BadSnapshot> {
+        let SavedEventualCounters {
+            own,
+            limits,
+            replicas: saved,
+            removed,
+            beyond,
+            changed,
+            ended,
+            released,
+            open,
+            activity: active,
+        } = saved;
+        let mut replicas = BTreeMap::new();
+        for (actor, saved) in saved {
+            let replica = Replica::<Contribution>::restore(saved, actor, seed)?;
+            if replicas.insert(actor, replica).is_some() {
+                return Err(BadSnapshot::new(format!("actor {actor} stands there twice")));
+            }
+        }
+        let mut activity = Activity::new(seed);
+        active.into_iter().for_each(|(active_ms, session)| activity.set(session, active_ms));
+        let mut open_at = hash_map(seed);
+        open_at.extend(open);
+        let mut counters = Self {
+            replicas,
+            removed: removed.into_iter().collect(),
+            beyond: beyond.into_iter().collect(),
+            ended,
+            released,
+            open: open_at,
+            activity,
+            ..Self::new(own, limits, seed)
+        };
+        let all = counters.replicas.values().flat_map(|replica| replica.state.keys());
+        let all: BTreeSet<Name> = all.collect();
+        counters.sum_up(all);
+        counters.changed = changed.into_iter().collect();
+        Ok(counters)
+    }
+
+    /// The hash of what all nodes come to have in common: what is known of each actor.
+    #[must_use]
+    pub fn common_hash(&self) -> StateHash {
+        let mut hasher = StateHasher::new();
+        let known = self.replicas.iter().filter(|(_, replica)| replica.version() > 0);
+        hasher.ordered(known, |hasher, (actor, replica)| {
+            actor.hash_into(hasher);
+            hasher.number(replica.version());
+            replica.state.hash_into(hasher);
+        });
+        hasher.finish()
+    }
+
+    /// The hash of everything that this node holds.
+    pub fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self {
+            seed: _,
+            own,
+            limits,
+            replicas,
+            removed,
+            beyond,
+            sums,
+            changed,
+            ended,
+            released,
+            open,
+            activity,
+        } = self;
+        own.hash_into(hasher);
+        limits.hash_into(hasher);
+        hasher.ordered(replicas, |hasher, (actor, replica)| {
+            actor.hash_into(hasher);
+            replica.hash_into(hasher);
+        });
+        hasher.ordered(removed, |hasher, (node, lives)| {
+            hasher.number(*node);
+            hasher.ordered(lives, |hasher, (incarnation, version)| {
+                hasher.number(*incarnation);
+                hasher.number(*version);
+            });
+        });
+        hasher.ordered(beyond, |hasher, (actor, version)| {
+            actor.hash_into(hasher);
+            hasher.number(*version);
+        });
+        hasher.unordered(sums, |hasher, (counter, sum)| {
+            hasher.text(counter.as_str());
+            hasher.number(*sum);
+        });
+        hasher.ordered(changed, |hasher, counter| hasher.text(counter.as_str()));
+        hasher.number(*ended);
+        hasher.number(*released);
+        hasher.unordered(open, |hasher, (counter, version)| {
+            hasher.text(counter.as_str());
+            hasher.number(*version);
+        });
+        activity.hash_into(hasher);
+    }
+}
+
+impl EventualLimits {
+    fn hash_into(&self, hasher: &mut StateHasher) {
+        let Self { counters_max, actors_max, sessions_max, session_idle_ms, log } = self;
+        hasher.size(*counters_max);
+        hasher.size(*actors_max);
+        hasher.size(*sessions_max);
+        hasher.number(*session_idle_ms);
+        log.hash_into(hasher);
+    }
+}
