@@ -6,8 +6,10 @@
 //! 1. Its node has kept everything that it ever told (its state was saved behind each round before the
 //!    round was told). Then its own version is the last one.
 //! 2. It has ended (its node lives under a later incarnation), and every member of the cluster has said
-//!    how far it knows it, after all that came from it directly was merged there. Then the largest of
-//!    these is the last one, because members can hear more only from each other.
+//!    how far it knows all of the node's lives ([`EventualCounters::lives`]), after its connections with the earlier ones
+//!    and with removed nodes have ended there. Then the largest of these ([`last_versions`]) are the last
+//!    ones, because members can hear more only from each other. Lives that another one contains are
+//!    among them, or somebody who knows only the one that is contained might take it for all.
 //! 3. Its node was removed for ever, and the cluster has decided on the version ([`EventualCounters::seal`]).
 //!    What goes beyond is given up and reported.
 //!
@@ -44,9 +46,21 @@ pub struct NotFinal {
     pub last: Option<u64>,
 }
 
+/// The last versions of a node's lives, given what each member knows of them.
+#[must_use]
+pub fn last_versions(members: impl IntoIterator<Item = Vec<(u64, u64)>>) -> Vec<(u64, u64)> {
+    let mut last = BTreeMap::new();
+    for (incarnation, version) in members.into_iter().flatten() {
+        let largest: &mut u64 = last.entry(incarnation).or_default();
+        *largest = version.max(*largest);
+    }
+    last.into_iter().collect()
+}
+
 impl EventualCounters {
-    /// What is known here of a node's incarnations, each with its version: what to propose as the last
-    /// ones when the node is removed. First take over all that the members know of it.
+    /// What is known here of a node's incarnations, each with its version, and with those that others of them
+    /// contain. It is what a member says of them, and what is proposed as the last versions
+    /// when the node is removed; before that, take over all that the members know of it.
     #[must_use]
     pub fn lives(&self, node: u64) -> Vec<(u64, u64)> {
         let mut lives = BTreeMap::new();
@@ -55,7 +69,7 @@ impl EventualCounters {
             lives.extend(&replica.state.inherited);
             lives.insert(actor.incarnation, replica.version());
         }
-        lives.into_iter().collect()
+        lives.into_iter().filter(|(_, version)| *version > 0).collect()
     }
 
     /// Removes a node for ever: these are the last versions of its incarnations, and of all others it
@@ -146,9 +160,14 @@ impl EventualCounters {
         }
         for (incarnation, version) in last {
             let actor = Actor { incarnation: *incarnation, ..own };
-            let is_there = self.replicas.contains_key(&actor) || self.heir(actor).is_some();
-            if actor < own && *version > 0 && !is_there {
-                return Err(NotFinal { actor, has: 0, last: Some(*version) });
+            let heir = self.heir(actor).map(|(_, heir)| &heir.state.inherited);
+            let has = match (self.replicas.get(&actor), heir) {
+                (Some(replica), _) => replica.version(),
+                (None, Some(inherited)) => inherited.get(incarnation).copied().unwrap_or(*version),
+                (None, None) => 0,
+            };
+            if actor < own && has != *version {
+                return Err(NotFinal { actor, has, last: Some(*version) });
             }
         }
         let earlier: Vec<Actor> = self.earlier_lives().map(|(actor, _)| actor).collect();

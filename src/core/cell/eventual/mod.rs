@@ -27,7 +27,7 @@ mod tests;
 
 pub use contribution::Change;
 pub use fate::Attempt;
-pub use lineage::{NotFinal, Sealed};
+pub use lineage::{NotFinal, Sealed, last_versions};
 pub use reading::{Freshness, Seen};
 pub use rules::check_eventual;
 pub use sessions::{Answer, Window};

@@ -29,11 +29,17 @@ impl Chance {
     }
 }
 
+/// So few sessions that some are forgotten while they are repeated.
+fn limits() -> EventualLimits {
+    EventualLimits { sessions_max: 4, session_idle_ms: 600, ..small() }
+}
+
 pub(super) struct Node {
     pub(super) counters: Option<EventualCounters>,
     incarnation: u64,
-    /// What is on its disk, if it has one: the state at the end of its last round.
-    disk: Option<SavedEventualCounters>,
+    /// What is on its disk, if it has one: the state at the end of its last round, and what it knows of
+    /// every node's lives.
+    disk: Option<(SavedEventualCounters, BTreeMap<u64, Vec<(u64, u64)>>)>,
     has_disk: bool,
     /// Decisions of the cluster that it has heard of.
     decisions: usize,
@@ -102,7 +108,7 @@ impl World {
         let mut chance = Chance(seed);
         let nodes = (1..=nodes).map(|id| {
             let node = Node {
-                counters: Some(EventualCounters::new(actor(id, 1), small(), id)),
+                counters: Some(EventualCounters::new(actor(id, 1), limits(), id)),
                 incarnation: 1,
                 disk: None,
                 has_disk: chance.one_in(2),
@@ -156,6 +162,7 @@ impl World {
     }
 
     fn round_ends(&mut self, id: u64) {
+        let ids: Vec<u64> = self.nodes.keys().copied().collect();
         let node = self.nodes.get_mut(&id).unwrap();
         let Some(counters) = &mut node.counters else { return };
         if self.chance.one_in(3) {
@@ -163,7 +170,8 @@ impl World {
         }
         let version = counters.end_round();
         if node.has_disk {
-            node.disk = Some(counters.save());
+            let lives = ids.iter().map(|id| (*id, counters.lives(*id)));
+            node.disk = Some((counters.save(), lives.collect()));
         }
         counters.release(version);
         self.answer(id);
@@ -245,11 +253,14 @@ impl World {
             return;
         }
         self.figures.crashes += 1;
-        let node = self.nodes.get_mut(&id).unwrap();
-        node.counters = None;
-        // Its connections have ended, and what was on its way over them.
-        self.network.retain(|_, (from, to, _)| *from != id && *to != id);
+        self.nodes.get_mut(&id).unwrap().counters = None;
+        self.end_connections(id);
         self.forget_unanswered(id);
+    }
+
+    /// What is on its way over them is gone.
+    fn end_connections(&mut self, id: u64) {
+        self.network.retain(|_, (from, to, _)| *from != id && *to != id);
     }
 
     fn start_one(&mut self) {
@@ -268,7 +279,7 @@ impl World {
         node.decisions = 0;
         let incarnation = node.incarnation;
         let counters = match &node.disk {
-            Some(saved) => {
+            Some((saved, _)) => {
                 let saved = EventualCounters::restore(saved.clone(), id).unwrap();
                 let (own, version) = (saved.own(), saved.known().of(saved.own()));
                 let mut counters = saved.begin(incarnation).unwrap();
@@ -281,9 +292,10 @@ impl World {
                 }
                 counters
             }
-            None => EventualCounters::new(actor(id, incarnation), small(), id),
+            None => EventualCounters::new(actor(id, incarnation), limits(), id),
         };
         node.counters = Some(counters);
+        self.nothing_is_given_up();
         self.hear_of_decisions();
     }
 
@@ -293,18 +305,39 @@ impl World {
         if members().any(|node| node.counters.is_none()) {
             return;
         }
-        let known: Vec<Versions> =
-            members().filter_map(|node| node.counters.as_ref()).map(|c| c.known()).collect();
-        for node in self.nodes.values_mut().filter(|node| !node.is_removed) {
+        let last: BTreeMap<u64, Vec<(u64, u64)>> = self
+            .nodes
+            .keys()
+            .map(|id| {
+                let answers = members().filter_map(|node| node.counters.as_ref());
+                (*id, last_versions(answers.map(|counters| counters.lives(*id))))
+            })
+            .collect();
+        for (id, node) in self.nodes.iter_mut().filter(|(_, node)| !node.is_removed) {
             let Some(counters) = &mut node.counters else { continue };
-            let earlier: Vec<Actor> = counters.earlier_lives().map(|(actor, _)| actor).collect();
-            let last = earlier.iter().map(|actor| {
-                let last = known.iter().map(|known| known.of(*actor)).max();
-                (actor.incarnation, last.unwrap_or(0))
-            });
-            let last: Vec<_> = last.collect();
-            if !earlier.is_empty() && counters.take_over(&last, self.now_ms).is_ok() {
+            let has_earlier = counters.earlier_lives().count() > 0;
+            if has_earlier && counters.take_over(&last[id], self.now_ms).is_ok() {
                 self.figures.taken_over += 1;
+            }
+        }
+        self.nothing_is_given_up();
+    }
+
+    /// No member that has not lost its memory knows more of an earlier life than was taken over.
+    fn nothing_is_given_up(&self) {
+        let members: Vec<_> = self.nodes.iter().filter(|(_, node)| !node.is_removed).collect();
+        for (id, heir) in &members {
+            let Some(heir) = &heir.counters else { continue };
+            for (incarnation, version) in heir.lives(**id) {
+                for (_, other) in &members {
+                    let live = other.counters.as_ref().map(|counters| counters.lives(**id));
+                    let lives = live.or(other.disk.as_ref().map(|(_, lives)| lives[id].clone()));
+                    let lives = lives.unwrap_or_default().into_iter();
+                    let mut life = lives.filter(|(other, _)| *other == incarnation);
+                    let knows = life.next().map_or(0, |(_, version)| version);
+                    let is_apart = heir.known().of(actor(**id, incarnation)) > 0;
+                    assert!(is_apart || knows <= version, "{id}.{incarnation}: {knows}");
+                }
             }
         }
     }
@@ -330,6 +363,7 @@ impl World {
             return;
         }
         self.nodes.get_mut(&id).unwrap().is_removed = true;
+        self.end_connections(id);
         let is_there = |node: &Node| !node.is_removed && node.counters.is_some();
         let others = self.nodes.iter().filter(|(_, node)| is_there(node));
         let others: Vec<u64> = others.map(|(id, _)| *id).collect();
