@@ -49,11 +49,7 @@ impl History for Contribution {
     type Key = Name;
 
     fn empty(seed: u64) -> Self {
-        Self {
-            totals: hash_map(seed),
-            sessions: Sessions::new(seed),
-            inherited: BTreeMap::new(),
-        }
+        Self { totals: hash_map(seed), sessions: Sessions::new(seed), inherited: BTreeMap::new() }
     }
 
     fn apply(&mut self, change: Change) -> Option<Name> {
@@ -88,8 +84,8 @@ impl History for Contribution {
             version: *version,
         });
         // Who was forgotten last is enough: the largest of them is all that is kept of them.
-        let forgotten = (sessions.forgotten > 0)
-            .then_some(Change::Forgotten { session: sessions.forgotten });
+        let forgotten =
+            (sessions.forgotten > 0).then_some(Change::Forgotten { session: sessions.forgotten });
         let mut by_name: Vec<_> = totals.iter().collect();
         by_name.sort_unstable();
         let totals = by_name

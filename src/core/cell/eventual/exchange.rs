@@ -19,9 +19,10 @@ impl EventualCounters {
     /// that it needs a snapshot of. What follows is there when it asks again.
     #[must_use]
     pub fn changes_since(&self, known: &Versions, bytes_max: usize) -> Owed<Change> {
-        let told = self.replicas.iter().map(|(actor, replica)| {
-            (*actor, replica, self.told(*actor, replica))
-        });
+        let told = self
+            .replicas
+            .iter()
+            .map(|(actor, replica)| (*actor, replica, self.told(*actor, replica)));
         owed_by(told, known, bytes_max)
     }
 
@@ -45,11 +46,11 @@ impl EventualCounters {
         let final_version = self.final_version(actor);
         if let Some((_, heir)) = self.heir(actor) {
             let last = heir.state.inherited.get(&actor.incarnation).copied();
-            self.note_beyond(actor, last, leads_to(&content));
+            self.note_beyond(actor, last, content.leads_to());
             return Merged::Superseded;
         }
         if actor == self.own && final_version.is_none() {
-            let version = leads_to(&content);
+            let version = content.leads_to();
             return if version > self.own_version() {
                 Merged::OwnAhead { version }
             } else {
@@ -63,7 +64,7 @@ impl EventualCounters {
             return Merged::NoRoom;
         }
         let (limits, seed) = (self.limits.log, self.seed);
-        let (mut touched, told) = (BTreeSet::new(), leads_to(&content));
+        let (mut touched, told) = (BTreeSet::new(), content.leads_to());
         let last = final_version.unwrap_or(u64::MAX);
         let replica = self.replicas.entry(actor).or_insert_with(|| Replica::new(seed));
         let merged = replica.merge(content, last, &limits, seed, |counter| {
@@ -83,11 +84,12 @@ impl EventualCounters {
     fn contradicts(&self, actor: Actor, content: &Content<Change>) -> bool {
         let Content::Snapshot { version: to, changes, .. } = content else { return false };
         let is_beyond = self.final_version(actor).is_some_and(|last| *to > last);
-        !is_beyond && changes.iter().any(|change| {
-            let Change::Inherited { incarnation, version } = change else { return false };
-            let earlier = Actor { incarnation: *incarnation, ..actor };
-            self.final_version(earlier).is_some_and(|last| last != *version)
-        })
+        !is_beyond
+            && changes.iter().any(|change| {
+                let Change::Inherited { incarnation, version } = change else { return false };
+                let earlier = Actor { incarnation: *incarnation, ..actor };
+                self.final_version(earlier).is_some_and(|last| last != *version)
+            })
     }
 
     /// Drops the earlier incarnations of an actor that it contains now.
@@ -121,13 +123,5 @@ impl EventualCounters {
     /// the largest such version of each. To be told to the operator.
     pub fn take_beyond(&mut self) -> Versions {
         core::mem::take(&mut self.beyond).into_iter().collect()
-    }
-}
-
-/// The version that what is told leads to.
-fn leads_to<C>(content: &Content<C>) -> u64 {
-    match content {
-        Content::Changes { from, changes } => from.saturating_add(changes.len() as u64),
-        Content::Snapshot { version, .. } => *version,
     }
 }

@@ -99,9 +99,9 @@ impl EventualCounters {
             }
         }
         self.sum_up(touched);
-        let lives = lives.iter().map(|(incarnation, version)| {
-            (Actor { node, incarnation: *incarnation }, *version)
-        });
+        let lives = lives
+            .iter()
+            .map(|(incarnation, version)| (Actor { node, incarnation: *incarnation }, *version));
         let is_lacking = |(actor, version): &(Actor, u64)| {
             let has = self.replicas.get(actor).map_or(0, Replica::version);
             has < *version && self.heir(*actor).is_none()

@@ -185,13 +185,7 @@ impl EventualCounters {
     }
 
     /// Writes an increment into the own history; returns the version that contains it.
-    fn record(
-        &mut self,
-        counter: &Name,
-        amount: i64,
-        value: i64,
-        by: Option<Attempt<'_>>,
-    ) -> u64 {
+    fn record(&mut self, counter: &Name, amount: i64, value: i64, by: Option<Attempt<'_>>) -> u64 {
         let Self { seed, own, limits, replicas, open, .. } = self;
         let replica = replicas.entry(*own).or_insert_with(|| Replica::new(*seed));
         let total = replica.state.totals.get(counter).copied().unwrap_or(0);

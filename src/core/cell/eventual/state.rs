@@ -47,7 +47,8 @@ impl EventualCounters {
             open,
             activity,
         } = self;
-        let mut open: Vec<_> = open.iter().map(|(name, version)| (name.clone(), *version)).collect();
+        let mut open: Vec<_> =
+            open.iter().map(|(name, version)| (name.clone(), *version)).collect();
         open.sort_unstable();
         SavedEventualCounters {
             own: *own,
@@ -178,5 +179,60 @@ impl EventualLimits {
         hasher.size(*sessions_max);
         hasher.number(*session_idle_ms);
         log.hash_into(hasher);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::eventual::Attempt;
+    use crate::state_hash::assert_each_counts;
+
+    fn counters() -> EventualCounters {
+        let own = Actor { node: 1, incarnation: 2 };
+        let mut counters = EventualCounters::new(own, EventualLimits::default(), 7);
+        for sequence in 1..=3 {
+            let by = Some(Attempt { session: 9, sequence, tried: &[] });
+            counters.add(&Name::parse("likes").unwrap(), 5, by, 10).unwrap();
+        }
+        counters.seal(3, &[(1, 4)]);
+        counters
+    }
+
+    #[test]
+    fn every_field_of_eventual_counters_counts() {
+        assert_each_counts(
+            counters,
+            EventualCounters::hash_into,
+            &[
+                |counters| counters.own.node += 1,
+                |counters| counters.limits.counters_max += 1,
+                |counters| counters.limits.actors_max += 1,
+                |counters| counters.limits.sessions_max += 1,
+                |counters| counters.limits.session_idle_ms += 1,
+                |counters| counters.limits.log.bytes_max += 1,
+                |counters| counters.replicas.clear(),
+                |counters| {
+                    let replica = counters.replicas.values_mut().next().unwrap();
+                    replica.state.totals.values_mut().for_each(|total| *total += 1);
+                },
+                |counters| {
+                    let replica = counters.replicas.values_mut().next().unwrap();
+                    replica.state.sessions.close(9);
+                },
+                |counters| {
+                    let replica = counters.replicas.values_mut().next().unwrap();
+                    replica.state.inherited.insert(1, 1);
+                },
+                |counters| counters.removed.clear(),
+                |counters| counters.beyond.extend([(Actor::default(), 1)]),
+                |counters| counters.sums.values_mut().for_each(|sum| *sum += 1),
+                |counters| counters.changed.clear(),
+                |counters| counters.ended += 1,
+                |counters| counters.released += 1,
+                |counters| counters.open.clear(),
+                |counters| counters.activity.set(9, 11),
+            ],
+        );
     }
 }

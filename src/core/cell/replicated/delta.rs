@@ -39,6 +39,17 @@ pub enum Content<C> {
     },
 }
 
+impl<C> Content<C> {
+    /// The version that it leads to.
+    #[must_use]
+    pub fn leads_to(&self) -> u64 {
+        match self {
+            Self::Changes { from, changes } => from.saturating_add(changes.len() as u64),
+            Self::Snapshot { version, .. } => *version,
+        }
+    }
+}
+
 /// What a node lacks that knows what it has said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owed<C> {

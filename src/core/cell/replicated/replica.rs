@@ -5,9 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Actor, Content, Delta, DeltaLog, LogLimits, Merged, Owed, SavedDeltaLog, Versions,
-};
+use super::{Actor, Content, Delta, DeltaLog, LogLimits, Merged, Owed, SavedDeltaLog, Versions};
 use crate::snapshot::BadSnapshot;
 use crate::state_hash::StateHasher;
 
@@ -148,11 +146,8 @@ impl<S: History> Replica<S> {
         if is_another {
             self.staged = None;
         }
-        let staged = self.staged.get_or_insert_with(|| Staged {
-            version,
-            offset: 0,
-            state: S::empty(seed),
-        });
+        let staged =
+            self.staged.get_or_insert_with(|| Staged { version, offset: 0, state: S::empty(seed) });
         let Some(known) = staged.offset.checked_sub(offset) else { return Err(staged.offset) };
         for change in changes.into_iter().skip(usize::try_from(known).unwrap_or(usize::MAX)) {
             staged.state.apply(change);

@@ -9,9 +9,8 @@ const NODES: usize = 3;
 /// Three nodes that have counted and told each other this and that. Histories are the same for the same
 /// steps, so any two such groups have prefixes of the same histories.
 fn counted(steps: &[(usize, u8, i64, u64)], tells: &[(usize, usize)]) -> Vec<EventualCounters> {
-    let mut nodes: Vec<_> = (1..=NODES as u64)
-        .map(|id| EventualCounters::new(actor(id, 1), small(), id))
-        .collect();
+    let mut nodes: Vec<_> =
+        (1..=NODES as u64).map(|id| EventualCounters::new(actor(id, 1), small(), id)).collect();
     for (at, (node, counter, amount, session)) in steps.iter().enumerate() {
         let counter = name(["a", "b", "c"][usize::from(*counter) % 3]);
         let attempt = (*session > 0).then_some(Attempt {

@@ -109,7 +109,8 @@ impl World {
     pub(super) fn requests_arrive(&mut self) {
         for client in 0..self.clients.len() {
             let now_ms = self.now_ms;
-            let arrived = self.clients[client].requests.extract_if(.., |(at_ms, ..)| *at_ms <= now_ms);
+            let arrived =
+                self.clients[client].requests.extract_if(.., |(at_ms, ..)| *at_ms <= now_ms);
             for (_, to, request) in arrived.collect::<Vec<_>>() {
                 self.request_arrives(client, to, &request);
             }

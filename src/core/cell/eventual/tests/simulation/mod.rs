@@ -28,7 +28,6 @@ fn every_increment_counts_once_on_every_node_or_is_lost_with_all_who_knew_of_it(
         sum.add(&run(seed, 3, 500));
         sum.add(&run(1_000 + seed, 5, 500));
     }
-    std::println!("{sum:?}");
     // All of it happens, or the simulation would show nothing.
     let Figures { counted, duplicates, unknown, decided, refused, lost, .. } = sum;
     assert!(counted > 20_000 && duplicates > 1_000 && unknown > 1_000, "{sum:?}");

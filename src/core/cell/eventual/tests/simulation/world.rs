@@ -264,7 +264,8 @@ impl World {
     }
 
     fn start_one(&mut self) {
-        let down = self.nodes.iter().filter(|(_, node)| node.counters.is_none() && !node.is_removed);
+        let down =
+            self.nodes.iter().filter(|(_, node)| node.counters.is_none() && !node.is_removed);
         let down: Vec<u64> = down.map(|(id, _)| *id).collect();
         if !down.is_empty() {
             let id = down[self.chance.below(down.len() as u64) as usize];
