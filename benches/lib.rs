@@ -8,6 +8,7 @@
 //! * [`fanout`]: a committed batch becomes DELIVER frames for many sessions.
 //! * [`replay`]: a subscriber that is far behind catches up.
 //! * [`cells`]: a counter, a tally, a map change, and their watchers hear of it.
+//! * [`eventual`]: a counter that every node adds to, and what another node has added.
 //! * [`patterns`]: which patterns match a topic, and following every topic there is.
 //!
 //! The programs choose the allocator: those that measure time or count instructions the one that
@@ -19,6 +20,7 @@
 
 pub mod append;
 pub mod cells;
+pub mod eventual;
 pub mod fanout;
 pub mod one_core;
 pub mod patterns;
@@ -57,6 +59,7 @@ pub const OPERATIONS: &[&[Operation]] = &[
     fanout::OPERATIONS,
     replay::OPERATIONS,
     cells::OPERATIONS,
+    eventual::OPERATIONS,
     patterns::OPERATIONS,
 ];
 

@@ -88,13 +88,17 @@ fn name(frame: &ServerFrame) -> &'static str {
 fn every_operation_sends_what_its_name_says_and_nothing_else() {
     let seen: BTreeMap<&str, Sent> =
         operations().map(|operation| (operation.name, sent(operation))).collect();
-    let expected: [Expected; 18] = [
+    let expected: [Expected; 21] = [
         ("append/1_record", &[("PUBACK", 1)], 0),
         ("append/64_records", &[("PUBACK", 1)], 0),
         ("append/64_frames_of_one_read", &[("PUBACK", 64)], 0),
         ("cells/counter_increment", &[("COUNTED", 1), ("UPDATE", 1)], 0),
         ("cells/map_key", &[("PUBACK", 1), ("UPDATE", 1)], 0),
         ("cells/tally_vote", &[("VOTED", 1), ("UPDATE", 1)], 0),
+        // What nodes tell each other goes to no session.
+        ("eventual/add", &[], 0),
+        ("eventual/add_by_session", &[], 0),
+        ("eventual/add_by_session_and_merge", &[], 0),
         ("fanout/1_record_to_100", &[("DELIVER", 100)], 100),
         ("fanout/64_records_to_100", &[("DELIVER", 100)], 6_400),
         ("fanout/1_record_to_10000", &[("DELIVER", 10_000)], 10_000),

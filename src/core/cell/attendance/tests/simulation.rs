@@ -58,7 +58,8 @@ impl World {
             0 | 1 => self.nodes[at].leave(&set, &member, (holder, 0)),
             2 => self.nodes[at].holder_ended((holder, 0)),
             _ => {
-                let _ = self.nodes[at].join(&set, &member, (holder, 0), data, self.now_ms);
+                let joined = self.nodes[at].join(&set, &member, (holder, 0), data, self.now_ms);
+                joined.unwrap();
             }
         }
         match self.below(50) {

@@ -7,9 +7,13 @@
 //! answered is in it, or its actor's last version is before it, and a read says so.
 
 mod clients;
+mod figures;
+mod lives;
+mod network;
 mod world;
 
-use world::{Figures, World};
+use figures::Figures;
+use world::World;
 
 fn run(seed: u64, nodes: u64, steps: usize) -> Figures {
     let mut world = World::new(seed, nodes);
