@@ -71,6 +71,37 @@ fn a_node_that_has_lost_its_memory_waits_until_its_last_version_is_back() {
 }
 
 #[test]
+fn a_life_that_contains_another_one_is_not_missed_by_who_knows_only_that_one() {
+    let (mut one, mut two, mut three) = (node(1), node(2), node(3));
+    add(&mut one, "likes", 5);
+    tell(&one, &mut three);
+    add(&mut one, "likes", 2);
+    let mut one = restarted(&one, 2);
+    one.take_over(&[(1, 2)], 0).unwrap();
+    end_round(&mut one);
+    tell(&one, &mut two);
+    // It loses its memory, and only the node that knows the least can be reached.
+    let mut one = EventualCounters::new(actor(1, 3), EventualLimits::default(), 7);
+    tell(&three, &mut one);
+    let last = last_versions([two.lives(1), three.lives(1), one.lives(1)]);
+    assert_eq!(last, [(1, 2), (2, 1)]);
+    assert!(one.take_over(&last, 0).is_err());
+    let mut knows_all_of_the_first = last.clone();
+    knows_all_of_the_first[0] = (1, 1);
+    let missing = NotFinal { actor: actor(1, 2), has: 0, last: Some(1) };
+    assert_eq!(one.take_over(&knows_all_of_the_first, 0), Err(missing));
+    tell(&two, &mut one);
+    one.take_over(&last, 0).unwrap();
+    end_round(&mut one);
+    tell(&one, &mut three);
+    tell(&one, &mut two);
+    for counters in [&one, &two, &three] {
+        assert_eq!(counters.totals(&name("likes")).collect::<Vec<_>>(), [(actor(1, 3), 7)]);
+    }
+    assert_eq!(three.seen(&[(actor(1, 1), 2), (actor(1, 2), 1)]), Seen::Yes);
+}
+
+#[test]
 fn a_sealed_actor_ends_there_on_every_node_and_what_goes_beyond_is_reported() {
     let (mut one, mut two, mut three) = (node(1), node(2), node(3));
     add(&mut one, "likes", 5);
