@@ -47,6 +47,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpListener) {
         .route("/v1/connections", get(connections::list).delete(connections::end))
         .route("/v1/tenants", get(tenants))
         .route("/v1/cluster", get(cluster::status))
+        .route("/v1/cluster/init", post(cluster::init))
+        .route("/v1/cluster/join", post(cluster::join))
         .route("/v1/revocations", post(connections::revoke))
         .route("/v1/ballots", get(ballots::ballots))
         .route(

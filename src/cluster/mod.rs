@@ -7,14 +7,19 @@
 pub(crate) mod ca;
 mod credentials;
 mod error;
+pub(crate) mod frames;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod gossip;
 mod hello;
 mod identity;
 mod incarnation;
-mod links;
-#[allow(dead_code, unused_imports, reason = "nothing starts groups yet")]
+pub(crate) mod links;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "what is decided for the cluster as a whole is not kept in a group yet"
+)]
 pub(crate) mod raft;
 mod roster;
 mod seeds;

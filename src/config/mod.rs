@@ -291,7 +291,8 @@ impl Config {
     #[must_use]
     pub fn policies(&self) -> PolicyTable {
         let rules = self.policy.iter().filter_map(PolicyConfig::rule).collect();
-        PolicyTable::new(rules, tidewire_core::topic::Policy::default())
+        let policies = PolicyTable::new(rules, tidewire_core::topic::Policy::default());
+        if self.cluster.is_there() { policies.with_all_shards() } else { policies }
     }
 }
 

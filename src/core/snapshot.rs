@@ -12,7 +12,8 @@ use core::fmt;
 pub struct BadSnapshot(String);
 
 impl BadSnapshot {
-    pub(crate) fn new(what: impl Into<String>) -> Self {
+    /// A refusal for this reason.
+    pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
 }

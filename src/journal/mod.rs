@@ -52,13 +52,16 @@ pub use store::OpenError;
 
 #[allow(unused_imports, reason = "for who streams the states of shards")]
 pub(crate) use base::{Base, Membership};
-pub(crate) use block::{BlockKind, Body};
+pub(crate) use block::BlockKind;
+#[cfg(test)]
+pub(crate) use block::Body;
 pub(crate) use group_log::GroupLog;
 pub(crate) use group_state::{EntryId, Vote};
 pub(crate) use identity::DirectoryId;
 pub(crate) use import::{Import, is_in_use};
 pub(crate) use master_key::MasterKey;
 pub(crate) use message::{Done, GroupEntry, Outcome};
+#[cfg(test)]
 pub(crate) use packing::bodies_of;
 pub(crate) use reads::Reads;
 pub(crate) use recall::batches_in;

@@ -3,8 +3,10 @@
 use std::io;
 use std::sync::mpsc::Receiver;
 
+#[cfg(test)]
+use tidewire_core::SHARDS;
+use tidewire_core::is_durable;
 use tidewire_core::shard::Round;
-use tidewire_core::{SHARDS, is_durable};
 
 use super::block::Body;
 use super::message::{GroupWrite, Message, Pending};
@@ -57,6 +59,7 @@ pub(super) fn collect(rounds: &[Pending]) -> io::Result<Vec<(u16, Body)>> {
 ///
 /// # Errors
 /// When a change cannot be encoded.
+#[cfg(test)]
 pub(crate) fn bodies_of(round: &Round, time_ms: u64) -> io::Result<Vec<Body>> {
     let bodies = collect_all([(&SHARDS, round, &time_ms)].into_iter())?;
     Ok(bodies.into_iter().map(|(_, body)| body).collect())

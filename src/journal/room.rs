@@ -156,7 +156,7 @@ impl DiskRoom {
     }
 
     /// Has batches read from the log. Returns them if that cannot be asked for now.
-    pub(super) fn recall(&self, recall: Recall) -> Option<Recall> {
+    pub(crate) fn recall(&self, recall: Recall) -> Option<Recall> {
         let job = recall::Job { shard: self.shard, recall };
         match self.recalls.try_send(job) {
             Ok(()) => None,
@@ -164,7 +164,7 @@ impl DiskRoom {
         }
     }
 
-    pub(super) fn refusal(&self) -> Option<Refusal> {
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.state.refusal()
     }
 

@@ -250,7 +250,7 @@ impl Entry {
 }
 
 /// About the bytes that a command takes in the queue.
-pub(super) fn weight(command: &Command) -> usize {
+pub(crate) fn weight(command: &Command) -> usize {
     let request = match command {
         Command::Request(_, request) => request,
         Command::Publishes(run) => {

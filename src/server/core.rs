@@ -9,9 +9,9 @@ use tidewire_core::shard::{Command, Event, SessionId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
-use super::shard_task::{self, ShardTask};
+use super::shard_task;
 use super::turns::Turns;
-use super::{CoreFigures, Queued, Shared, Stage, Turn, dispatch};
+use super::{AnyShard, CoreFigures, Queued, Shared, Stage, Turn, dispatch, replicated};
 use crate::transport::{Arrival, Connections, OutBuf};
 
 /// Most bytes of one read: what has come meanwhile is read at once, and published as one batch.
@@ -136,7 +136,7 @@ impl Core {
 pub(super) fn run(
     shared: Arc<Shared>,
     number: u8,
-    shards: Vec<ShardTask>,
+    shards: Vec<AnyShard>,
     events: mpsc::Receiver<Vec<Event>>,
     arrivals: mpsc::Receiver<Arrival>,
 ) {
@@ -169,7 +169,14 @@ pub(super) fn run(
     });
     let local = LocalSet::new();
     for shard in shards {
-        local.spawn_local(shard_task::run(Arc::clone(&shared), shard));
+        match shard {
+            AnyShard::Own(task) => {
+                local.spawn_local(shard_task::run(Arc::clone(&shared), *task));
+            }
+            AnyShard::Replicated(task) => {
+                local.spawn_local(replicated::run(Arc::clone(&shared), *task));
+            }
+        }
     }
     local.spawn_local(forward(Rc::clone(&core)));
     local.spawn_local(super::accounts::follow_changes(Rc::clone(&core)));

@@ -20,6 +20,7 @@ mod rates;
 mod recalling;
 mod reload;
 mod renewal;
+pub(crate) mod replicated;
 mod shard_task;
 mod shards;
 mod start_error;
@@ -35,7 +36,7 @@ use std::time::Duration;
 
 use tidewire_core::access::{LOCAL_ISSUER, Voter};
 use tidewire_core::fanout::FanoutLimits;
-use tidewire_core::shard::{Event, ShardSnapshot};
+use tidewire_core::shard::{Event, Shard, ShardSnapshot};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::core::{Core, Woken};
@@ -51,7 +52,8 @@ use places::Places;
 pub(crate) use queued::Queued;
 use rates::Rates;
 pub(crate) use rates::{OwnRates, network};
-use shard_task::ShardTask;
+use replicated::{Replicated, Replication};
+pub(crate) use shard_task::ShardTask;
 use shards::Shards;
 pub use start_error::StartError;
 use tenants::{Names, Tenants};
@@ -61,7 +63,7 @@ pub(crate) use turns::{Flow, Turn, Whose};
 use crate::audit::{Audit, Entry, Writer};
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::journal::{DirectoryId, Reads, State, Storage};
+use crate::journal::{DirectoryId, Journal, Reads, State, Storage};
 use crate::load::{Gate, Load};
 use crate::recording::{Recorder, StopReason};
 use crate::transport::{Arrival, Proxies, Tls, listener};
@@ -107,10 +109,33 @@ pub(crate) struct Shared {
     pub(crate) journal: Option<Arc<State>>,
     /// The cluster that this server is a node of.
     pub(crate) cluster: Option<Cluster>,
+    /// Its part in the cluster's shards.
+    pub(crate) replication: Option<Replication>,
     /// Its blocks, to be read beside the commits.
     pub(crate) blocks: Mutex<Option<Reads>>,
     pub(crate) draining: AtomicBool,
     pub(crate) stop: tokio::sync::watch::Sender<Stage>,
+}
+
+/// What the task of a shard takes from: commands, and those who want a copy of its state.
+pub(crate) type ShardQueues =
+    (mpsc::Receiver<Queued>, mpsc::Receiver<oneshot::Sender<ShardSnapshot>>);
+
+/// A shard of this server.
+pub(crate) enum AnyShard {
+    /// It is this server's alone.
+    Own(Box<ShardTask>),
+    /// It is a cluster's.
+    Replicated(Box<Replicated>),
+}
+
+impl AnyShard {
+    fn number(&self) -> u16 {
+        match self {
+            Self::Own(task) => task.number,
+            Self::Replicated(task) => task.number,
+        }
+    }
 }
 
 /// How far the stop of a server has come.
@@ -150,9 +175,10 @@ impl Server {
         let cores = config.cores();
         let clock = Clock::start();
         let policies = Arc::new(config.policies());
-        let Shards { states, mut storage, voter_key, directory } =
+        let Shards { states, groups, mut storage, voter_key, directory } =
             shards::make(&config, &clock, &policies).await?;
         let cluster = Cluster::start(&config)?;
+        let (replication, peers) = Replication::of(cluster.as_ref(), policies.shards());
         let newest_ms = states.iter().map(|(shard, _)| shard.now_ms()).max();
         let clock = clock.no_earlier_than(newest_ms.unwrap_or(0));
         let (shard_queues, shards): (Vec<_>, Vec<_>) =
@@ -184,6 +210,7 @@ impl Server {
             journal: storage.as_ref().map(|storage| Arc::clone(&storage.state)),
             blocks: Mutex::new(storage.as_ref().map(Storage::reads)),
             cluster,
+            replication,
             draining: AtomicBool::new(false),
             stop: tokio::sync::watch::Sender::new(Stage::Running),
             config,
@@ -193,21 +220,31 @@ impl Server {
         }
         let mut server =
             Self { shared, address, admin_address, cores: Vec::new(), tasks: Vec::new(), storage };
-        let queues = shard_queues.into_iter().zip(copy_queues);
-        let shards = states.into_iter().zip(queues).zip(0..);
-        let tenants = &Arc::clone(&server.shared).tenants;
-        let task = |(((shard, journal), (queue, copies)), number)| ShardTask {
-            // All count what they hold before one makes more of it.
-            names: Names::begin(tenants, &shard),
-            number,
-            shard,
-            journal,
-            queue,
-            copies,
+        let queues = shard_queues.into_iter().zip(copy_queues).collect();
+        let tasks = match server.shared.replication.is_some() {
+            true => replicated::tasks(&server.shared, states, groups, (queues, peers))?,
+            false => server.own_shards(states, queues),
         };
-        let arrivals = server.start_cores(shards.map(task), event_queues)?;
+        let arrivals = server.start_cores(tasks, event_queues)?;
         server.start_tasks(listeners, &arrivals, writer).await;
         Ok(server)
+    }
+
+    /// The tasks of shards that are this server's alone.
+    fn own_shards(&self, states: Vec<(Shard, Journal)>, queues: Vec<ShardQueues>) -> Vec<AnyShard> {
+        let tenants = &self.shared.tenants;
+        let task = |(((shard, journal), (queue, copies)), number)| {
+            AnyShard::Own(Box::new(ShardTask {
+                // All count what they hold before one makes more of it.
+                names: Names::begin(tenants, &shard),
+                number,
+                shard,
+                journal,
+                queue,
+                copies,
+            }))
+        };
+        states.into_iter().zip(queues).zip(0..).map(task).collect()
     }
 
     /// Starts what serves the sockets, and what goes on beside the cores.
@@ -229,6 +266,7 @@ impl Server {
             tokio::spawn(cluster_load::tell(shared())),
         ];
         tasks.extend(writer.map(record));
+        tasks.extend(replicated::serve(&self.shared));
         self.tasks = tasks;
         if let Some(first) = arrivals.first() {
             let handed_over = first.send(Arrival::Endpoint(listeners.udp, arrivals.to_vec()));
@@ -326,13 +364,13 @@ impl Server {
 
     fn start_cores(
         &mut self,
-        tasks: impl Iterator<Item = ShardTask>,
+        tasks: Vec<AnyShard>,
         event_queues: Vec<mpsc::Receiver<Vec<Event>>>,
     ) -> Result<Vec<mpsc::Sender<Arrival>>, StartError> {
         let cores = event_queues.len();
-        let mut shards: Vec<Vec<ShardTask>> = (0..cores).map(|_| Vec::new()).collect();
+        let mut shards: Vec<Vec<AnyShard>> = (0..cores).map(|_| Vec::new()).collect();
         for task in tasks {
-            if let Some(list) = shards.get_mut(usize::from(task.number) % cores) {
+            if let Some(list) = shards.get_mut(usize::from(task.number()) % cores) {
                 list.push(task);
             }
         }

@@ -12,6 +12,11 @@ pub(crate) struct Queued {
 }
 
 impl Queued {
+    /// The command; its flow has its room again.
+    pub(super) fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Takes commands and the room that they took apart.
     pub(super) fn unpack(
         queued: &mut Vec<Self>,

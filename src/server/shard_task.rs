@@ -16,7 +16,7 @@ use crate::recording::Tap;
 const ROUND_COMMANDS_MAX: usize = 2048;
 
 /// A shard, and where its rounds are committed.
-pub(super) struct ShardTask {
+pub(crate) struct ShardTask {
     pub(super) number: u16,
     pub(super) shard: Shard,
     pub(super) journal: Journal,

@@ -8,12 +8,19 @@ use tidewire_core::topic::PolicyTable;
 
 use super::{Clock, StartError};
 use crate::config::Config;
-use crate::journal::{DirectoryId, Journal, MasterKey, Opened, Opening, Storage, StorageError};
+use crate::journal::{
+    DirectoryId, Journal, MasterKey, Opened, OpenedGroup, Opening, Storage, StorageError,
+};
+
+/// The epoch of durable shards in a cluster.
+const CLUSTER_EPOCH: u64 = 1 << 48;
 
 /// All shards, each with the room in which its rounds are committed, in order: those in memory are
 /// new, those on disk are as they were.
 pub(super) struct Shards {
     pub(super) states: Vec<(Shard, Journal)>,
+    /// The logs of the groups of durable shards, in order; none without a cluster.
+    pub(super) groups: Vec<OpenedGroup>,
     pub(super) storage: Option<Storage>,
     pub(super) voter_key: aws_lc_rs::hmac::Key,
     /// Where names are kept on disk, if any are.
@@ -30,9 +37,12 @@ pub(super) async fn make(
     policies: &Arc<PolicyTable>,
 ) -> Result<Shards, StartError> {
     let now_ms = clock.now_ms();
+    let is_clustered = config.cluster.is_there();
     let (limits, policies) = (config.shard_limits(policies.shards()), Arc::clone(policies));
     let shard_config = move |shard, epoch| {
         let (policies, limits) = (Arc::clone(&policies), limits.clone());
+        // On all nodes of a cluster what is durable has the same.
+        let epoch = if is_clustered && is_durable(shard) { CLUSTER_EPOCH } else { epoch };
         ShardConfig { shard, epoch, seed: now_ms, policies, limits }
     };
     let count = config.policies().shards();
@@ -43,18 +53,20 @@ pub(super) async fn make(
     if shards.len() == usize::from(count) {
         let key = MasterKey::random().map_err(StorageError::from)?;
         let voter_key = key.voter_key();
-        return Ok(Shards { states: shards, storage: None, voter_key, directory: None });
+        let (groups, storage, directory) = (Vec::new(), None, None);
+        return Ok(Shards { states: shards, groups, storage, voter_key, directory });
     }
     let directory = config.data_dir.clone().ok_or(StorageError::NoDirectory)?;
     let (node, storage) = (config.node.clone(), config.storage.clone());
     let opened = tokio::task::spawn_blocking(move || {
         let (node, config, shard) = (node.as_str(), &storage, &shard_config);
-        let is_clustered = false;
         Storage::open(&Opening { directory, node, config, now_ms, shard, is_clustered })
     });
     let opened = opened.await.map_err(|error| StorageError::Thread(error.into()))??;
-    let Opened { shards: durable, storage, voter_key, directory, .. } = opened;
+    let Opened { shards: durable, mut groups, storage, voter_key, directory } = opened;
+    // What is decided for the cluster as a whole is not logged yet.
+    groups.truncate(durable.len());
     shards.extend(durable.into_iter().map(|(shard, room)| (shard, Journal::Disk(room))));
     let (storage, directory) = (Some(storage), Some(directory));
-    Ok(Shards { states: shards, storage, voter_key, directory })
+    Ok(Shards { states: shards, groups, storage, voter_key, directory })
 }

@@ -23,6 +23,10 @@ pub(super) enum ClusterCommand {
     Ca(CaCommand),
     /// List the nodes as the server sees them, and the seeds that it looks for
     Status,
+    /// Make the server the first node of its cluster
+    Init,
+    /// Have the server taken into its cluster, and wait until it is
+    Join,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -85,6 +89,16 @@ pub(super) async fn run(
             Ok(())
         }
         ClusterCommand::Status => status(admin, globals).await,
+        ClusterCommand::Init => {
+            let answer = ask(admin, Method::POST, "/v1/cluster/init", None).await?;
+            let next = "next: `tidewire admin cluster join` on the second and the third node; names on disk \
+                        survive the loss of a node from the third on";
+            done(&answer, "founded", next, globals)
+        }
+        ClusterCommand::Join => {
+            let answer = ask(admin, Method::POST, "/v1/cluster/join", None).await?;
+            done(&answer, "joined", "`tidewire admin cluster status` shows who votes", globals)
+        }
     }
 }
 
@@ -109,6 +123,19 @@ fn tell(made: &MadeFiles, node: Option<NodeId>, globals: &Globals) -> Result<(),
     output.line(&format!("certificate {}", certificate.display()))?;
     output.line(&format!("key         {} (for its user only)", key.display()))?;
     output.flush()
+}
+
+fn done(answer: &Value, what: &str, next: &str, globals: &Globals) -> Result<(), CliError> {
+    let mut output = Output::new();
+    if globals.json {
+        output.json(answer)?;
+        return output.flush();
+    }
+    let groups = answer.get("groups").and_then(Value::as_u64).unwrap_or_default();
+    output.line(&format!("{what}: {groups} groups of shards"))?;
+    output.flush()?;
+    note(next);
+    Ok(())
 }
 
 async fn status(admin: SocketAddr, globals: &Globals) -> Result<(), CliError> {

@@ -48,7 +48,6 @@ const SERVICE_QUEUE: usize = 64;
 /// A stream that another node has opened.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    #[cfg_attr(not(test), expect(dead_code, reason = "services between nodes are built on it"))]
     pub(crate) node: NodeId,
     pub(crate) send: SendStream,
     pub(crate) recv: RecvStream,
@@ -117,7 +116,6 @@ impl Links {
         Ok(links)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "services between nodes are built on it"))]
     /// Opens a stream to a service of another node. Dials if there is no link.
     ///
     /// # Errors
@@ -147,7 +145,6 @@ impl Links {
         Ok((send, recv))
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "services between nodes are built on it"))]
     /// Takes the streams of a service from now on. Who has taken them before gets no more.
     pub(crate) fn serve(&self, service: u8) -> mpsc::Receiver<Incoming> {
         let (queue, streams) = mpsc::channel(SERVICE_QUEUE);

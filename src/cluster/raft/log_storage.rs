@@ -12,7 +12,7 @@ use openraft::{
 
 use super::entries::{Entry, from_entry, from_id, from_vote, to_entry, to_id, to_members, to_vote};
 use super::types::{Groups, Node, NodeId};
-use crate::journal::{BlockKind, Done, EntryId, GroupEntry, GroupLog};
+use crate::journal::{self, BlockKind, Done, EntryId, GroupEntry, GroupLog};
 
 /// Bytes that a follower is sent at once, and one entry at least.
 const READ_BYTES_MAX: usize = 1024 * 1024;
@@ -21,11 +21,19 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Clone)]
 pub(crate) struct LogStorage {
     log: GroupLog,
+    /// The node that starts with it.
+    node: Option<NodeId>,
 }
 
 impl LogStorage {
     pub(crate) fn new(log: GroupLog) -> Self {
-        Self { log }
+        Self { log, node: None }
+    }
+
+    /// A node that led the group when it ended does not lead it when it starts: what it held in memory is
+    /// gone, so it has to lead in another term than before.
+    pub(crate) fn started_by(self, node: NodeId) -> Self {
+        Self { node: Some(node), ..self }
     }
 
     /// The log as the journal has it.
@@ -116,7 +124,13 @@ impl RaftLogStorage<Groups> for LogStorage {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote<NodeId>>, Failure> {
-        Ok(self.log.remembered().vote.map(from_vote))
+        let vote = self.log.remembered().vote;
+        let has_led = |vote: &journal::Vote| self.node.is_some() && self.node == vote.node;
+        let forget = |vote: journal::Vote| match has_led(&vote) {
+            true => journal::Vote { is_leader: false, ..vote },
+            false => vote,
+        };
+        Ok(vote.map(forget).map(from_vote))
     }
 
     async fn save_committed(&mut self, committed: Option<LogId<NodeId>>) -> Result<(), Failure> {

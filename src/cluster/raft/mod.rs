@@ -4,12 +4,20 @@
 //! here.
 
 mod entries;
+mod group;
 mod log_storage;
+mod machine;
+mod network;
+mod rpc;
 mod snapshots;
 #[cfg(test)]
 mod tests;
 mod types;
 
+pub(crate) use group::{Group, GroupTable, LEASE_MS};
 pub(crate) use log_storage::LogStorage;
+pub(crate) use machine::{Committed, Machine};
+pub(crate) use network::Network;
+pub(crate) use rpc::{SERVICE, serve};
 pub(crate) use snapshots::{Applied, applied_of, snapshot_of};
 pub(crate) use types::{EntryBody, GroupSnapshot, Groups, Node, NodeId};

@@ -4,9 +4,8 @@ use std::io;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tidewire_core::shard::Round;
-
-use crate::journal;
+use tidewire_core::shard::LogEntry;
+use tidewire_core::snapshot::BadSnapshot;
 
 /// A node of the cluster, bound to its certificate.
 pub(crate) type NodeId = u64;
@@ -42,17 +41,28 @@ pub(crate) struct EntryBody {
 }
 
 impl EntryBody {
-    /// The entries for a round of a shard that leads its group. None if it has logged nothing.
+    /// The entry for what a round of a shard that leads its group has logged.
     ///
     /// # Errors
     /// When a change cannot be encoded.
-    pub(crate) fn of_round(round: &Round, time_ms: u64) -> io::Result<Vec<Self>> {
-        let body = |body: journal::Body| {
-            let (version, time_ms) = (body.version, body.time_ms);
-            let (bytes, entries) = body.into_bytes();
-            Self { version, time_ms, entries, bytes: bytes.into() }
-        };
-        Ok(journal::bodies_of(round, time_ms)?.into_iter().map(body).collect())
+    pub(crate) fn of_round(log: &[LogEntry], version: u64, time_ms: u64) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        for change in log {
+            let mut serializer = rmp_serde::Serializer::new(&mut bytes);
+            change.serialize(&mut serializer).map_err(io::Error::other)?;
+        }
+        let entries = u32::try_from(log.len()).map_err(io::Error::other)?;
+        Ok(Self { version, time_ms, entries, bytes: bytes.into() })
+    }
+
+    /// The changes in it, in order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn changes(&self) -> Result<Vec<LogEntry>, BadSnapshot> {
+        let bad = |error: rmp_serde::decode::Error| BadSnapshot::new(error.to_string());
+        let mut deserializer = rmp_serde::Deserializer::from_read_ref(self.bytes.as_ref());
+        (0..self.entries).map(|_| LogEntry::deserialize(&mut deserializer).map_err(bad)).collect()
     }
 }
 

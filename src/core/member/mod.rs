@@ -252,7 +252,7 @@ impl Member {
             }
             Copy::None | Copy::Awaited => {
                 let mut shard = Shard::new(ShardConfig { epoch, ..self.config.clone() });
-                shard.begin_above(epoch);
+                shard.begin_above(epoch, self.now_ms);
                 shard.take_interests(relay.into_interests());
                 shard
             }
@@ -286,6 +286,11 @@ impl Member {
         if let Some((term, epoch)) = leads_then {
             self.lead(term, epoch, self.now_ms);
         }
+    }
+
+    /// What is told of commands that the shard has not heard of.
+    pub fn tell(&mut self, told: Told) {
+        self.output.told.extend(told);
     }
 
     /// Does what is due.

@@ -95,6 +95,12 @@ impl LogEntry {
 }
 
 impl Shard {
+    /// What it was made with.
+    #[must_use]
+    pub fn config(&self) -> &super::ShardConfig {
+        &self.config
+    }
+
     /// The shard's number.
     #[must_use]
     pub fn number(&self) -> u16 {

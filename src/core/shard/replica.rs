@@ -12,7 +12,7 @@ use super::log::LogEntry;
 use super::message::Event;
 use super::{Shard, groups, tell};
 use crate::snapshot::BadSnapshot;
-use crate::topic::{Batch, Ring, TopicId};
+use crate::topic::{Batch, Producers, Ring, TopicId, ids_before};
 
 /// Versions of one epoch of a shard in memory: a new one for each change of the leader, and 53 bits are
 /// what every client can hold.
@@ -66,7 +66,9 @@ impl Shard {
 
     /// Cells of a shard in memory that begins in this epoch have versions above all that were told in
     /// earlier ones, so that watchers go on.
-    pub fn begin_above(&mut self, epoch: u64) {
+    pub fn begin_above(&mut self, epoch: u64, now_ms: u64) {
+        // Nothing is known of what was published before it began.
+        self.producers = Producers::new(self.config.seed, ids_before(now_ms));
         self.cells.version = (epoch & EPOCH_IN_VERSIONS) << VERSIONS_BITS;
     }
 

@@ -103,6 +103,13 @@ impl PolicyTable {
         Self { rules, fallback, splits, stores }
     }
 
+    /// The same policies where names may be kept on disk, whether or not one says so: a cluster has all
+    /// shards.
+    #[must_use]
+    pub fn with_all_shards(self) -> Self {
+        Self { stores: true, ..self }
+    }
+
     /// The policy for a name, and the pattern that decided (`None`: the fallback).
     #[must_use]
     pub fn explain(&self, name: &Name) -> (Option<&Pattern>, &Policy) {

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::error::{
-    InstallSnapshotError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
-};
+use openraft::error::{RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
@@ -93,7 +91,8 @@ fn published(shard: &Shard, payload: &[u8]) -> Vec<EntryBody> {
     let snapshot = shard.checkpoint().unwrap();
     let mut leading = Shard::resume(snapshot, shard_config(number, 7)).unwrap();
     leading.handle(publish(&topic_in(number), 900, payload), 3_000);
-    EntryBody::of_round(&leading.seal().unwrap(), 3_000).unwrap()
+    let round = leading.seal().unwrap();
+    vec![EntryBody::of_round(&round.log, round.version, 3_000).unwrap()]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

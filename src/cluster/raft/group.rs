@@ -1,0 +1,102 @@
+//! One group on this node: openraft with its log, its network and its shard's task.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openraft::{Config, Raft, SnapshotPolicy};
+
+use super::log_storage::LogStorage;
+use super::machine::Machine;
+use super::network::Network;
+use super::rpc::{Answer, Ask, Asked};
+use super::types::{Groups, NodeId};
+
+/// How often a leader is heard of.
+const HEARTBEAT_MS: u64 = 200;
+/// How long a follower waits for that, and a candidate for votes: a while between these, beyond the longest
+/// flush that is to be expected. A follower has waited [`ELECTION_MAX_MS`] before, in which it votes for
+/// nobody else.
+const ELECTION_MIN_MS: u64 = 500;
+const ELECTION_MAX_MS: u64 = 800;
+/// How long a leader acts on what a majority has told it last: less than anybody waits before another
+/// one may be elected.
+pub(crate) const LEASE_MS: u64 = 600;
+
+/// A group. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Group {
+    pub(crate) number: u16,
+    pub(crate) raft: Raft<Groups>,
+    pub(crate) log: LogStorage,
+}
+
+impl Group {
+    /// Starts it, on the runtime that this is called in.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub(crate) async fn start(
+        number: u16,
+        node: NodeId,
+        log: LogStorage,
+        machine: Machine,
+        network: &Network,
+    ) -> io::Result<Self> {
+        let config = Config {
+            cluster_name: format!("tidewire group {number}"),
+            heartbeat_interval: HEARTBEAT_MS,
+            election_timeout_min: ELECTION_MIN_MS,
+            election_timeout_max: ELECTION_MAX_MS,
+            max_payload_entries: 4_096,
+            // States are saved when the shard says so.
+            snapshot_policy: SnapshotPolicy::Never,
+            ..Config::default()
+        };
+        let config = Arc::new(config.validate().map_err(io::Error::other)?);
+        let (of_group, log) = (network.of_group(number), log.started_by(node));
+        let raft = Raft::new(node, config, of_group, log.clone(), machine).await;
+        Ok(Self { number, raft: raft.map_err(io::Error::other)?, log })
+    }
+}
+
+/// The groups of this node, by their numbers.
+#[derive(Clone, Default)]
+pub(crate) struct GroupTable(Arc<Mutex<HashMap<u16, Group>>>);
+
+impl GroupTable {
+    pub(crate) fn insert(&self, group: Group) {
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.insert(group.number, group);
+    }
+
+    pub(crate) fn find(&self, number: u16) -> Option<Group> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+
+    /// All of them, in the order of their numbers.
+    pub(crate) fn all(&self) -> Vec<Group> {
+        let groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<Group> = groups.values().cloned().collect();
+        all.sort_by_key(|group| group.number);
+        all
+    }
+}
+
+impl Asked for GroupTable {
+    async fn answer(&self, group: u16, ask: Ask) -> Answer {
+        let Some(group) = self.find(group) else {
+            return Answer::Refused(format!("group {group} has not started here"));
+        };
+        match ask {
+            Ask::Append(append) => match group.raft.append_entries(append).await {
+                Ok(answer) => Answer::Append(answer),
+                Err(error) => Answer::Refused(error.to_string()),
+            },
+            Ask::Vote(vote) => match group.raft.vote(vote).await {
+                Ok(answer) => Answer::Vote(answer),
+                Err(error) => Answer::Refused(error.to_string()),
+            },
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! How openraft reaches the group on another node.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use openraft::error::{
+    Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
+use openraft::{AnyError, OptionalSend, Snapshot, Vote};
+
+use super::rpc::{Answer, Ask, Caller};
+use super::types::{Groups, Node, NodeId};
+use crate::cluster::links::Links;
+
+/// A pause before a node that could not be reached is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// The ways to all other nodes.
+#[derive(Clone)]
+pub(crate) struct Network {
+    links: Links,
+    runtime: tokio::runtime::Handle,
+    /// Two for each node: for what is short, and for entries.
+    callers: Arc<Mutex<HashMap<NodeId, [Caller; 2]>>>,
+}
+
+impl Network {
+    /// To be called within the runtime that carries the streams.
+    pub(crate) fn new(links: Links) -> Self {
+        let runtime = tokio::runtime::Handle::current();
+        Self { links, runtime, callers: Arc::default() }
+    }
+
+    fn callers(&self, node: NodeId) -> io::Result<[Caller; 2]> {
+        let id = crate::cluster::NodeId::new(node)
+            .ok_or_else(|| io::Error::other(format!("{node} is no id of a node")))?;
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let _entered = self.runtime.enter();
+        let start = || Caller::start(self.links.clone(), id);
+        Ok(callers.entry(node).or_insert_with(|| [start(), start()]).clone())
+    }
+
+    /// The network of one group.
+    pub(crate) fn of_group(&self, group: u16) -> GroupNetwork {
+        GroupNetwork { network: self.clone(), group }
+    }
+}
+
+/// The ways of one group to its other nodes.
+pub(crate) struct GroupNetwork {
+    network: Network,
+    group: u16,
+}
+
+impl RaftNetworkFactory<Groups> for GroupNetwork {
+    type Network = Way;
+
+    async fn new_client(&mut self, target: NodeId, _node: &Node) -> Way {
+        Way {
+            callers: self.network.callers(target).map_err(|error| error.to_string()),
+            group: self.group,
+        }
+    }
+}
+
+/// The way of one group to one other node.
+pub(crate) struct Way {
+    callers: Result<[Caller; 2], String>,
+    group: u16,
+}
+
+type Failure<E> = RPCError<NodeId, Node, E>;
+
+impl Way {
+    async fn ask<E: std::error::Error>(&self, ask: Ask) -> Result<Answer, Failure<E>> {
+        let unreachable = |error: &io::Error| Unreachable::new(&AnyError::new(error)).into();
+        let [short, long] = match &self.callers {
+            Ok(callers) => callers,
+            Err(error) => return Err(unreachable(&io::Error::other(error.clone()))),
+        };
+        let is_long = matches!(&ask, Ask::Append(append) if !append.entries.is_empty());
+        let caller = if is_long { long } else { short };
+        match caller.ask(self.group, ask).await {
+            Ok(Answer::Refused(why)) => Err(NetworkError::new(&AnyError::error(why)).into()),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(unreachable(&error)),
+        }
+    }
+}
+
+fn unexpected<E: std::error::Error>() -> Failure<E> {
+    NetworkError::new(&AnyError::error("the answer is one to another question")).into()
+}
+
+impl RaftNetwork<Groups> for Way {
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Groups>,
+        _option: RPCOption,
+    ) -> Result<AppendEntriesResponse<NodeId>, Failure<RaftError<NodeId>>> {
+        match self.ask(Ask::Append(rpc)).await? {
+            Answer::Append(answer) => Ok(answer),
+            Answer::Vote(_) | Answer::Refused(_) => Err(unexpected()),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<NodeId>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<NodeId>, Failure<RaftError<NodeId>>> {
+        match self.ask(Ask::Vote(rpc)).await? {
+            Answer::Vote(answer) => Ok(answer),
+            Answer::Append(_) | Answer::Refused(_) => Err(unexpected()),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        _vote: Vote<NodeId>,
+        _snapshot: Snapshot<Groups>,
+        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<NodeId>, StreamingError<Groups, Fatal<NodeId>>> {
+        let what = AnyError::error("states of shards are not sent from node to node yet");
+        Err(StreamingError::Unreachable(Unreachable::new(&what)))
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(RETRY))
+    }
+}

@@ -1,0 +1,229 @@
+//! Founding a cluster's groups, and joining them.
+//!
+//! The node that founds them is the only member of each; others ask to join. Whoever leads a group takes
+//! them in as learners, and makes them voters once they have caught up and three nodes are there: two
+//! voters would be worse than one, since the loss of either stops both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use openraft::ServerState;
+use serde::{Deserialize, Serialize};
+use tidewire_core::SHARDS;
+use tokio::sync::mpsc;
+
+use super::{Replication, Shared};
+use crate::cluster::links::Incoming;
+use crate::cluster::raft::{Group, Node, NodeId};
+use crate::cluster::{self, NodeState, frames};
+
+/// The service of those who ask to join.
+pub(crate) const SERVICE: u8 = 4;
+/// Nodes that have to be there before a second one votes.
+const VOTERS_MIN: usize = 3;
+/// Entries that a learner may lack when it becomes a voter.
+const LAG_MAX: u64 = 64;
+/// How often it is looked who may become a voter.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long joining may take.
+const JOIN: Duration = Duration::from_secs(45);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A node asks whoever leads groups to take it in.
+#[derive(Debug, Serialize, Deserialize)]
+struct Join {
+    address: String,
+}
+
+/// Groups that have taken it in.
+#[derive(Debug, Serialize, Deserialize)]
+struct Taken {
+    groups: Vec<u16>,
+}
+
+/// Why a cluster is not founded or joined.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControlError {
+    #[error(
+        "this server is not part of a cluster: [cluster] in its configuration makes it a node of one"
+    )]
+    NoCluster,
+    #[error("this node is a member already: its groups have {0} members")]
+    Member(usize),
+    #[error(
+        "{0} holds names on disk, and what a single server has kept cannot become a cluster's yet: start the node with an empty data_dir"
+    )]
+    OldData(String),
+    #[error("{0}")]
+    Engine(String),
+    #[error("no node of the cluster has taken this one in within {} s: is one of them founded (`tidewire admin cluster init`), and does a majority run? Missing: groups {missing:?}", JOIN.as_secs())]
+    NotTaken { missing: Vec<u16> },
+}
+
+/// How a group is, for the operator.
+#[derive(Debug, Serialize)]
+pub(crate) struct GroupStatus {
+    group: u16,
+    leader: Option<NodeId>,
+    term: u64,
+    voters: BTreeSet<NodeId>,
+    learners: BTreeSet<NodeId>,
+    /// Entries applied on this node.
+    applied: u64,
+}
+
+/// The groups as this node sees them.
+pub(crate) fn status(replication: &Replication) -> Vec<GroupStatus> {
+    let of = |group: Group| {
+        let metrics = group.raft.metrics().borrow().clone();
+        let members = metrics.membership_config.membership();
+        GroupStatus {
+            group: group.number,
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            voters: members.voter_ids().collect(),
+            learners: members.learner_ids().collect(),
+            applied: metrics.last_applied.map_or(0, |id| id.index + 1),
+        }
+    };
+    replication.groups.all().into_iter().map(of).collect()
+}
+
+/// Makes this node the first of its cluster: the only member of each group.
+///
+/// # Errors
+/// When it is a member already, or has data of its own.
+pub(crate) async fn init(shared: &Shared) -> Result<usize, ControlError> {
+    let (replication, cluster) = parts(shared)?;
+    let groups = replication.groups.all();
+    for group in &groups {
+        let members = group.raft.metrics().borrow().membership_config.nodes().count();
+        if members > 0 {
+            return Err(ControlError::Member(members));
+        }
+        if group.log.log().last().is_some() {
+            return Err(ControlError::OldData(format!("shard {}", SHARDS + group.number)));
+        }
+    }
+    for group in &groups {
+        let node = Node::new(cluster.listen.to_string());
+        let only = BTreeMap::from([(replication.node, node)]);
+        let founded = group.raft.initialize(only).await;
+        founded.map_err(|error| ControlError::Engine(error.to_string()))?;
+    }
+    Ok(groups.len())
+}
+
+/// Asks the other nodes to take this one into all groups, until they have.
+///
+/// # Errors
+/// When they do not.
+pub(crate) async fn join(shared: &Shared) -> Result<usize, ControlError> {
+    let (replication, cluster) = parts(shared)?;
+    let deadline = tokio::time::Instant::now() + JOIN;
+    loop {
+        let missing: Vec<u16> = replication
+            .groups
+            .all()
+            .into_iter()
+            .filter(|group| !is_member(group, replication.node))
+            .map(|group| group.number)
+            .collect();
+        if missing.is_empty() {
+            return Ok(replication.groups.all().len());
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(ControlError::NotTaken { missing });
+        }
+        for node in cluster.roster.nodes().iter() {
+            if !node.is_self && node.state == NodeState::Alive {
+                // Who cannot be asked is asked again.
+                drop(ask(cluster, node.id).await);
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn parts(shared: &Shared) -> Result<(&Replication, &cluster::Cluster), ControlError> {
+    match (&shared.replication, &shared.cluster) {
+        (Some(replication), Some(cluster)) => Ok((replication, cluster)),
+        (None, _) | (_, None) => Err(ControlError::NoCluster),
+    }
+}
+
+fn is_member(group: &Group, node: NodeId) -> bool {
+    group.raft.metrics().borrow().membership_config.membership().get_node(&node).is_some()
+}
+
+async fn ask(cluster: &cluster::Cluster, node: cluster::NodeId) -> std::io::Result<Vec<u16>> {
+    let opened = cluster.links.open(node, SERVICE).await;
+    let (mut send, mut recv) = opened.map_err(|error| std::io::Error::other(error.to_string()))?;
+    frames::send(&mut send, &Join { address: cluster.listen.to_string() }).await?;
+    let taken: Option<Taken> = frames::receive(&mut recv).await?;
+    Ok(taken.map(|taken| taken.groups).unwrap_or_default())
+}
+
+/// Takes nodes in that ask for it, until the links end.
+pub(crate) async fn serve(shared: Shared, mut streams: mpsc::Receiver<Incoming>) {
+    while let Some(Incoming { node, mut send, mut recv }) = streams.recv().await {
+        let shared = Shared::clone(&shared);
+        drop(tokio::spawn(async move {
+            let Some(replication) = &shared.replication else { return };
+            if let Ok(Some(Join { address })) = frames::receive(&mut recv).await {
+                let groups = take_in(replication, node.get(), &address).await;
+                if frames::send(&mut send, &Taken { groups }).await.is_ok() {
+                    drop(send.finish());
+                    drop(send.stopped().await);
+                }
+            }
+        }));
+    }
+}
+
+async fn take_in(replication: &Replication, node: NodeId, address: &str) -> Vec<u16> {
+    let mut taken = Vec::new();
+    for group in replication.groups.all() {
+        let leads = group.raft.metrics().borrow().state == ServerState::Leader;
+        if !leads || is_member(&group, node) {
+            continue;
+        }
+        let learner = Node::new(address.to_owned());
+        match group.raft.add_learner(node, learner, false).await {
+            Ok(_) => taken.push(group.number),
+            Err(error) => {
+                tracing::warn!(group = group.number, node, %error, "a node is not taken in yet");
+            }
+        }
+    }
+    taken
+}
+
+/// Makes voters of those who have caught up, in the groups that this node leads.
+pub(crate) async fn promote(shared: Shared) {
+    let Some(replication) = &shared.replication else { return };
+    loop {
+        tokio::time::sleep(LOOK).await;
+        for group in replication.groups.all() {
+            let metrics = group.raft.metrics().borrow().clone();
+            let members = metrics.membership_config.membership();
+            let nodes: BTreeSet<NodeId> = members.nodes().map(|(node, _)| *node).collect();
+            let is_due = metrics.state == ServerState::Leader
+                && members.learner_ids().next().is_some()
+                && members.get_joint_config().len() == 1
+                && nodes.len() >= VOTERS_MIN;
+            let last = metrics.last_log_index.unwrap_or(0);
+            let has_caught_up = |node: &NodeId| {
+                let matched = metrics.replication.as_ref().and_then(|all| all.get(node));
+                let matched = matched.and_then(|id| id.as_ref()).map_or(0, |id| id.index + 1);
+                *node == replication.node || matched + LAG_MAX > last
+            };
+            if is_due
+                && nodes.iter().all(has_caught_up)
+                && let Err(error) = group.raft.change_membership(nodes, false).await
+            {
+                tracing::warn!(group = group.number, %error, "voters are not changed yet");
+            }
+        }
+    }
+}
