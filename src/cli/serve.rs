@@ -13,6 +13,10 @@ use super::{CliError, Globals};
 use crate::config::{Config, ConfigError, Loaded, Setting};
 use crate::server::Server;
 
+/// What is logged unless TIDEWIRE_LOG says otherwise. The engine of the replicated logs says much of what
+/// is normal while a node is away.
+const LOGGED: &str = "info,openraft=off";
+
 /// Options of `tidewire serve`. Flags stand over the environment, the environment over the file.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServeArgs {
@@ -67,7 +71,7 @@ impl ServeArgs {
 
 pub(super) async fn run(args: ServeArgs, globals: &Globals) -> Result<(), CliError> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEWIRE_LOG")
-        .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new(LOGGED));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let loaded = args.load().map_err(|error| CliError::usage(error.to_string()))?;
     let config = loaded.config.clone();

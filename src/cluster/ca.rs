@@ -21,6 +21,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
 use super::{ClusterError, ClusterId, NodeId};
+use crate::journal::MasterKey;
 
 /// How long an authority is valid, and a node's certificate.
 const CA_DAYS: i64 = 20 * 365;
@@ -35,6 +36,8 @@ const CA_NAME: &str = "Tidewire cluster ";
 /// Its files.
 pub(crate) const CA_FILE: &str = "cluster-ca.pem";
 pub(crate) const CA_KEY_FILE: &str = "cluster-ca.key";
+/// The master key of all nodes: with it voters are hashed, so that each is the same one on every node.
+pub(crate) const MASTER_KEY_FILE: &str = "cluster-master.key";
 
 /// What has been made.
 #[derive(Clone, Debug)]
@@ -75,6 +78,11 @@ pub(crate) fn init(directory: &Path) -> Result<MadeFiles, ClusterError> {
         until_ms: until_ms(&params),
     };
     write_new(&made, &certificate.pem(), &key.serialize_pem())?;
+    let master_key = directory.join(MASTER_KEY_FILE);
+    // One that is there may be in use.
+    if !master_key.exists() {
+        MasterKey::create(&master_key).map_err(|error| make(&error))?;
+    }
     Ok(made)
 }
 

@@ -150,6 +150,9 @@ pub(super) fn run(
     let seed = shared.clock.now_ms();
     let mut dispatcher = Dispatcher::new(number, seed, shared.fanout_limits())
         .with_policies(Arc::new(shared.config.policies()));
+    if let Some(replication) = &shared.replication {
+        dispatcher = dispatcher.with_issuer(replication.node);
+    }
     if shared.audit.is_on() {
         dispatcher = dispatcher.with_audit();
     }

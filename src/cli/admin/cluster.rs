@@ -13,7 +13,7 @@ use super::{CliError, Globals};
 use crate::cli::output::{Output, note};
 use crate::cli::timestamp::show_rfc3339;
 use crate::cluster::NodeId;
-use crate::cluster::ca::{self, CA_KEY_FILE, MadeFiles};
+use crate::cluster::ca::{self, CA_KEY_FILE, MASTER_KEY_FILE, MadeFiles};
 
 /// What to do with a cluster.
 #[derive(Clone, Debug, Subcommand)]
@@ -70,7 +70,8 @@ pub(super) async fn run(
             let directory = directory.display();
             note(&format!(
                 "next: tidewire admin cluster ca issue --ca {directory} --node 1, for each node another id; \
-                 keep {CA_KEY_FILE} where no server is: who has it can make nodes"
+                 keep {CA_KEY_FILE} where no server is: who has it can make nodes; {MASTER_KEY_FILE} goes to \
+                 every node (storage.master_key_file)"
             ));
             Ok(())
         }
@@ -81,10 +82,11 @@ pub(super) async fn run(
             tell(&made, Some(node), globals)?;
             note(&format!(
                 "next, in the configuration of node {node}:\n[cluster]\nadvertise = \"HOST:7172\"\nseeds = \
-                 [\"OTHER-HOST:7172\"]\nca = {:?}\ncertificate = {:?}\nkey = {:?}",
+                 [\"OTHER-HOST:7172\"]\nca = {:?}\ncertificate = {:?}\nkey = {:?}\n[storage]\nmaster_key_file = {:?}",
                 ca.join(ca::CA_FILE),
                 made.certificate,
-                made.key
+                made.key,
+                ca.join(MASTER_KEY_FILE)
             ));
             Ok(())
         }

@@ -73,6 +73,8 @@ use session::{Owner, Session, Sub};
 use view::{ShardView, TopicView};
 use watched::CellView;
 
+pub use publishing::ISSUERS;
+
 pub(crate) type CursorId = usize;
 
 /// Commands for shards that may wait before requests are no longer read.
@@ -139,6 +141,8 @@ pub struct FanoutStats {
 #[derive(Debug)]
 pub struct Dispatcher {
     id: DispatcherId,
+    /// The node's place among those that issue producers.
+    issuer: Option<u64>,
     seed: u64,
     limits: FanoutLimits,
     policies: Arc<PolicyTable>,
@@ -240,6 +244,7 @@ impl Dispatcher {
     pub fn new(id: DispatcherId, seed: u64, limits: FanoutLimits) -> Self {
         Self {
             id,
+            issuer: None,
             seed,
             large: LargeUpdates::new(limits.retired_updates_bytes_max),
             recalls: Recalls::new(limits.recalled_bytes_max),
@@ -280,6 +285,12 @@ impl Dispatcher {
             interval_ms_min: 0,
             stats: FanoutStats::default(),
         }
+    }
+
+    /// One of a node of a cluster, whose producers no other node issues.
+    #[must_use]
+    pub fn with_issuer(self, node: u64) -> Self {
+        Self { issuer: Some(node % ISSUERS), ..self }
     }
 
     /// The same with these policies, which say what has partitions and what is kept on disk; without

@@ -14,6 +14,9 @@ use crate::topic::{ID_BITS, Step};
 
 /// Bits of a producer's id that stand for the dispatcher that has issued it.
 const DISPATCHER_BITS: u32 = DISPATCHERS_MAX.trailing_zeros();
+/// Nodes that issue producers in turn, a millisecond each. Those of a cluster have ids that differ modulo
+/// this.
+pub const ISSUERS: u64 = 64;
 /// How far ids may run ahead of the clock, when very many are issued at once.
 const AHEAD_MS: u64 = 1_000;
 
@@ -21,8 +24,11 @@ impl Dispatcher {
     /// A producer that nobody has been given before: the time of its issue, a number within that
     /// millisecond, and this dispatcher.
     pub(super) fn issue_producer(&mut self) -> Result<ProducerInfo, Refusal> {
-        let now = self.now_ms << (ID_BITS - DISPATCHER_BITS);
+        let bits = ID_BITS - DISPATCHER_BITS;
+        let now = self.own_ms(self.now_ms) << bits;
         let next = now.max(self.last_producer + 1);
+        let ms = self.own_ms(next >> bits);
+        let next = next.max(ms << bits);
         let producer = next << DISPATCHER_BITS | u64::from(self.id);
         if producer >> ID_BITS > self.now_ms + AHEAD_MS {
             let message = "too many producers are asked for at once: try again later";
@@ -31,6 +37,17 @@ impl Dispatcher {
         self.last_producer = next;
         let limits = &self.limits.producers;
         Ok(ProducerInfo { producer, window: limits.window, idle_ms: limits.idle_ms })
+    }
+}
+
+impl Dispatcher {
+    /// The next millisecond, from this one on, in which this node issues producers: others issue theirs in
+    /// others.
+    fn own_ms(&self, ms: u64) -> u64 {
+        match self.issuer {
+            Some(issuer) => ms + (issuer + ISSUERS - ms % ISSUERS) % ISSUERS,
+            None => ms,
+        }
     }
 }
 

@@ -79,15 +79,16 @@ pub(super) async fn next_committed(behind: &mut Behind) -> Option<Committed> {
 /// What the engine says of itself.
 pub(super) type Metrics = (watch::Receiver<leads::Server>, watch::Receiver<leads::Data>);
 
-/// Waits until it says something else.
-pub(super) async fn changed(metrics: &mut Option<Metrics>) {
+/// Waits until it says something else. Returns whether that is about the log, or a majority.
+pub(super) async fn changed(metrics: &mut Option<Metrics>) -> bool {
     let Some((server, data)) = metrics else { return std::future::pending().await };
-    let ended = tokio::select! {
-        changed = server.changed() => changed.is_err(),
-        changed = data.changed() => changed.is_err(),
+    let (changed, is_data) = tokio::select! {
+        changed = data.changed() => (changed, true),
+        changed = server.changed() => (changed, false),
     };
-    if ended {
+    if changed.is_err() {
         // The group has ended with the server, or with its log.
         std::future::pending::<()>().await;
     }
+    is_data
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use openraft::ServerState;
 use serde::{Deserialize, Serialize};
 use tidewire_core::SHARDS;
+use tidewire_core::fanout::ISSUERS;
 use tokio::sync::mpsc;
 
 use super::{Replication, Shared};
@@ -33,12 +34,16 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, Serialize, Deserialize)]
 struct Join {
     address: String,
+    /// Tells its master key apart from others: voters are hashed with that on whichever node they vote.
+    master_key: String,
 }
 
 /// Groups that have taken it in.
 #[derive(Debug, Serialize, Deserialize)]
 struct Taken {
     groups: Vec<u16>,
+    /// Why it is taken into none.
+    refused: Option<String>,
 }
 
 /// Why a cluster is not founded or joined.
@@ -56,6 +61,8 @@ pub(crate) enum ControlError {
     OldData(String),
     #[error("{0}")]
     Engine(String),
+    #[error("{0}")]
+    Refused(String),
     #[error("no node of the cluster has taken this one in within {} s: is one of them founded (`tidewire admin cluster init`), and does a majority run? Missing: groups {missing:?}", JOIN.as_secs())]
     NotTaken { missing: Vec<u16> },
 }
@@ -138,7 +145,9 @@ pub(crate) async fn join(shared: &Shared) -> Result<usize, ControlError> {
         for node in cluster.roster.nodes().iter() {
             if !node.is_self && node.state == NodeState::Alive {
                 // Who cannot be asked is asked again.
-                drop(ask(cluster, node.id).await);
+                if let Ok(Some(refused)) = ask(shared, cluster, node.id).await {
+                    return Err(ControlError::Refused(refused));
+                }
             }
         }
         tokio::time::sleep(PAUSE).await;
@@ -156,12 +165,17 @@ fn is_member(group: &Group, node: NodeId) -> bool {
     group.raft.metrics().borrow().membership_config.membership().get_node(&node).is_some()
 }
 
-async fn ask(cluster: &cluster::Cluster, node: cluster::NodeId) -> std::io::Result<Vec<u16>> {
+async fn ask(
+    shared: &Shared,
+    cluster: &cluster::Cluster,
+    node: cluster::NodeId,
+) -> std::io::Result<Option<String>> {
     let opened = cluster.links.open(node, SERVICE).await;
     let (mut send, mut recv) = opened.map_err(|error| std::io::Error::other(error.to_string()))?;
-    frames::send(&mut send, &Join { address: cluster.listen.to_string() }).await?;
+    let (address, master_key) = (cluster.listen.to_string(), fingerprint(shared));
+    frames::send(&mut send, &Join { address, master_key }).await?;
     let taken: Option<Taken> = frames::receive(&mut recv).await?;
-    Ok(taken.map(|taken| taken.groups).unwrap_or_default())
+    Ok(taken.and_then(|taken| taken.refused))
 }
 
 /// Takes nodes in that ask for it, until the links end.
@@ -170,15 +184,58 @@ pub(crate) async fn serve(shared: Shared, mut streams: mpsc::Receiver<Incoming>)
         let shared = Shared::clone(&shared);
         drop(tokio::spawn(async move {
             let Some(replication) = &shared.replication else { return };
-            if let Ok(Some(Join { address })) = frames::receive(&mut recv).await {
-                let groups = take_in(replication, node.get(), &address).await;
-                if frames::send(&mut send, &Taken { groups }).await.is_ok() {
+            if let Ok(Some(Join { address, master_key })) = frames::receive(&mut recv).await {
+                let refused = refusal(&shared, replication, node.get(), &master_key);
+                let groups = match &refused {
+                    None => take_in(replication, node.get(), &address).await,
+                    Some(_) => Vec::new(),
+                };
+                let taken = Taken { groups, refused };
+                if frames::send(&mut send, &taken).await.is_ok() {
                     drop(send.finish());
                     drop(send.stopped().await);
                 }
             }
         }));
     }
+}
+
+const OTHER_KEY: &str = "its master key is another one than the cluster's, so a voter could vote once on each \
+                         node: start it with an empty data_dir and storage.master_key_file naming a copy \
+                         of the cluster's (`tidewire admin cluster ca init` makes one)";
+
+/// Why a node is not taken in.
+fn refusal(
+    shared: &Shared,
+    replication: &Replication,
+    node: NodeId,
+    master_key: &str,
+) -> Option<String> {
+    if master_key != fingerprint(shared) {
+        return Some(OTHER_KEY.to_owned());
+    }
+    let members: BTreeSet<NodeId> = replication
+        .groups
+        .all()
+        .iter()
+        .flat_map(|group| {
+            let members = group.raft.metrics().borrow().membership_config.membership().clone();
+            members.nodes().map(|(member, _)| *member).collect::<Vec<_>>()
+        })
+        .collect();
+    let is_like = |member: &&NodeId| **member != node && **member % ISSUERS == node % ISSUERS;
+    members.iter().find(is_like).map(|member| {
+        format!(
+            "node {node} would issue the same producer ids as node {member}, since their ids are the \
+             same modulo {ISSUERS}: make it a certificate with another id"
+        )
+    })
+}
+
+/// What tells the node's master key apart from others, without showing it.
+fn fingerprint(shared: &Shared) -> String {
+    let tag = aws_lc_rs::hmac::sign(&shared.voter_key, b"tidewire cluster master key");
+    tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn take_in(replication: &Replication, node: NodeId, address: &str) -> Vec<u16> {

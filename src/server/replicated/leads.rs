@@ -42,23 +42,28 @@ impl Lead {
         EPOCHS + term
     }
 
-    /// As openraft sees it. `applied_term`: that of the last entry that was applied here.
+    /// As openraft sees it. `applied_term`: that of the last entry that was applied here. `acked`: when a
+    /// majority is known to have heard this node as the leader.
     pub(super) fn of(
         node: NodeId,
         server: &Server,
-        data: &Data,
         applied_term: Option<u64>,
+        acked: Option<Instant>,
     ) -> Self {
         let term = server.vote.leader_id.term;
         let leads = server.state == ServerState::Leader && server.current_leader == Some(node);
         // The leader's first entry of its term is behind all that was committed before.
         let is_here = leads && applied_term == Some(term);
-        let lease = Duration::from_millis(LEASE_MS);
-        let is_alone = server.membership_config.membership().voter_ids().count() == 1;
-        let acked = data.millis_since_quorum_ack.map(Duration::from_millis);
-        let left =
-            if is_alone { Some(lease) } else { acked.map(|acked| lease.saturating_sub(acked)) };
-        let until = left.filter(|_| leads).map(|left| Instant::now() + left);
+        let until = acked.filter(|_| leads).map(|acked| acked + Duration::from_millis(LEASE_MS));
         Self { leader: server.current_leader, term, is_here, until }
     }
+}
+
+/// When a majority has heard this node as the leader, as it says so now.
+pub(super) fn acked(server: &Server, data: &Data) -> Option<Instant> {
+    let now = Instant::now();
+    if server.membership_config.membership().voter_ids().count() == 1 {
+        return Some(now);
+    }
+    now.checked_sub(Duration::from_millis(data.millis_since_quorum_ack?))
 }

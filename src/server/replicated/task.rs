@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Shared;
 use super::behind::{Behind, Kind, Metrics, changed, next_committed};
 use super::leader_link::{self, COMMANDS_MAX, LinkEvent};
-use super::leads::Lead;
+use super::leads::{self, Lead};
 use super::peers::{PeerEvent, Peers};
 use super::rebuild::rebuild;
 use crate::cluster::raft::{Committed, EntryBody};
@@ -33,6 +33,8 @@ const ROUND_BYTES_MAX: usize = 256 * 1024;
 const LEASE_LOOK: Duration = Duration::from_millis(20);
 /// Events of the link that wait.
 const LINK_EVENTS: usize = 64;
+/// How long a leader that does not hear from a majority keeps those waiting who ask it for something.
+const CUT_OFF: Duration = Duration::from_secs(2);
 /// Places that have to be free on the way to the leader before more commands are taken.
 const LINK_ROOM: usize = COMMANDS_MAX / 2;
 
@@ -56,6 +58,12 @@ struct Task {
     member: Member,
     behind: Behind,
     lead: Lead,
+    /// When a majority has heard this node as the leader, as far as is known.
+    acked: Option<Instant>,
+    /// The term in which it does not lead any more, though nobody else does.
+    stepped_down: Option<u64>,
+    /// It tells nobody that it leads.
+    is_silent: bool,
     peers: Peers,
     link: Option<mpsc::Sender<Vec<Command>>>,
     rebuilding: Option<Rebuilding>,
@@ -94,7 +102,7 @@ pub(crate) async fn run(shared: Shared, replicated: Replicated) {
             committed = next_committed(&mut task.behind), if task.rebuilding.is_none() => {
                 task.apply(committed);
             }
-            () = changed(&mut metrics) => task.look(&mut metrics, &leads),
+            is_news = changed(&mut metrics) => task.look(&mut metrics, is_news, &leads),
             Ok(()) = led.changed(), if metrics.is_none() => {
                 let lead = *led.borrow_and_update();
                 task.led(lead);
@@ -117,9 +125,10 @@ pub(crate) async fn run(shared: Shared, replicated: Replicated) {
             }
             () = due(&shared, due_ms) => {}
             () = tokio::time::sleep(LEASE_LOOK), if task.waits_for_lease() => {
-                task.look(&mut metrics, &leads);
+                task.look(&mut metrics, false, &leads);
             }
         }
+        task.abdicate();
         task.turn().await;
     }
     link.abort();
@@ -148,6 +157,9 @@ impl Task {
             member,
             behind,
             lead: Lead::default(),
+            acked: None,
+            stepped_down: None,
+            is_silent: false,
             peers: Peers::default(),
             link: None,
             rebuilding: None,
@@ -168,20 +180,70 @@ impl Task {
         self.link.as_ref().is_none_or(|link| link.capacity() >= LINK_ROOM)
     }
 
+    /// Whether it leads without having heard from a majority for so long that nobody waits any longer.
+    fn is_cut_off(&self) -> bool {
+        let is_late = self.lead.until.is_none_or(|until| until + CUT_OFF < Instant::now());
+        self.leads() && is_late
+    }
+
+    /// A minority decides nothing: what it has not committed is nobody's to see, and who waits is told so.
+    /// It leads again in another term only.
+    fn step_down(&mut self) {
+        tracing::warn!(
+            shard = self.number,
+            "this node hears from too few others to lead the shard"
+        );
+        self.stepped_down = self.member.term();
+        self.member.follow();
+        self.peers.end_all();
+        self.return_commands();
+    }
+
+    /// What was taken and not carried out is for whoever leads.
+    fn return_commands(&mut self) {
+        let now_ms = self.shared.clock.now_ms();
+        for (peer, command) in std::mem::take(&mut self.commands) {
+            if peer.is_none() {
+                self.member.handle(command, now_ms);
+            }
+        }
+    }
+
+    /// Who has stepped down leads again in another term only, which somebody has to be elected for: so
+    /// nobody hears from this node as the leader until then.
+    fn abdicate(&mut self) {
+        let Behind::Durable(durable) = &self.behind else { return };
+        let is_silent = self.stepped_down == Some(self.lead.term);
+        if std::mem::replace(&mut self.is_silent, is_silent) != is_silent {
+            durable.group.raft.runtime_config().heartbeat(!is_silent);
+        }
+    }
+
     fn waits_for_lease(&self) -> bool {
         self.leads() && !self.lead.holds(Instant::now())
     }
 
     /// How the group is led now, as its engine sees it.
-    fn look(&mut self, metrics: &mut Option<Metrics>, leads: &watch::Sender<Lead>) {
+    /// `is_news`: it has said something of its log.
+    fn look(&mut self, metrics: &mut Option<Metrics>, is_news: bool, leads: &watch::Sender<Lead>) {
         let (Behind::Durable(durable), Some((server, data))) = (&self.behind, metrics) else {
             return;
         };
         let Some(replication) = &self.shared.replication else { return };
         let node = replication.node;
         let (is_member, is_current) = {
+            // What it said before is no newer now.
+            let is_news = is_news || data.has_changed().unwrap_or(false);
             let (server, data) = (server.borrow_and_update(), data.borrow_and_update());
-            self.lead = Lead::of(node, &server, &data, durable.applied_term);
+            let is_alone = server.membership_config.membership().voter_ids().count() == 1;
+            if server.vote.leader_id.term != self.lead.term {
+                // It has just begun.
+                self.acked = Some(Instant::now());
+            }
+            if is_news || is_alone {
+                self.acked = leads::acked(&server, &data).max(self.acked);
+            }
+            self.lead = Lead::of(node, &server, durable.applied_term, self.acked);
             let is_member = server.membership_config.membership().get_node(&node).is_some();
             let last = data.last_log.map(|id| id.index);
             let is_current = server.current_leader.is_some()
@@ -201,11 +263,13 @@ impl Task {
     fn led(&mut self, lead: Lead) {
         self.lead = lead;
         let now_ms = self.shared.clock.now_ms();
-        let leads = lead.is_here.then_some(lead.term);
+        let leads =
+            lead.is_here.then_some(lead.term).filter(|term| self.stepped_down != Some(*term));
         if self.member.term().is_some() && self.member.term() != leads {
             tracing::info!(shard = self.number, "this node leads the shard no more");
             self.member.follow();
             self.peers.end_all();
+            self.return_commands();
         }
         if let Some(term) = leads
             && self.member.term().is_none()
@@ -277,7 +341,9 @@ impl Task {
     fn peer(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Join { peer, joined } => {
-                let Some(term) = self.member.term() else { return };
+                let Some(term) = self.member.term().filter(|_| !self.waits_for_lease()) else {
+                    return;
+                };
                 if self.peers.end(peer) {
                     self.member.peer_ended(peer);
                 }
@@ -307,6 +373,9 @@ impl Task {
     async fn turn(&mut self) {
         let now_ms = self.shared.clock.now_ms();
         self.member.handle_timeout(now_ms);
+        if self.is_cut_off() {
+            self.step_down();
+        }
         if self.takes_commands() {
             self.carry_out(now_ms);
         }

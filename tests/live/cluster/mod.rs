@@ -2,6 +2,7 @@
 
 mod refused;
 mod seen;
+mod shards;
 
 use std::net::UdpSocket;
 use std::path::Path;

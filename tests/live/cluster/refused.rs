@@ -59,7 +59,9 @@ fn a_data_directory_of_somebody_else_is_refused() {
     let mut node = cluster.start(1, &[]);
     let data_dir = node.daemon.data_dir().to_owned();
     assert!(node.daemon.terminate().success());
-    let said = refusal(&cluster.config(2, node.port, &[]), &data_dir);
+    let second = cluster.config(2, node.port, &[]);
+    let second = second.replace("node = \"node-2\"", "node = \"node-1\"");
+    let said = refusal(&second, &data_dir);
     assert!(said.contains("belongs to node 1 of this cluster"), "{said}");
     let said = refusal(&other.config(1, node.port, &[]), &data_dir);
     assert!(said.contains("the data directory belongs to cluster "), "{said}");
