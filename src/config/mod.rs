@@ -292,7 +292,7 @@ impl Config {
     pub fn policies(&self) -> PolicyTable {
         let rules = self.policy.iter().filter_map(PolicyConfig::rule).collect();
         let policies = PolicyTable::new(rules, tidewire_core::topic::Policy::default());
-        if self.cluster.is_there() { policies.with_all_shards() } else { policies }
+        if self.cluster.is_there() { policies.replicated() } else { policies }
     }
 }
 

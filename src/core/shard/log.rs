@@ -115,7 +115,10 @@ impl Shard {
 
     /// What everything that the shard tells has survived.
     pub(super) fn level(&self) -> AckLevel {
-        if self.is_durable() { AckLevel::Disk } else { AckLevel::Memory }
+        match self.is_durable() {
+            true => self.config.policies.durable_level(),
+            false => AckLevel::Memory,
+        }
     }
 
     /// Puts a change into the round. A shard in memory does not even build it.

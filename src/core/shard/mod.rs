@@ -50,7 +50,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
-use tidewire_protocol::frame::{AckLevel, CellKind};
+use tidewire_protocol::frame::CellKind;
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use crate::is_durable;
@@ -109,8 +109,8 @@ impl ShardConfig {
                 retention_bytes: u64::MAX,
                 retention_ms: None,
                 idle_timeout_ms: None,
-                ack_max: AckLevel::Disk,
-                ack_default: AckLevel::Disk,
+                ack_max: self.policies.durable_level(),
+                ack_default: self.policies.durable_level(),
                 ..policy.clone()
             };
         }

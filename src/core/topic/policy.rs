@@ -89,6 +89,9 @@ pub struct PolicyTable {
     splits: bool,
     /// Whether a policy keeps names on disk; if not, nobody has to look.
     stores: bool,
+    /// Names on disk are on those of a majority of their nodes.
+    #[serde(default)]
+    is_replicated: bool,
 }
 
 impl PolicyTable {
@@ -100,14 +103,28 @@ impl PolicyTable {
         };
         let splits = any(|policy| policy.partitions > 1);
         let stores = any(Policy::is_durable);
-        Self { rules, fallback, splits, stores }
+        Self { rules, fallback, splits, stores, is_replicated: false }
     }
 
-    /// The same policies where names may be kept on disk, whether or not one says so: a cluster has all
-    /// shards.
+    /// The same policies in a cluster: it has all shards, whether or not a policy keeps names on disk, and
+    /// those that are kept there are on the disks of a majority.
     #[must_use]
-    pub fn with_all_shards(self) -> Self {
-        Self { stores: true, ..self }
+    pub fn replicated(mut self) -> Self {
+        let policies = self.rules.iter_mut().map(|(_, policy)| policy);
+        for policy in policies.chain([&mut self.fallback]) {
+            for level in [&mut policy.ack_max, &mut policy.ack_default] {
+                if *level == AckLevel::Disk {
+                    *level = AckLevel::Quorum;
+                }
+            }
+        }
+        Self { stores: true, is_replicated: true, ..self }
+    }
+
+    /// What a record on disk has survived when it is committed.
+    #[must_use]
+    pub fn durable_level(&self) -> AckLevel {
+        if self.is_replicated { AckLevel::Quorum } else { AckLevel::Disk }
     }
 
     /// The policy for a name, and the pattern that decided (`None`: the fallback).
@@ -153,7 +170,7 @@ impl PolicyTable {
     }
 
     pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { rules, fallback, splits: _, stores: _ } = self;
+        let Self { rules, fallback, splits: _, stores: _, is_replicated: _ } = self;
         hasher.ordered(rules, |hasher, (pattern, policy)| {
             hasher.text(pattern.as_str());
             policy.hash_into(hasher);

@@ -107,7 +107,12 @@ impl Producer {
             let options = PublishOptions { producer, sequence, ..PublishOptions::default() };
             let body = body_of(payload);
             match client.publish_body(topic, body, AckLevel::Policy, options).await {
-                Ok(published) => return published.offset.unwrap(),
+                Ok(published) => {
+                    let is_kept = topic.as_str().starts_with("log.");
+                    let level = if is_kept { AckLevel::Quorum } else { AckLevel::Memory };
+                    assert_eq!(published.level, level);
+                    return published.offset.unwrap();
+                }
                 Err(error) => assert!(error.is_retryable(), "{error}"),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
