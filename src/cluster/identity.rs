@@ -48,7 +48,8 @@ impl From<NodeId> for u64 {
 }
 
 /// A cluster: 128 random bits that its certificate authority was made with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ClusterId(u128);
 
 impl ClusterId {
@@ -73,8 +74,23 @@ impl fmt::Display for ClusterId {
     }
 }
 
+impl TryFrom<String> for ClusterId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("the id of a cluster is 32 hexadecimal digits")
+    }
+}
+
+impl From<ClusterId> for String {
+    fn from(id: ClusterId) -> Self {
+        id.to_string()
+    }
+}
+
 /// Where a node is reached: a host or an address, and a port.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct NodeAddress(Arc<str>);
 
 impl NodeAddress {
@@ -113,9 +129,34 @@ impl fmt::Display for NodeAddress {
     }
 }
 
+impl TryFrom<String> for NodeAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).map_err(|rule| format!("the address of a node {rule}"))
+    }
+}
+
+impl From<NodeAddress> for String {
+    fn from(address: NodeAddress) -> Self {
+        address.as_str().to_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_stored_of_a_node_is_read_again() {
+        let stored = |text: &str| serde_json::from_str::<NodeAddress>(&format!("\"{text}\""));
+        assert_eq!(stored("a:1").unwrap(), NodeAddress::parse("a:1").unwrap());
+        assert_eq!(serde_json::to_string(&stored("a:1").unwrap()).unwrap(), "\"a:1\"");
+        assert!(stored("a").unwrap_err().to_string().contains("HOST:PORT"));
+        let id = serde_json::to_string(&ClusterId::new(7)).unwrap();
+        assert_eq!(serde_json::from_str::<ClusterId>(&id).unwrap(), ClusterId::new(7));
+        assert!(serde_json::from_str::<ClusterId>("\"7\"").is_err());
+    }
 
     #[test]
     fn a_cluster_is_shown_as_it_is_read() {

@@ -6,7 +6,7 @@ use tidewire_core::topic::Policy;
 use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::{PARTITIONS_MAX, Pattern};
 
-use super::{ConfigError, INTEGER_MAX, LimitsConfig};
+use super::{Config, ConfigError, INTEGER_MAX, LimitsConfig};
 
 /// What applies to the topics that a pattern matches.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -55,6 +55,14 @@ pub struct PolicyConfig {
     #[serde(default)]
     #[schemars(range(min = 0, max = u32::MAX))]
     pub requests_per_s: u32,
+}
+
+/// A text that has policies only.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Policies {
+    #[serde(default)]
+    policy: Vec<PolicyConfig>,
 }
 
 /// What survives: nothing that was acknowledged is lost by less than this.
@@ -123,6 +131,20 @@ impl PolicyConfig {
         }
     }
 
+    /// Reads a text that has nothing but `[[policy]]` entries, in the form of the configuration.
+    ///
+    /// # Errors
+    /// The first thing that is not valid; what is no such text is shown with its line.
+    pub fn read_all(text: &str) -> Result<Vec<Self>, ConfigError> {
+        let Policies { policy } = toml::from_str(text).map_err(|error| {
+            let (key, rule) = ("policy".to_owned(), error.to_string().trim_end().to_owned());
+            ConfigError::Value { key, rule }
+        })?;
+        let config = Config { policy, ..Config::default() };
+        config.validate()?;
+        Ok(config.policy)
+    }
+
     pub(super) fn validate(&self, index: usize) -> Result<(), ConfigError> {
         let key = |field: &str| format!("policy[{index}].{field}");
         if let Err(refusal) = Pattern::parse(&self.names) {
@@ -188,5 +210,23 @@ impl PolicyConfig {
             ack_default: self.ack.unwrap_or(self.durability).level(),
         };
         Some((Pattern::parse(&self.names).ok()?, policy))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_policies_has_nothing_else_and_is_checked_as_the_configuration_is() {
+        let read = PolicyConfig::read_all;
+        assert!(read("").unwrap().is_empty());
+        let policies = read("[[policy]]\nnames = \"a\"\n[[policy]]\nnames = \"b\"").unwrap();
+        assert_eq!(policies.len(), 2);
+        let said = |text: &str| read(text).unwrap_err().to_string();
+        assert!(said("cores = 1").contains("cores"));
+        assert!(said("[[policy]]\nnames = \"a\"\npartitions = 17").contains("must be 1 to 16"));
+        assert!(said("[[policy]]\nnames = \"a..b\"").contains("policy[0].names"));
+        assert!(said("[[policy]]\nname = 1").contains("line 2"));
     }
 }
