@@ -15,6 +15,8 @@ mod hello;
 mod identity;
 mod incarnation;
 pub(crate) mod links;
+#[allow(dead_code, unused_imports, reason = "no node decides anything yet")]
+pub(crate) mod meta;
 #[allow(
     dead_code,
     unused_imports,
