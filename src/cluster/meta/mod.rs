@@ -20,6 +20,7 @@ mod saved;
 #[cfg(test)]
 mod simulation;
 mod state;
+mod table;
 
 pub(crate) use admission::{Admission, AdmissionRefusal, DataDirectory, admit};
 pub(crate) use apply::Outcome;

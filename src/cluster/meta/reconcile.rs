@@ -129,7 +129,7 @@ impl<'a> GroupView<'a> {
         if self.voters_before.is_some() {
             return Step::ChangeVoters(self.voters.clone());
         }
-        if self.wanted.len() % 2 == 0 {
+        if self.wanted.len().is_multiple_of(2) {
             return Step::Nothing(Why::Even);
         }
         let mut unwanted = self.learners.difference(self.wanted);
@@ -158,14 +158,12 @@ impl<'a> GroupView<'a> {
         if !self.has_begun() && self.others_under_way > 0 {
             return Err(Why::OthersFirst);
         }
-        // All of them are sent what there is at the same time: three copies are not made of two.
-        for node in self.newcomers() {
-            if !self.reaches(node) {
-                return Err(Why::Unreachable(node));
-            }
-            if !self.learners.contains(&node) {
-                return Ok(Step::AddLearner(node));
-            }
+        // Three copies are not made of two, so nothing is sent before all of them can come.
+        if let Some(node) = self.newcomers().find(|node| !self.reaches(*node)) {
+            return Err(Why::Unreachable(node));
+        }
+        if let Some(node) = self.newcomers().find(|node| !self.learners.contains(node)) {
+            return Ok(Step::AddLearner(node));
         }
         let mut newcomers = self.newcomers();
         if let Some(node) = newcomers.find(|node| !self.caught_up.contains(node)) {

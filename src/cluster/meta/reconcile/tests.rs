@@ -79,6 +79,8 @@ impl Case {
 fn one_copy_becomes_three_in_one_change() {
     let case = Case::new(&[1], &[1, 2, 3]);
     assert_eq!(case.step(), Step::AddLearner(id(2)));
+    let half = case.clone().away(3).step();
+    assert_eq!(half, Step::Nothing(Why::Unreachable(id(3))), "nothing is sent in vain");
     assert_eq!(case.clone().learners(&[2]).step(), Step::AddLearner(id(3)));
     let case = case.learners(&[2, 3]);
     assert_eq!(case.step(), Step::ChangeVoters(ids(&[1, 2, 3])));
