@@ -4,6 +4,7 @@
 //! knows no log: an entry is committed when a majority of each set of voters is up.
 
 mod group;
+mod operator;
 
 use std::collections::BTreeSet;
 
@@ -62,11 +63,18 @@ impl Cluster {
                 }
                 Step::RemoveLearner(_) | Step::TransferLeadership(_) | Step::Nothing(_) => false,
             };
+            if let (Step::ChangeVoters(voters), None) = (&step, &self.groups[index].voters_before) {
+                let mut leaving = self.groups[index].voters.difference(voters);
+                let removed = self.meta.removed();
+                let is_allowed = |node| !self.down.contains(node) || removed.contains(node);
+                assert!(leaving.all(is_allowed), "a dead copy was given up before its removal");
+            }
             let is_first = !begins || begun_by.insert(self.groups[index].leader);
             assert!(is_first, "a node begins with two groups at once");
             self.copies += usize::from(matches!(step, Step::AddLearner(_)));
             is_moving |= self.groups[index].take(step);
-            is_moving |= !self.groups[index].lacks.is_empty();
+            // A copy on a node that was removed stays as it is.
+            is_moving |= self.groups[index].lacks.keys().any(|node| !self.down.contains(node));
             is_moving |= self.groups[index].voters_before.is_some();
             self.check(index);
         }
@@ -78,7 +86,8 @@ impl Cluster {
     }
 
     fn step_of(&self, index: usize) -> Step {
-        let Some(leader) = self.groups[index].leader else { return Step::Nothing(Why::NotLeader) };
+        let leader = self.groups[index].leader.filter(|leader| !self.down.contains(leader));
+        let Some(leader) = leader else { return Step::Nothing(Why::NotLeader) };
         let others = (0..self.groups.len())
             .filter(|other| *other != index && self.groups[*other].leader == Some(leader));
         let others_under_way =
@@ -136,81 +145,6 @@ impl Cluster {
         self.down.iter().filter(votes).count()
     }
 
-    fn any_of(&mut self, nodes: impl IntoIterator<Item = NodeId>) -> Option<NodeId> {
-        let nodes: Vec<NodeId> = nodes.into_iter().collect();
-        (!nodes.is_empty()).then(|| nodes[self.random.random_range(0..nodes.len())])
-    }
-
-    fn members(&self) -> BTreeSet<NodeId> {
-        self.meta.members().map(|(node, _)| node).collect()
-    }
-
-    /// Something happens, as an operator would do it, or as it comes.
-    fn happen(&mut self) {
-        let members = self.members();
-        match self.random.random_range(0..9) {
-            0 | 1 if members.len() < 9 => {
-                self.apply(&join(self.next_id));
-                self.next_id += 1;
-            }
-            2 => {
-                let on = self.random.random_bool(0.5);
-                let Some(node) = self.any_of(members) else { return };
-                self.apply(&MetaCommand::Drain { node, on });
-            }
-            3 => self.remove(),
-            4 | 5 if self.missed() == 0 => {
-                let up: Vec<NodeId> = members.difference(&self.down).copied().collect();
-                let Some(node) = self.any_of(up) else { return };
-                self.down.insert(node);
-            }
-            6 => {
-                let down: Vec<NodeId> = members.intersection(&self.down).copied().collect();
-                let Some(node) = self.any_of(down) else { return };
-                self.down.remove(&node);
-                // It has missed what was committed meanwhile.
-                for group in self
-                    .groups
-                    .iter_mut()
-                    .filter(|group| group.votes(node) && group.voters.len() > 1)
-                {
-                    let lacks = group.lacks.entry(node).or_insert(0);
-                    *lacks = (*lacks).max(2);
-                }
-            }
-            7 => {
-                let replicas = [1, 3, 3, 5][self.random.random_range(0..4)];
-                self.apply(&MetaCommand::SetReplicas { replicas });
-            }
-            8 => {
-                let count = copies_of(self.meta.active().len(), self.meta.replicas);
-                let nodes = self.meta.active().into_iter().rev().take(count.into()).collect();
-                let shard = self.random.random_range(0..32);
-                self.apply(&MetaCommand::Move { shard, nodes });
-            }
-            _ => {}
-        }
-    }
-
-    /// An operator removes a node for good, and stops it, unless some group could not do without it.
-    fn remove(&mut self) {
-        let Some(node) = self.any_of(self.members()) else { return };
-        let mut without = self.down.clone();
-        without.insert(node);
-        let is_missed =
-            self.groups.iter().any(|group| group.votes(node) && !group.has_majority(&without));
-        let others_missed =
-            self.missed() - usize::from(self.down.contains(&node) && self.missed() > 0);
-        if is_missed
-            || others_missed > 0
-            || self.meta.clone().apply(&MetaCommand::Remove { node }).is_err()
-        {
-            return;
-        }
-        self.apply(&MetaCommand::Remove { node });
-        self.down.insert(node);
-    }
-
     /// All that can come back does, and then it settles.
     fn settle(&mut self) {
         let removed = self.meta.removed();
@@ -221,7 +155,8 @@ impl Cluster {
             }
         }
         let steps: Vec<Step> = (0..17).map(|index| self.step_of(index)).collect();
-        panic!("it does not settle: {steps:?}");
+        let groups = self.groups.iter().map(|group| (&group.voters, group.leader, &group.lacks));
+        panic!("it does not settle: {steps:?}, {:?}", groups.collect::<Vec<_>>());
     }
 
     fn is_settled(&self) -> bool {
