@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state_hash::StateHasher;
 
-/// How much a [`DeltaLog`] remembers. Who is further behind needs a snapshot.
+/// How much a `DeltaLog` remembers. Who is further behind needs a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLimits {
     /// Changes of one actor.
@@ -40,7 +40,7 @@ pub(crate) struct DeltaLog<C> {
     changes: VecDeque<(usize, C)>,
 }
 
-/// A saved [`DeltaLog`]: its horizon and its changes.
+/// A saved `DeltaLog`: its horizon and its changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SavedDeltaLog<C>(u64, Vec<(usize, C)>);
 

@@ -6,8 +6,8 @@
 //! nothing depends on the way by which a change came: from the actor or through others.
 //!
 //! * [`Delta`]: changes that follow a version, or one piece of everything up to a version.
-//! * [`DeltaLog`]: the newest changes of a history. What is behind it goes out as a snapshot.
-//! * [`Replica`]: one actor's history as one node holds it.
+//! * `DeltaLog`: the newest changes of a history. What is behind it goes out as a snapshot.
+//! * `Replica`: one actor's history as one node holds it.
 
 mod actor;
 mod delta;
