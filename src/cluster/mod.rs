@@ -25,10 +25,14 @@ pub(crate) mod meta;
 pub(crate) mod raft;
 mod roster;
 mod seeds;
+#[allow(dead_code, reason = "other services are built at the same time")]
+pub(crate) mod services;
 mod task;
 #[cfg(test)]
 mod tests;
 mod time;
+#[allow(dead_code, unused_imports, reason = "nothing starts groups yet")]
+pub(crate) mod transfer;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::AtomicU64;

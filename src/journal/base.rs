@@ -28,7 +28,7 @@ pub(crate) struct Base {
 
 impl Base {
     /// Index of the first block that is not in the checkpoint.
-    pub(super) fn covers(&self) -> u64 {
+    pub(crate) fn covers(&self) -> u64 {
         self.last.index.saturating_add(1)
     }
 

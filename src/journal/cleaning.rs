@@ -15,6 +15,7 @@ use tidewire_core::topic::{Extent, LoggedBatch, StoredBatch};
 
 use super::block::{self, BlockKind, Body, Head};
 use super::key::Key;
+use super::places::Place;
 use super::reads::Reads;
 use super::state::State;
 
@@ -31,6 +32,8 @@ type Packed = Vec<(Key, Vec<u8>)>;
 struct Sparse {
     shard: u16,
     blocks: Range<u64>,
+    /// Where they lie: not any more once another state has taken their place.
+    place: Option<Place>,
     /// Sequences of the batches that are kept.
     wanted: Vec<u64>,
 }
@@ -46,8 +49,9 @@ pub(super) struct Cleaning {
 impl Cleaning {
     /// Looks for extents to clean, once the checkpoint of this state counts. Blocks from `wanted_from`
     /// on are left as they are: the shard's group may ask for them.
-    pub(super) fn look(&mut self, snapshot: &ShardSnapshot, wanted_from: u64) {
+    pub(super) fn look(&mut self, snapshot: &ShardSnapshot, wanted_from: u64, reads: &Reads) {
         let (shard, stored) = (snapshot.shard(), snapshot.stored());
+        let place = reads.places().of(shard);
         let mut left = HashMap::new();
         let mut found = Vec::new();
         for Extent { sequences, blocks, bytes } in snapshot.extents().iter() {
@@ -63,9 +67,10 @@ impl Cleaning {
             if let Some(bytes) = known {
                 left.insert((shard, blocks.start), bytes);
             }
-            if kept * KEPT_SHARE < known.unwrap_or(*bytes) {
+            let is_small = kept * KEPT_SHARE < known.unwrap_or(*bytes);
+            if is_small && reads.is_in_one_tree(shard, blocks) {
                 let wanted = batches.iter().map(|batch| batch.sequence).collect();
-                found.push(Sparse { shard, blocks: blocks.clone(), wanted });
+                found.push(Sparse { shard, blocks: blocks.clone(), place, wanted });
             }
         }
         self.cleaned.retain(|(of, _), _| *of != shard);
@@ -79,7 +84,7 @@ impl Cleaning {
         for _ in 0..most {
             let found = self.found.get_mut(&shard).and_then(Vec::pop);
             let Some(sparse) = found else { return true };
-            if state.failure().is_some() || state.is_held() || state.is_stopping() {
+            if state.failure().is_some() || state.is_held(shard) || state.is_stopping() {
                 return true;
             }
             // sled may panic at what is damaged.
@@ -143,8 +148,8 @@ impl Sparse {
             return Some(bytes);
         }
         let replacing = state.replacing();
-        // Somebody may have begun to read all of them meanwhile.
-        if state.is_held() {
+        // Somebody may have begun to read all of them meanwhile, or they count no more.
+        if state.is_held(self.shard) || reads.places().of(self.shard) != self.place {
             return None;
         }
         let replaced = reads.replace(self.shard, self.blocks.clone(), blocks);

@@ -25,11 +25,12 @@ use super::saving::{Covered, Job};
 use super::space::Space;
 use super::staging::{Staged, Staging};
 use super::state::State;
+use super::taking_over::TakenOver;
 
 /// How long the written ends may be behind, and how often the free space is looked at at least.
 const ENDS_PAUSE: Duration = Duration::from_millis(500);
 /// Superfluous blocks that are removed between two commits.
-const REMOVALS_MAX: usize = 256;
+pub(super) const REMOVALS_MAX: usize = 256;
 
 /// Where the committer starts, and what it works with.
 pub(crate) struct Committer<D> {
@@ -49,6 +50,8 @@ pub(crate) struct Committer<D> {
     pub(crate) covered: Vec<(Covered, Vec<Range<u64>>)>,
     /// The blocks of each shard that have been removed.
     pub(crate) removed: HashMap<u16, Vec<Range<u64>>>,
+    /// States that were taken from other nodes, and what they have taken the place of.
+    pub(crate) taken_over: TakenOver,
     /// What is kept in the file.
     pub(crate) space: Space,
     /// Free bytes below which the disk counts as full.
@@ -97,13 +100,13 @@ impl<D: Disk> Committer<D> {
                 write.done.take().into_iter().for_each(|taken| taken.tell(Ok(())));
                 false
             }
-            Change::State | Change::Append(_) | Change::Truncate(_) => true,
+            Change::State | Change::Append(_) | Change::Truncate(_) | Change::Take(_) => true,
         });
         if were_any && rounds.is_empty() && groups.is_empty() {
             return;
         }
         let outcome = match self.state.failure() {
-            None => self.write(&rounds, &groups),
+            None => self.write(&rounds, &mut groups),
             Some(failure) => Err(io::Error::other(failure)),
         };
         let mut outcome = outcome.inspect_err(|error| self.state.fail(error));
@@ -146,7 +149,7 @@ impl<D: Disk> Committer<D> {
     fn write(
         &mut self,
         rounds: &[Pending],
-        groups: &[GroupWrite],
+        groups: &mut [GroupWrite],
     ) -> io::Result<Vec<(u16, Vec<Reach>)>> {
         let began = Instant::now();
         let is_of_group = |pending: &&Pending| self.groups.contains_key(&pending.shard);
@@ -157,7 +160,7 @@ impl<D: Disk> Committer<D> {
         }
         let mut staging = Staging::behind(&self.ends);
         staging.add_rounds(collect(rounds)?);
-        groups.iter().try_for_each(|write| staging.add_group(write))?;
+        groups.iter_mut().try_for_each(|write| staging.add_group(write))?;
         for shard in self.noted.drain(..) {
             staging.remember(shard, self.groups.get(&shard).copied().unwrap_or_default());
         }
@@ -172,7 +175,8 @@ impl<D: Disk> Committer<D> {
         }
         let Staged { writes, ends, reached } = staging.finish()?;
         let (blocks, bytes, states) = (writes.blocks.len(), writes.bytes(), writes.states.clone());
-        for (key, block) in &writes.blocks {
+        let taken = writes.taken.iter().flat_map(|taken| &taken.blocks);
+        for (key, block) in writes.blocks.iter().chain(taken) {
             self.space.logged(key.shard, block.len() as u64);
         }
         self.disk.commit(writes)?;
@@ -206,12 +210,19 @@ impl<D: Disk> Committer<D> {
                 let covers = base.as_ref().map_or(self.ends.next(shard), Base::covers);
                 let job = Job::Save { shard, covers, snapshot, base };
                 if self.state.failure().is_none() && self.checkpoints.try_send(job).is_ok() {
+                    self.taken_over.saves(shard);
                     return;
                 }
                 (shard, Ok(None))
             }
             Message::Written { shard, outcome } => {
+                let is_stale = self.taken_over.is_stale(shard);
+                let outcome = outcome.map(|covered| (!is_stale).then_some(covered));
                 (shard, outcome.and_then(|covered| self.finish_checkpoint(covered)))
+            }
+            Message::TakeOver { covered, place, done } => {
+                done.tell(self.take_over(*covered, place));
+                return;
             }
             Message::Snapshot { shard, bytes, done } => {
                 let outcome = match self.state.failure() {
@@ -233,7 +244,8 @@ impl<D: Disk> Committer<D> {
         self.tell(shard, Notice::Checkpoint(bytes));
     }
 
-    fn finish_checkpoint(&mut self, mut covered: Covered) -> io::Result<Option<Record>> {
+    fn finish_checkpoint(&mut self, covered: Option<Covered>) -> io::Result<Option<Record>> {
+        let Some(covered) = covered else { return Ok(None) };
         let (shard, record) = (covered.shard, covered.record);
         if self.state.failure().is_some() || !self.may_count(&covered) {
             return Ok(None);
@@ -245,17 +257,24 @@ impl<D: Disk> Committer<D> {
             return Ok(None);
         }
         self.disk.finish_checkpoint(shard, record, covered.base.as_ref())?;
+        self.counts(covered);
+        // There is a place for it, unless much else waits: then it is for the next checkpoint.
+        drop(self.checkpoints.try_send(Job::Clean { shard }));
+        Ok(Some(record))
+    }
+
+    /// A checkpoint counts: what it has made superfluous is to go.
+    pub(super) fn counts(&mut self, mut covered: Covered) {
+        let (shard, record) = (covered.shard, covered.record);
         self.state.checkpointed(record.bytes);
         self.space.saved(shard);
+        self.taken_over.counts(shard, record);
         let said = covered.unused.clone();
         if let Some(done) = self.removed.get(&shard) {
             covered.without(done);
         }
         self.covered.retain(|(known, _)| known.shard != shard);
         self.covered.push((covered, said));
-        // There is a place for it, unless much else waits: then it is for the next checkpoint.
-        drop(self.checkpoints.try_send(Job::Clean { shard }));
-        Ok(Some(record))
     }
 
     /// Whether a checkpoint holds nothing that its group might still take back. A leader's shard is
@@ -272,11 +291,14 @@ impl<D: Disk> Committer<D> {
 
     /// Removes some of what checkpoints have made superfluous, and no group wants any more.
     fn remove_some(&mut self) {
-        if self.state.failure().is_some() || self.state.is_held() {
+        if self.state.failure().is_some() {
             return;
         }
-        let wanted = self.state.wanted();
-        let has_work = |(covered, _): &mut (Covered, _)| covered.hold(wanted.from(covered.shard));
+        self.remove_left();
+        let (state, wanted) = (&self.state, self.state.wanted());
+        let has_work = |(covered, _): &mut (Covered, _)| {
+            !state.is_held(covered.shard) && covered.hold(wanted.from(covered.shard))
+        };
         let Some(at) = self.covered.iter_mut().rposition(has_work) else { return };
         let Some((covered, said)) = self.covered.get_mut(at) else { return };
         match self.disk.remove_covered(covered, REMOVALS_MAX) {
@@ -294,7 +316,7 @@ impl<D: Disk> Committer<D> {
         }
     }
 
-    fn write_ends(&mut self) {
+    pub(super) fn write_ends(&mut self) {
         if self.state.failure().is_some() {
             return;
         }

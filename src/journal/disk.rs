@@ -4,6 +4,7 @@ use std::io;
 
 use super::base::Base;
 use super::checkpoint::Record;
+use super::places::Place;
 use super::saving::Covered;
 use super::staging::Writes;
 
@@ -26,6 +27,27 @@ pub(crate) trait Disk: Send {
         record: Record,
         base: Option<&Base>,
     ) -> io::Result<()>;
+
+    /// Makes a state count that was taken from another node, and with it that its blocks lie in this place,
+    /// and waits until that is on the disk.
+    ///
+    /// # Errors
+    /// When it may not be there. Nothing may be committed after that.
+    fn take_over(
+        &mut self,
+        shard: u16,
+        record: Record,
+        base: &Base,
+        place: Place,
+    ) -> io::Result<()>;
+
+    /// Removes blocks of a shard that are not where its state says: those of the log's own before
+    /// `wanted_from` that a state has taken the place of, and those of a state that does not count; at most
+    /// `limit` of them. Returns whether that was all, and nothing is wanted still.
+    ///
+    /// # Errors
+    /// When the disk fails. Nothing may be committed after that.
+    fn remove_left(&mut self, shard: u16, wanted_from: u64, limit: usize) -> io::Result<bool>;
 
     /// Puts the state of a group without a shard into the place of an earlier one, and waits until
     /// it is on the disk.

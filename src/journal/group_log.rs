@@ -16,14 +16,16 @@ use super::group_state::{EntryId, GroupState, Vote, behind};
 use super::message::{Change, Done, GroupEntry, GroupWrite, Message};
 use super::reads::Reads;
 use super::state::State;
+use super::store::Parts;
 use super::tail::Tail;
 
 /// Writes of a group under way, counted by [`PLACE_BYTES`]; beyond them it waits.
 const PLACES: u32 = 128;
 /// Bytes of a write for each place that it takes.
 const PLACE_BYTES: usize = 64 * 1024;
-/// Messages of a group that the committer's queue has room for: its writes, a note, its snapshot.
-pub(super) const MESSAGES: usize = PLACES as usize + 2;
+/// Messages of a group that the committer's queue has room for: its writes, a note, its snapshot, and one of
+/// a state that is being taken.
+pub(super) const MESSAGES: usize = PLACES as usize + 3;
 /// Entries of one append, so that the blocks of a commit can be numbered.
 pub(crate) const APPEND_ENTRIES_MAX: usize = 16 * 1024;
 #[allow(
@@ -40,9 +42,11 @@ pub(crate) struct GroupLog {
     pub(super) shard: u16,
     queue: SyncSender<Message>,
     pub(super) reads: Reads,
+    /// Parts of states that are taken from other nodes.
+    pub(super) parts: Parts,
     /// To the thread that reads entries.
     pub(super) reader: SyncSender<Option<Read>>,
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
     places: Arc<Semaphore>,
     #[allow(
         dead_code,
@@ -80,7 +84,7 @@ impl GroupLog {
         shard: u16,
         found: FoundLog,
         queue: SyncSender<Message>,
-        (reads, reader): (Reads, SyncSender<Option<Read>>),
+        (reads, parts, reader): (Reads, Parts, SyncSender<Option<Read>>),
         state: Arc<State>,
     ) -> Self {
         let FoundLog { remembered, next, last } = found;
@@ -94,7 +98,7 @@ impl GroupLog {
         };
         let places = Arc::new(Semaphore::new(PLACES as usize));
         let (snapshots, log) = (Arc::new(Semaphore::new(1)), Arc::new(Mutex::new(log)));
-        Self { shard, queue, reads, reader, state, places, snapshots, log }
+        Self { shard, queue, reads, parts, reader, state, places, snapshots, log }
     }
 
     /// The shard whose log it is, or [`super::META`].
@@ -295,7 +299,7 @@ impl GroupLog {
         self.write(log, Change::Note, 0, Some(taken))
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         log: &Log,
         change: Change,
@@ -306,7 +310,7 @@ impl GroupLog {
         self.send(Message::Group(GroupWrite { shard, change, state, weight, done }))
     }
 
-    fn send(&self, message: Message) -> io::Result<()> {
+    pub(super) fn send(&self, message: Message) -> io::Result<()> {
         if let Some(failure) = self.state.failure() {
             return Err(io::Error::other(failure.to_owned()));
         }

@@ -9,6 +9,8 @@ use tidewire_core::shard::{Round, ShardSnapshot};
 use super::base::Base;
 use super::block::{BlockKind, Head};
 use super::group_state::{EntryId, GroupState};
+use super::key::Key;
+use super::places::{Place, Slot};
 use super::saving::Covered;
 
 /// What an entry takes beside its bytes, about. It also bounds the entries of one commit, whose blocks
@@ -72,6 +74,21 @@ pub(crate) enum Change {
     Append(Vec<GroupEntry>),
     /// Its entries from this index on go.
     Truncate(u64),
+    /// These do not belong to it, but to a state that is being taken from another node.
+    Take(TakenBlocks),
+}
+
+/// Blocks of a state that is being taken from another node, for the tree in which it is to lie.
+#[derive(Debug)]
+pub(crate) struct TakenBlocks {
+    pub(crate) slot: Slot,
+    pub(crate) blocks: Vec<(Key, Vec<u8>)>,
+}
+
+impl Default for TakenBlocks {
+    fn default() -> Self {
+        Self { slot: Slot::First, blocks: Vec::new() }
+    }
 }
 
 /// Is called once, on the committer's thread, when something is on the disk or may not be: it must not
@@ -122,6 +139,8 @@ pub(crate) enum Message {
     )]
     /// The state of a group without a shard.
     Snapshot { shard: u16, bytes: Vec<u8>, done: Done },
+    /// A state that was taken from another node is all there, and counts from now on.
+    TakeOver { covered: Box<Covered>, place: Place, done: Done },
     /// The parts of a checkpoint have been written, or not.
     Written { shard: u16, outcome: io::Result<Covered> },
     /// No more rounds come.

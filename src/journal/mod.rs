@@ -19,12 +19,15 @@ mod group_log;
 mod group_reads;
 mod group_recovery;
 mod group_state;
+mod holds;
 mod identity;
 mod import;
 mod key;
 mod master_key;
 mod message;
 mod packing;
+mod parcel;
+mod places;
 mod reads;
 mod recall;
 mod recovery;
@@ -37,6 +40,8 @@ mod state;
 mod storage;
 mod store;
 mod tail;
+mod taking;
+mod taking_over;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verify;
@@ -50,24 +55,26 @@ pub use state::JournalStats;
 pub use storage::StorageError;
 pub use store::OpenError;
 
-#[allow(unused_imports, reason = "for who streams the states of shards")]
 pub(crate) use base::{Base, Membership};
 pub(crate) use block::BlockKind;
 #[cfg(test)]
 pub(crate) use block::Body;
 pub(crate) use group_log::GroupLog;
 pub(crate) use group_state::{EntryId, Vote};
+pub(crate) use holds::Hold;
 pub(crate) use identity::DirectoryId;
 pub(crate) use import::{Import, is_in_use};
 pub(crate) use master_key::MasterKey;
 pub(crate) use message::{Done, GroupEntry, Outcome};
 #[cfg(test)]
 pub(crate) use packing::bodies_of;
+pub(crate) use parcel::{batches_of, without_commit};
 pub(crate) use reads::Reads;
 pub(crate) use recall::batches_in;
 pub(crate) use room::DiskRoom;
 pub(crate) use state::State;
 pub(crate) use storage::{Opened, OpenedGroup, Opening, Storage};
+pub(crate) use taking::{STATE_PART_BYTES_MAX, Taking};
 
 pub(crate) use verify::{Report, verify};
 

@@ -37,6 +37,7 @@ pub(super) fn gather(first: Message, queue: &Receiver<Message>) -> (Gathered, Op
             }
             other @ (Message::Checkpoint { .. }
             | Message::Snapshot { .. }
+            | Message::TakeOver { .. }
             | Message::Written { .. }
             | Message::Stop) => {
                 return (gathered, Some(other));

@@ -3,30 +3,78 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::key::{Key, value_key};
+use super::places::{Place, Places, Slot};
 
 /// Bytes of one value. sled writes up to 17 values together, and what is larger than a quarter of a segment
 /// into a file of its own, which it does not sync.
 const VALUE_BYTES: usize = 128 * 1024;
 /// The blocks, which are read beside the commits.
 #[derive(Clone)]
-pub(crate) struct Reads(sled::Tree);
+pub(crate) struct Reads {
+    blocks: sled::Tree,
+    /// Those of states that were taken over.
+    taken: [sled::Tree; 2],
+    places: Arc<Places>,
+}
+
+impl std::fmt::Debug for Reads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reads").field("places", &self.places).finish_non_exhaustive()
+    }
+}
 
 impl Reads {
-    pub(super) fn of(blocks: sled::Tree) -> Self {
-        Self(blocks)
+    pub(super) fn of(blocks: sled::Tree, taken: [sled::Tree; 2], places: Arc<Places>) -> Self {
+        Self { blocks, taken, places }
     }
 
-    /// The blocks of a shard with these indices, in order.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The tree of blocks that were taken over, or are to be.
+    pub(super) fn taken(&self, slot: Slot) -> &sled::Tree {
+        let [first, second] = &self.taken;
+        match slot {
+            Slot::First => first,
+            Slot::Second => second,
+        }
+    }
+
+    /// The blocks of a shard with these indices, in order: as far as they were taken over from where
+    /// they lie then.
     pub(crate) fn scan(
         &self,
         shard: u16,
         indices: Range<u64>,
     ) -> impl Iterator<Item = io::Result<(Key, Vec<u8>)>> + use<> {
-        let key = |index| Key { shard, index }.to_bytes();
-        let range = key(indices.start)..key(indices.end);
-        Blocks { reads: self.clone(), values: self.0.range(range).peekable() }
+        let [taken, own] = self.parts(shard, indices);
+        taken.chain(own)
+    }
+
+    /// The blocks in the tree of a state that does not count yet.
+    pub(super) fn scan_slot(
+        &self,
+        slot: Slot,
+        shard: u16,
+        indices: Range<u64>,
+    ) -> impl Iterator<Item = io::Result<(Key, Vec<u8>)>> + use<> {
+        Blocks::in_tree(self.taken(slot), shard, indices)
+    }
+
+    fn parts(&self, shard: u16, indices: Range<u64>) -> [Blocks; 2] {
+        let Place { slot, before } = self.place(shard);
+        let (start, end) = (indices.start, indices.end);
+        let taken = start..end.min(before).max(start);
+        let own = start.max(before).min(end)..end;
+        [Blocks::in_tree(self.taken(slot), shard, taken), Blocks::in_tree(&self.blocks, shard, own)]
+    }
+
+    fn place(&self, shard: u16) -> Place {
+        self.places.of(shard).unwrap_or(Place { slot: Slot::First, before: 0 })
     }
 
     /// How many blocks of a shard have these indices.
@@ -34,16 +82,18 @@ impl Reads {
     /// # Errors
     /// When the disk fails.
     pub(crate) fn count(&self, shard: u16, indices: Range<u64>) -> io::Result<u64> {
-        let key = |index| Key { shard, index }.to_bytes();
         let mut found = 0;
-        for known in self.0.range(key(indices.start)..key(indices.end)).keys() {
-            // Further values of a block have longer keys.
-            found += u64::from(known.map_err(to_io)?.len() == Key::BYTES);
+        for part in self.parts(shard, indices) {
+            for known in part.values.map(|found| found.map(|(key, _)| key)) {
+                // Further values of a block have longer keys.
+                found += u64::from(known.map_err(to_io)?.len() == Key::BYTES);
+            }
         }
         Ok(found)
     }
 
-    /// Puts blocks into the place of those with these indices, all or none.
+    /// Puts blocks into the place of those with these indices, all or none. All of these lie in one tree
+    /// ([`Self::is_in_one_tree`]).
     ///
     /// # Errors
     /// When the disk fails.
@@ -53,23 +103,47 @@ impl Reads {
         indices: Range<u64>,
         blocks: Vec<(Key, Vec<u8>)>,
     ) -> io::Result<()> {
-        let key = |index| Key { shard, index }.to_bytes();
+        let Place { slot, before } = self.place(shard);
+        let tree = if indices.start < before { self.taken(slot) } else { &self.blocks };
         let mut batch = sled::Batch::default();
-        for old in self.0.range(key(indices.start)..key(indices.end)).keys() {
-            batch.remove(old.map_err(to_io)?);
+        for old in Blocks::in_tree(tree, shard, indices).values {
+            batch.remove(old.map_err(to_io)?.0);
         }
         blocks.into_iter().for_each(|(key, block)| put(&mut batch, key, &block));
-        self.0.apply_batch(batch).map_err(to_io)
+        tree.apply_batch(batch).map_err(to_io)
+    }
+
+    /// Whether these blocks of a shard were all taken over, or none of them.
+    pub(super) fn is_in_one_tree(&self, shard: u16, indices: &Range<u64>) -> bool {
+        let before = self.place(shard).before;
+        indices.end <= before || before <= indices.start
+    }
+
+    /// Removes blocks from the tree of a state that does not count.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn remove_from_slot(
+        &self,
+        slot: Slot,
+        shard: u16,
+        indices: Range<u64>,
+    ) -> io::Result<()> {
+        let tree = self.taken(slot);
+        for found in Blocks::in_tree(tree, shard, indices).values {
+            tree.remove(found.map_err(to_io)?.0).map_err(to_io)?;
+        }
+        Ok(())
     }
 
     /// Makes sled count a block against its cache at once. It looks at what was used in lots of 64
     /// uses for each 256th of its pages, and a page of 16 blocks has up to a mebibyte: without more
     /// uses than one it keeps gigabytes of what was read or written once.
-    pub(super) fn count_use(&self, block: Key) -> io::Result<()> {
+    pub(super) fn count_use(tree: &sled::Tree, block: Key) -> io::Result<()> {
         const USES_PER_LOT: usize = 64;
         const BLOCKS_PER_PAGE: usize = 16;
         for _ in 0..USES_PER_LOT / BLOCKS_PER_PAGE {
-            self.0.contains_key(block.to_bytes()).map_err(to_io)?;
+            tree.contains_key(block.to_bytes()).map_err(to_io)?;
         }
         Ok(())
     }
@@ -77,8 +151,16 @@ impl Reads {
 
 /// Blocks, put together from their values.
 struct Blocks {
-    reads: Reads,
+    tree: sled::Tree,
     values: std::iter::Peekable<sled::Iter>,
+}
+
+impl Blocks {
+    fn in_tree(tree: &sled::Tree, shard: u16, indices: Range<u64>) -> Self {
+        let key = |index| Key { shard, index }.to_bytes();
+        let range = key(indices.start)..key(indices.end.max(indices.start));
+        Self { tree: tree.clone(), values: tree.range(range).peekable() }
+    }
 }
 
 impl Iterator for Blocks {
@@ -102,7 +184,7 @@ impl Iterator for Blocks {
         while let Some(Ok((_, more))) = self.values.next_if(belongs) {
             bytes.extend_from_slice(&more);
         }
-        Some(self.reads.count_use(block).map(|()| (block, bytes)))
+        Some(Reads::count_use(&self.tree, block).map(|()| (block, bytes)))
     }
 }
 

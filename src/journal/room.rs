@@ -124,6 +124,7 @@ impl DiskRoom {
                     Message::Group(_)
                     | Message::Checkpoint { .. }
                     | Message::Snapshot { .. }
+                    | Message::TakeOver { .. }
                     | Message::Written { .. }
                     | Message::Stop => None,
                 }
@@ -211,6 +212,15 @@ impl DiskRoom {
     #[allow(dead_code, reason = "the replicas of shards will")]
     pub(crate) fn checkpoint_at(&mut self, base: Base, snapshot: ShardSnapshot, released: u64) {
         self.save(snapshot, Some(base), released);
+    }
+
+    /// A state was taken over that has so many bytes: the next checkpoint is due when as much is logged
+    /// behind it as behind one of this shard's own.
+    #[allow(dead_code, reason = "the replicas of shards will")]
+    pub(crate) fn taken_over(&mut self, state_bytes: u64) {
+        let Checkpoints { bytes_min, .. } = self.checkpoints;
+        self.checkpoints =
+            Checkpoints { last_bytes: state_bytes, bytes_min, ..Checkpoints::default() };
     }
 
     fn save(&mut self, snapshot: ShardSnapshot, base: Option<Base>, released_bytes: u64) {

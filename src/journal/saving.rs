@@ -150,7 +150,7 @@ impl Writer {
                 Some(Job::Save { shard, covers, snapshot, base }) => {
                     // What is found now is cleaned when this one counts.
                     to_clean.retain(|known| *known != shard);
-                    cleaning.look(&snapshot, self.state.wanted().from(shard));
+                    cleaning.look(&snapshot, self.state.wanted().from(shard), &self.reads);
                     let outcome = self.save(covers, &snapshot);
                     let outcome = outcome.map(|covered| Covered { base, ..covered });
                     if self.committer.send(Message::Written { shard, outcome }).is_err() {

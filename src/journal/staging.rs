@@ -12,7 +12,7 @@ use super::block::{self, Body, Head};
 use super::ends::Ends;
 use super::group_state::GroupState;
 use super::key::Key;
-use super::message::{Change, GroupEntry, GroupWrite, Reach};
+use super::message::{Change, GroupEntry, GroupWrite, Reach, TakenBlocks};
 
 /// What is written together.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub(crate) struct Writes {
     pub(crate) blocks: Vec<(Key, Vec<u8>)>,
     /// What is remembered of groups.
     pub(crate) states: Vec<(u16, GroupState)>,
+    /// Blocks of states that do not count yet.
+    pub(crate) taken: Vec<TakenBlocks>,
 }
 
 impl Writes {
@@ -31,7 +33,8 @@ impl Writes {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.blocks.iter().map(|(_, block)| block.len() as u64).sum()
+        let taken = self.taken.iter().flat_map(|taken| &taken.blocks);
+        self.blocks.iter().chain(taken).map(|(_, block)| block.len() as u64).sum()
     }
 }
 
@@ -53,6 +56,7 @@ pub(super) struct Staging {
     open: Vec<Open>,
     removed: Vec<(u16, Range<u64>)>,
     states: Vec<(u16, GroupState)>,
+    taken: Vec<TakenBlocks>,
 }
 
 /// A commit, put together.
@@ -69,7 +73,8 @@ impl Staging {
     /// Behind these ends.
     pub(super) fn behind(ends: &Ends) -> Self {
         let (ends, before) = (ends.clone(), ends.clone());
-        Self { ends, before, open: Vec::new(), removed: Vec::new(), states: Vec::new() }
+        let (removed, states, taken) = (Vec::new(), Vec::new(), Vec::new());
+        Self { ends, before, open: Vec::new(), removed, states, taken }
     }
 
     /// Blocks of rounds, in order.
@@ -89,14 +94,15 @@ impl Staging {
     ///
     /// # Errors
     /// When it does not go on where the group's log ends.
-    pub(super) fn add_group(&mut self, write: &GroupWrite) -> io::Result<()> {
+    pub(super) fn add_group(&mut self, write: &mut GroupWrite) -> io::Result<()> {
         let shard = write.shard;
-        match &write.change {
+        match &mut write.change {
             Change::State | Change::Note => {}
             Change::Append(entries) => {
                 entries.iter().try_for_each(|entry| self.append(shard, entry))?;
             }
             Change::Truncate(from) => self.truncate(shard, *from),
+            Change::Take(taken) => self.taken.push(std::mem::take(taken)),
         }
         Ok(())
     }
@@ -138,7 +144,8 @@ impl Staging {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.removed.is_empty() && self.states.is_empty()
+        let Self { ends: _, before: _, open, removed, states, taken } = self;
+        open.is_empty() && removed.is_empty() && states.is_empty() && taken.is_empty()
     }
 
     /// Where the logs end at least, if some are shortened, once what is shortened may be gone.
@@ -155,7 +162,7 @@ impl Staging {
     /// # Errors
     /// When there are too many.
     pub(super) fn finish(self) -> io::Result<Staged> {
-        let Self { mut ends, open, removed, states, .. } = self;
+        let Self { mut ends, before: _, open, removed, states, taken } = self;
         let blocks = u16::try_from(open.len())
             .map_err(|_many| io::Error::other("a commit has more blocks than can be numbered"))?;
         // Every commit has a block: by them it is known whether one is whole.
@@ -171,7 +178,7 @@ impl Staging {
             }
             sealed.push((Key { shard, index }, block));
         }
-        Ok(Staged { writes: Writes { removed, blocks: sealed, states }, ends, reached })
+        Ok(Staged { writes: Writes { removed, blocks: sealed, states, taken }, ends, reached })
     }
 }
 

@@ -24,6 +24,7 @@ use super::space::Space;
 use super::state::State;
 use super::storage::{OpenedGroup, Storage, StorageError};
 use super::store::Store;
+use super::taking_over::TakenOver;
 use crate::config::StorageConfig;
 
 /// What a shard and the committer tell each other beside rounds, at the same time.
@@ -56,10 +57,13 @@ pub(super) fn start(
     let (rooms, notices): (Vec<_>, Vec<_>) =
         shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
     let (checkpoints, jobs) = threads::sync_channel(2 * shards.len());
+    let records = shards.iter().filter_map(|recovered| recovered.checkpoint.as_ref());
+    let taken_over = TakenOver::found(records.map(|covered| (covered.shard, covered.record)));
     let covered = shards.iter().filter_map(|recovered| recovered.checkpoint.clone());
     let covered = covered.map(|covered| (covered.clone(), covered.unused)).collect();
     let (recalls, recall_jobs) = threads::sync_channel(RECALLS_MAX);
     let (reads, recall_jobs) = (store.reads(), Some((store.reads(), recall_jobs)));
+    let parts = store.parts();
     let records = shards.iter().filter_map(|recovered| recovered.checkpoint.as_ref());
     let written = records.map(|covered| (covered.shard, covered.record)).collect();
     let writer = Writer {
@@ -80,6 +84,7 @@ pub(super) fn start(
         checkpoints,
         covered,
         removed: HashMap::new(),
+        taken_over,
         space: space_of(&shards),
         free_bytes_min: config.free_bytes_min,
     };
@@ -104,7 +109,7 @@ pub(super) fn start(
     let (group_reads, entries) = threads::sync_channel(READS_MAX);
     let group = |(shard, group): (u16, RecoveredGroup)| {
         let RecoveredGroup { log, applied, membership, snapshot } = group;
-        let reads = (reads.clone(), group_reads.clone());
+        let reads = (reads.clone(), parts.clone(), group_reads.clone());
         let log = GroupLog::new(shard, log, queue.clone(), reads, Arc::clone(&state));
         OpenedGroup { log, applied, membership, snapshot }
     };

@@ -8,14 +8,17 @@ use std::time::{Duration, Instant};
 
 use tidewire_protocol::{ErrorCode, Refusal};
 
+use super::holds::{Hold, Holds};
 use super::wanted::Wanted;
 
 /// The state of a journal on disk, and its figures.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     failure: OnceLock<String>,
-    /// Backups that are being written: blocks that they need are not removed.
-    backups: AtomicU64,
+    /// Blocks that somebody reads, who needs them.
+    holds: Holds,
+    /// Shards whose state is being taken from another node, a bit for each.
+    taking: AtomicU64,
     /// Held while blocks are replaced.
     replacing: Mutex<()>,
     /// Blocks that groups may ask for.
@@ -34,15 +37,6 @@ pub(crate) struct State {
     checkpoints: AtomicU64,
     checkpoint_bytes: AtomicU64,
     cleaned_bytes: AtomicU64,
-}
-
-/// Keeps superfluous blocks from being removed.
-pub(crate) struct Hold(Arc<State>);
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.0.backups.fetch_sub(1, AcqRel);
-    }
 }
 
 /// A commit that has begun.
@@ -90,16 +84,39 @@ impl State {
         }
     }
 
-    /// Whether nothing is to be removed at the moment.
-    pub(super) fn is_held(&self) -> bool {
-        self.backups.load(Acquire) > 0
+    /// Whether nothing of a shard is to be removed at the moment.
+    pub(super) fn is_held(&self, shard: u16) -> bool {
+        self.holds.are_on(shard)
+    }
+
+    pub(super) fn holds(&self) -> &Holds {
+        &self.holds
     }
 
     /// Nothing is removed until the hold is dropped. Waits for what is just being replaced.
     pub(crate) fn hold(self: &Arc<Self>) -> Hold {
-        self.backups.fetch_add(1, AcqRel);
-        drop(self.replacing());
-        Hold(Arc::clone(self))
+        Hold::on(self, None)
+    }
+
+    /// Nothing of a shard is removed until the hold is dropped.
+    #[allow(dead_code, reason = "who gives states will")]
+    pub(crate) fn hold_shard(self: &Arc<Self>, shard: u16) -> Hold {
+        Hold::on(self, Some(shard))
+    }
+
+    /// The state of a shard is being taken from now on, or not any more; returns whether it was.
+    pub(super) fn set_taking(&self, shard: u16, is_taking: bool) -> bool {
+        let bit = 1_u64.checked_shl(shard.into()).unwrap_or_default();
+        let before = match is_taking {
+            true => self.taking.fetch_or(bit, AcqRel),
+            false => self.taking.fetch_and(!bit, AcqRel),
+        };
+        before & bit != 0
+    }
+
+    pub(super) fn is_taking(&self, shard: u16) -> bool {
+        let bit = 1_u64.checked_shl(shard.into()).unwrap_or_default();
+        self.taking.load(Acquire) & bit != 0
     }
 
     /// To be held while blocks are replaced by others with the same records.

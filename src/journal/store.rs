@@ -7,14 +7,18 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
+
+use tidewire_core::{SHARDS, SHARDS_MAX};
 
 use super::base::Base;
 use super::checkpoint::{Record, opened, sealed};
 use super::disk::Disk;
 use super::group_state::GroupState;
 use super::key::{Key, part_key};
+use super::message::TakenBlocks;
+use super::places::{Place, Places};
 use super::reads::{Reads, put, to_io};
 use super::saving::Covered;
 use super::staging::Writes;
@@ -33,6 +37,8 @@ const PARTS: &str = "checkpoints";
 const CURRENT: &str = "current";
 /// The tree that says what is to be remembered of each group.
 const RAFT: &str = "raft";
+/// The trees of blocks that belong to states from other nodes.
+const TAKEN: [&str; 2] = ["taken-1", "taken-2"];
 
 /// The parts of checkpoints, which are written beside the commits.
 #[derive(Clone)]
@@ -114,6 +120,8 @@ pub(crate) struct Store {
     parts: sled::Tree,
     current: sled::Tree,
     raft: sled::Tree,
+    /// The blocks, as they are read.
+    reads: Reads,
     /// The database file, to be synced.
     file: File,
 }
@@ -157,8 +165,11 @@ impl Store {
         let tree = |name| db.open_tree(name).map_err(|error| refuse(to_io(error)));
         let (blocks, parts, current) = (tree(BLOCKS)?, tree(PARTS)?, tree(CURRENT)?);
         let raft = tree(RAFT)?;
+        let places = Arc::new(places_in(&current).map_err(refuse)?);
+        let [first, second] = TAKEN;
+        let reads = Reads::of(blocks.clone(), [tree(first)?, tree(second)?], places);
         let file = File::options().read(true).write(true).open(path.join("db")).map_err(refuse)?;
-        let store = Self { path: path.clone(), db, blocks, parts, current, raft, file };
+        let store = Self { path: path.clone(), db, blocks, parts, current, raft, reads, file };
         store.sync().map_err(refuse)?;
         // sled does not sync what it writes down of its own configuration, and the files of a new
         // database have to be found again as well.
@@ -217,7 +228,7 @@ impl Store {
 
     /// The blocks, to be read beside the commits.
     pub(crate) fn reads(&self) -> Reads {
-        Reads::of(self.blocks.clone())
+        self.reads.clone()
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -236,13 +247,19 @@ impl Store {
 
 impl Disk for Store {
     fn commit(&mut self, writes: Writes) -> io::Result<()> {
-        let Writes { removed, blocks, states } = writes;
+        let Writes { removed, blocks, states, taken } = writes;
         if !states.is_empty() {
             let mut batch = sled::Batch::default();
             for (shard, state) in states {
                 batch.insert(&shard.to_be_bytes(), state.to_bytes());
             }
             self.raft.apply_batch(batch).map_err(to_io)?;
+        }
+        for TakenBlocks { slot, blocks } in taken {
+            let (tree, mut batch) = (self.reads.taken(slot), sled::Batch::default());
+            blocks.iter().for_each(|(key, block)| put(&mut batch, *key, block));
+            tree.apply_batch(batch).map_err(to_io)?;
+            blocks.iter().try_for_each(|(key, _)| Reads::count_use(tree, *key))?;
         }
         let mut batch = sled::Batch::default();
         for (shard, indices) in removed {
@@ -256,8 +273,7 @@ impl Disk for Store {
         blocks.into_iter().for_each(|(key, block)| put(&mut batch, key, &block));
         self.blocks.apply_batch(batch).map_err(to_io)?;
         self.sync()?;
-        let reads = self.reads();
-        keys.into_iter().try_for_each(|key| reads.count_use(key))?;
+        keys.into_iter().try_for_each(|key| Reads::count_use(&self.blocks, key))?;
         if self.has_blobs()? {
             return Err(io::Error::other(
                 "a value was written outside the log, where it is not synced",
@@ -285,23 +301,47 @@ impl Disk for Store {
         self.sync()
     }
 
+    fn take_over(
+        &mut self,
+        shard: u16,
+        record: Record,
+        base: &Base,
+        place: Place,
+    ) -> io::Result<()> {
+        let mut bytes = record.to_bytes();
+        bytes.extend(base.to_bytes());
+        let mut batch = sled::Batch::default();
+        batch.insert(&shard.to_be_bytes(), bytes);
+        batch.insert(Place::key(shard), place.to_bytes());
+        self.current.apply_batch(batch).map_err(to_io)?;
+        self.sync()?;
+        self.reads.places().set(shard, place);
+        Ok(())
+    }
+
+    fn remove_left(&mut self, shard: u16, wanted_from: u64, limit: usize) -> io::Result<bool> {
+        let places = self.reads.places();
+        let unused = self.reads.taken(places.next_slot(shard));
+        let mut left = limit;
+        remove(unused, blocks_in(shard, 0..u64::MAX), &mut left)?;
+        if let Some(Place { slot, before }) = places.of(shard) {
+            remove(&self.blocks, blocks_in(shard, 0..before.min(wanted_from)), &mut left)?;
+            remove(self.reads.taken(slot), blocks_in(shard, before..u64::MAX), &mut left)?;
+            return Ok(left > 0 && before <= wanted_from);
+        }
+        Ok(left > 0)
+    }
+
     fn remove_covered(&mut self, covered: &mut Covered, limit: usize) -> io::Result<bool> {
         let Covered { shard, record, unused, .. } = covered;
         let mut left = limit;
-        let mut remove = |tree: &sled::Tree, keys: Range<Vec<u8>>| {
-            for key in tree.range(keys).keys() {
-                if left == 0 {
-                    return Ok(false);
-                }
-                tree.remove(key.map_err(to_io)?).map_err(to_io)?;
-                left -= 1;
+        let taken = self.reads.places().of(*shard).map(|place| self.reads.taken(place.slot));
+        while let Some(indices) = unused.last() {
+            for tree in std::iter::once(&self.blocks).chain(taken) {
+                remove(tree, blocks_in(*shard, indices.clone()), &mut left)?;
             }
             left = left.saturating_sub(1);
-            Ok::<_, io::Error>(left > 0)
-        };
-        while let Some(indices) = unused.last() {
-            let key = |index| Key { shard: *shard, index }.to_bytes().to_vec();
-            if !remove(&self.blocks, key(indices.start)..key(indices.end))? {
+            if left == 0 {
                 return Ok(false);
             }
             unused.pop();
@@ -309,7 +349,8 @@ impl Disk for Store {
         // Of the same block as well, if there are some with other numbers.
         let first = Key { shard: *shard, index: 0 }.to_bytes().to_vec();
         let behind = part_key(*shard, record.covers, record.first);
-        remove(&self.parts, first..behind)
+        remove(&self.parts, first..behind, &mut left)?;
+        Ok(left > 0)
     }
 
     fn file_bytes(&self) -> io::Result<u64> {
@@ -320,4 +361,34 @@ impl Disk for Store {
         let stat = rustix::fs::statvfs(&self.path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+/// The keys of a shard's blocks with these indices.
+fn blocks_in(shard: u16, indices: Range<u64>) -> Range<Vec<u8>> {
+    let key = |index| Key { shard, index }.to_bytes().to_vec();
+    key(indices.start)..key(indices.end.max(indices.start))
+}
+
+/// Removes what has these keys, as long as some more may be.
+fn remove(tree: &sled::Tree, keys: Range<Vec<u8>>, left: &mut usize) -> io::Result<()> {
+    for key in tree.range(keys).keys() {
+        if *left == 0 {
+            return Ok(());
+        }
+        tree.remove(key.map_err(to_io)?).map_err(to_io)?;
+        *left -= 1;
+    }
+    Ok(())
+}
+
+/// Where the blocks of shards lie that were taken over.
+fn places_in(current: &sled::Tree) -> io::Result<Places> {
+    let places = Places::default();
+    for shard in SHARDS..SHARDS_MAX {
+        if let Some(place) = current.get(Place::key(shard)).map_err(to_io)? {
+            let bad = |what| io::Error::other(format!("the checkpoint of shard {shard}: {what}"));
+            places.set(shard, Place::from_bytes(&place).map_err(bad)?);
+        }
+    }
+    Ok(places)
 }

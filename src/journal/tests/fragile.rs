@@ -18,6 +18,7 @@ use crate::journal::disk::Disk;
 use crate::journal::ends::{Ends, EndsFile, KeptEnds};
 use crate::journal::key::Key;
 use crate::journal::message::Message;
+use crate::journal::places::Place;
 use crate::journal::room::{Checkpoints, DiskRoom, ROUNDS_MAX, Reached};
 use crate::journal::saving::Covered;
 use crate::journal::staging::Writes;
@@ -47,6 +48,20 @@ impl Disk for Fragile {
         _base: Option<&Base>,
     ) -> io::Result<()> {
         Ok(())
+    }
+
+    fn take_over(
+        &mut self,
+        _shard: u16,
+        _record: Record,
+        _base: &Base,
+        _place: Place,
+    ) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove_left(&mut self, _shard: u16, _from: u64, _limit: usize) -> io::Result<bool> {
+        Ok(true)
     }
 
     fn save_snapshot(&mut self, _shard: u16, _bytes: &[u8]) -> io::Result<()> {
@@ -93,6 +108,7 @@ fn bench() -> Bench {
         checkpoints: threads::sync_channel(1).0,
         covered: Vec::new(),
         removed: HashMap::new(),
+        taken_over: Default::default(),
         space: Default::default(),
         free_bytes_min: 100,
     };

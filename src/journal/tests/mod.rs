@@ -12,10 +12,12 @@ mod power;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tidewire_core::shard::{
-    Command, Event, Origin, Reply, Request, SessionId, Shard, ShardConfig, ShardLimits, Terms,
+    Command, Event, Origin, Reply, Request, SessionId, Shard, ShardConfig, ShardLimits,
+    ShardSnapshot, Terms,
 };
-use tidewire_core::topic::{Policy, PolicyTable};
+use tidewire_core::topic::{Policy, PolicyTable, StoredBatch};
 use tidewire_core::{SHARDS, SHARDS_MAX, shard_of};
 use tidewire_protocol::Name;
 use tidewire_protocol::frame::AckLevel;
@@ -26,7 +28,7 @@ use super::disk::Disk as _;
 use super::saving::{Covered, Writer};
 use super::storage::Opening;
 use super::store::Store;
-use super::{Journal, Opened, Outcome, Storage, StorageError};
+use super::{Journal, Opened, Outcome, Reads, Storage, StorageError, recall};
 use crate::config::StorageConfig;
 
 const SESSION: SessionId = SessionId { dispatcher: 0, slot: 1, generation: 1 };
@@ -46,6 +48,23 @@ pub(crate) fn open_as(
     node: &str,
     is_clustered: bool,
 ) -> Result<Opened, StorageError> {
+    open_from(directory, node, is_clustered, &shard_config)
+}
+
+/// A node of a cluster, with shards that are made like this.
+pub(crate) fn open_with(
+    directory: &Path,
+    shard: &dyn Fn(u16, u64) -> ShardConfig,
+) -> Result<Opened, StorageError> {
+    open_from(directory, "n", true, shard)
+}
+
+fn open_from(
+    directory: &Path,
+    node: &str,
+    is_clustered: bool,
+    shard: &dyn Fn(u16, u64) -> ShardConfig,
+) -> Result<Opened, StorageError> {
     std::fs::create_dir_all(directory).unwrap();
     let config = StorageConfig {
         open_timeout_ms: 30_000,
@@ -57,7 +76,7 @@ pub(crate) fn open_as(
         node,
         config: &config,
         now_ms: 1_000,
-        shard: &shard_config,
+        shard,
         is_clustered,
     })
 }
@@ -195,6 +214,22 @@ async fn a_log_that_ends_earlier_than_it_did_is_refused() {
     copy_dir(&earlier, &data.join("journal"));
     let refused = open(&data, "n").err().unwrap().to_string();
     assert!(refused.contains("once ended at"), "{refused}");
+}
+
+/// The records that a state says lie in its log: by sequence, all of them.
+pub(crate) fn stored_records(reads: &Reads, snapshot: &ShardSnapshot) -> Vec<(u64, Bytes)> {
+    let stored = snapshot.stored();
+    let mut found = Vec::new();
+    for extent in snapshot.extents().iter() {
+        let is_in = |batch: &&StoredBatch| extent.sequences.contains(&batch.sequence);
+        let wanted: Vec<_> =
+            stored.iter().filter(is_in).map(|batch| (batch.sequence, batch.bytes)).collect();
+        let recalled = recall::bodies(reads, snapshot.shard(), &extent.blocks, &wanted);
+        assert_eq!(recalled.reason, None, "{:?}", extent.blocks);
+        found.extend(recalled.bodies);
+    }
+    assert_eq!(found.len(), stored.len());
+    found
 }
 
 /// A store that was open a moment ago: the library gives its lock back a little later.

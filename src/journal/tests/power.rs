@@ -24,6 +24,7 @@ use crate::journal::group_log::FoundLog;
 use crate::journal::group_state::GroupState;
 use crate::journal::key::Key;
 use crate::journal::message::{Message, Pending};
+use crate::journal::places::Place;
 use crate::journal::saving::Covered;
 use crate::journal::staging::Writes;
 use crate::journal::{Done, EntryId, GroupLog, META, Opened, State, Vote};
@@ -59,7 +60,7 @@ impl Disk for Cuttable {
         if let Some(gate) = &self.gate {
             gate.lock().unwrap().recv().unwrap_or_default();
         }
-        let Writes { removed, blocks, states } = writes;
+        let Writes { removed, blocks, states, taken: _ } = writes;
         let mut held = self.held.lock().unwrap();
         let left = held.cut.filter(|(commit, _)| held.commits >= *commit).map(|(_, left)| left);
         held.commits += 1;
@@ -88,6 +89,20 @@ impl Disk for Cuttable {
         _base: Option<&Base>,
     ) -> io::Result<()> {
         Ok(())
+    }
+
+    fn take_over(
+        &mut self,
+        _shard: u16,
+        _record: Record,
+        _base: &Base,
+        _place: Place,
+    ) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove_left(&mut self, _shard: u16, _from: u64, _limit: usize) -> io::Result<bool> {
+        Ok(true)
     }
 
     fn save_snapshot(&mut self, _shard: u16, _bytes: &[u8]) -> io::Result<()> {
@@ -121,10 +136,11 @@ fn node(disk: Cuttable, data: &Path) -> Node {
     let (rooms, notices): (Vec<_>, Vec<_>) =
         (SHARDS..SHARDS_MAX).map(|_| mpsc::channel(100)).unzip();
     let state = Arc::new(State::default());
-    let reads = reopened(&data.join("unused")).reads();
+    let store = reopened(&data.join("unused"));
+    let (reads, parts) = (store.reads(), store.parts());
     let log = |shard| {
         let (queue, state) = (queue.clone(), Arc::clone(&state));
-        let reads = (reads.clone(), threads::sync_channel(1).0);
+        let reads = (reads.clone(), parts.clone(), threads::sync_channel(1).0);
         GroupLog::new(shard, FoundLog::default(), queue, reads, state)
     };
     let logs = (SHARDS..SHARDS_MAX).chain([META]).map(log).collect();
@@ -139,6 +155,7 @@ fn node(disk: Cuttable, data: &Path) -> Node {
         checkpoints: threads::sync_channel(1).0,
         covered: Vec::new(),
         removed: HashMap::new(),
+        taken_over: Default::default(),
         space: Default::default(),
         free_bytes_min: 100,
     };
@@ -288,7 +305,7 @@ proptest! {
         let held = std::mem::take(&mut *disk.held.lock().unwrap());
         let blocks = held.blocks.into_iter().collect();
         let states = held.states.into_iter().collect();
-        store.commit(Writes { removed: Vec::new(), blocks, states }).unwrap();
+        store.commit(Writes { blocks, states, ..Writes::default() }).unwrap();
         drop(store);
 
         let Opened { shards, groups, storage, .. } = open_as(&data, "n", true).unwrap();

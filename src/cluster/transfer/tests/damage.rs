@@ -1,0 +1,1 @@
+//! What is damaged, or false, is refused.
