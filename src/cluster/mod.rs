@@ -55,6 +55,7 @@ pub(crate) use roster::{NodeInfo, Roster};
 pub(crate) use seeds::{SeedStatus, Seeds};
 use task::Task;
 use time::Time;
+use transfer::States;
 
 use crate::config::Config;
 use credentials::Credentials;
@@ -70,6 +71,7 @@ pub(crate) struct Cluster {
     pub(crate) links: Links,
     pub(crate) roster: Roster,
     pub(crate) seeds: Seeds,
+    pub(crate) states: States,
     totals: Arc<Totals>,
     about: watch::Sender<About>,
     stop: watch::Sender<bool>,
@@ -137,7 +139,20 @@ impl Cluster {
             Beginning { credentials, socket, own, life, time, seeds, about: abouts, stop: stops };
         let (Begun { links, roster, seeds, totals }, thread) = beginning.spawn(listen)?;
         let thread = Mutex::new(Some(thread));
-        Ok(Some(Self { id, node, listen, links, roster, seeds, totals, about, stop, thread }))
+        let states = States::new(config.cluster.state_bytes_per_second);
+        Ok(Some(Self {
+            id,
+            node,
+            listen,
+            links,
+            roster,
+            seeds,
+            states,
+            totals,
+            about,
+            stop,
+            thread,
+        }))
     }
 
     /// How much the node has to do, for the others.

@@ -32,6 +32,9 @@ pub struct ClusterConfig {
     pub certificate: Option<PathBuf>,
     /// Its private key, PEM.
     pub key: Option<PathBuf>,
+    /// Bytes of states of shards that other nodes are given in a second, all of them together.
+    #[schemars(range(min = 1_048_576, max = 1_u64 << 40))]
+    pub state_bytes_per_second: u64,
 }
 
 impl Default for ClusterConfig {
@@ -44,6 +47,7 @@ impl Default for ClusterConfig {
             ca: None,
             certificate: None,
             key: None,
+            state_bytes_per_second: 64 * 1024 * 1024,
         }
     }
 }

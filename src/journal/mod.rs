@@ -59,7 +59,7 @@ pub(crate) use base::{Base, Membership};
 pub(crate) use block::BlockKind;
 #[cfg(test)]
 pub(crate) use block::Body;
-pub(crate) use group_log::GroupLog;
+pub(crate) use group_log::{GroupLog, SNAPSHOT_BYTES_MAX};
 pub(crate) use group_state::{EntryId, Vote};
 pub(crate) use holds::Hold;
 pub(crate) use identity::DirectoryId;

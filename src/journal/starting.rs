@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::META;
 use super::committer::Committer;
+use super::disk::Disk;
 use super::ends::{Ends, EndsFile, KeptEnds};
 use super::group_log::{GroupLog, MESSAGES};
 use super::group_reads::{READS_MAX, Read, read_all};
@@ -40,9 +41,9 @@ pub(super) type Started = (Storage, Vec<(Shard, DiskRoom)>, Vec<OpenedGroup>);
 ///
 /// # Errors
 /// When there is no thread to be had.
-pub(super) fn start(
+pub(super) fn start<D: Disk + 'static>(
     config: &StorageConfig,
-    store: Store,
+    (store, disk): (Store, impl FnOnce(Store) -> D),
     (mut shards, meta): (Vec<Recovered>, Option<RecoveredGroup>),
     (ends, ends_written, ends_file): (Ends, Ends, EndsFile),
 ) -> Result<Started, StorageError> {
@@ -74,7 +75,7 @@ pub(super) fn start(
         written,
     };
     let committer = Committer {
-        disk: store,
+        disk: disk(store),
         state: Arc::clone(&state),
         ends,
         kept_ends: KeptEnds::of(ends_file, ends_written),
@@ -138,8 +139,8 @@ fn space_of(shards: &[Recovered]) -> Space {
     space
 }
 
-fn start_threads(
-    (committer, messages): (Committer<Store>, Receiver<Message>),
+fn start_threads<D: Disk + 'static>(
+    (committer, messages): (Committer<D>, Receiver<Message>),
     (writer, jobs): (Writer, Receiver<Job>),
     entries: Option<Receiver<Option<Read>>>,
     state: &Arc<State>,

@@ -10,6 +10,7 @@ use tidewire_core::shard::{Recalled, Recaller, Shard, ShardConfig};
 use tidewire_protocol::Name;
 
 use super::base::Membership;
+use super::disk::Disk;
 use super::ends::EndsFile;
 use super::group_log::GroupLog;
 use super::group_reads::Read;
@@ -131,6 +132,14 @@ impl Storage {
     /// # Errors
     /// When it is not this node's, cannot be read, or lacks something. Nothing is served then.
     pub(crate) fn open(opening: &Opening<'_>) -> Result<Opened, StorageError> {
+        Self::open_over(opening, |store| store)
+    }
+
+    /// The same over a disk that is made of the database, for what is written from then on.
+    pub(super) fn open_over<D: Disk + 'static>(
+        opening: &Opening<'_>,
+        disk: impl FnOnce(Store) -> D,
+    ) -> Result<Opened, StorageError> {
         let began = Instant::now();
         // Without a slash at its end, so that the key is beside it.
         let absolute = std::path::absolute(&opening.directory);
@@ -163,7 +172,7 @@ impl Storage {
             "the journal is read"
         );
         let ends = (found.ends, written, ends_file);
-        let (storage, shards, groups) = start(opening.config, store, (shards, meta), ends)?;
+        let (storage, shards, groups) = start(opening.config, (store, disk), (shards, meta), ends)?;
         let (voter_key, directory) = (key.voter_key(), identity.directory());
         Ok(Opened { shards, groups, storage, voter_key, directory })
     }

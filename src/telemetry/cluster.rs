@@ -17,6 +17,7 @@ const STATES: [(NodeState, &str); 4] = [
 pub(super) fn cluster(cluster: &Cluster) {
     nodes(cluster);
     links(cluster);
+    states(cluster);
     let (refused, suspicions) = cluster.gossip_counts();
     let counters = [
         (
@@ -50,6 +51,58 @@ fn nodes(cluster: &Cluster) {
         if let Some(time_us) = node.round_trip_us {
             gauge!(name, "node" => node.id.to_string()).set(as_gauge(time_us));
         }
+    }
+}
+
+fn states(cluster: &Cluster) {
+    let figures = cluster.states.figures();
+    let gauges = [
+        (
+            "tidewire_cluster_states_giving",
+            "States of shards that another node is given",
+            &figures.giving,
+        ),
+        (
+            "tidewire_cluster_states_taking",
+            "States of shards that are taken from another node",
+            &figures.taking,
+        ),
+        (
+            "tidewire_cluster_states_waiting",
+            "States of shards that wait for their turn",
+            &figures.waiting,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        describe_gauge!(name, help);
+        gauge!(name).set(as_gauge(value.load(Relaxed)));
+    }
+    let counters = [
+        (
+            "tidewire_cluster_states_given_total",
+            "States of shards that other nodes were given",
+            &figures.given,
+        ),
+        ("tidewire_cluster_states_taken_total", "States of shards that were taken", &figures.taken),
+        (
+            "tidewire_cluster_states_failed_total",
+            "Attempts to give or take a state that failed",
+            &figures.failed,
+        ),
+        (
+            "tidewire_cluster_states_bytes_out_total",
+            "Bytes of states that were given",
+            &figures.bytes_out,
+        ),
+        (
+            "tidewire_cluster_states_bytes_in_total",
+            "Bytes of states that were taken",
+            &figures.bytes_in,
+        ),
+    ];
+    for (name, help, value) in counters {
+        describe_counter!(name, help);
+        counter!(name).absolute(value.load(Relaxed));
     }
 }
 

@@ -19,5 +19,5 @@ pub(crate) use log_storage::LogStorage;
 pub(crate) use machine::{Committed, Machine};
 pub(crate) use network::Network;
 pub(crate) use rpc::{SERVICE, serve};
-pub(crate) use snapshots::{Applied, applied_of, snapshot_of};
-pub(crate) use types::{EntryBody, GroupSnapshot, Groups, Node, NodeId};
+pub(crate) use snapshots::{Applied, applied_of, base_of_meta, snapshot_of};
+pub(crate) use types::{EntryBody, GroupSnapshot, Groups, Node, NodeId, TakenState};

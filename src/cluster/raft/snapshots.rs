@@ -6,10 +6,10 @@ use bytes::Bytes;
 use openraft::{LogId, SnapshotMeta, StoredMembership};
 use serde::{Deserialize, Serialize};
 
-use super::entries::{from_id, from_members};
+use super::entries::{from_id, from_members, to_id, to_members};
 use super::log_storage::LogStorage;
 use super::types::{GroupSnapshot, Node, NodeId};
-use crate::journal::{self, OpenedGroup};
+use crate::journal::{self, Base, OpenedGroup};
 
 /// What openraft wants to know of a state when it starts.
 pub(crate) type Applied = (Option<LogId<NodeId>>, StoredMembership<NodeId, Node>);
@@ -24,6 +24,22 @@ pub(crate) fn applied_of(group: &OpenedGroup) -> io::Result<Applied> {
     };
     let members = group.membership.as_ref().map(members).transpose()?;
     Ok((group.applied.map(from_id), members.unwrap_or_default()))
+}
+
+/// What a state stands on, as openraft says it.
+///
+/// # Errors
+/// When there is no entry in it, or its members cannot be encoded.
+pub(crate) fn base_of_meta(meta: &SnapshotMeta<NodeId, Node>) -> io::Result<Base> {
+    let last = meta.last_log_id.as_ref().map(to_id);
+    let last = last.ok_or_else(|| io::Error::other("a state without any entry is not given"))?;
+    let members = &meta.last_membership;
+    let membership = |id| {
+        let bytes = to_members(members.membership())?;
+        Ok::<_, io::Error>(journal::Membership { id: to_id(id), bytes })
+    };
+    let membership = members.log_id().as_ref().map(membership).transpose()?;
+    Ok(Base { last, membership, is_taken_over: false })
 }
 
 /// The state of a group without a shard, as it is stored.
@@ -44,7 +60,10 @@ impl LogStorage {
         meta: &SnapshotMeta<NodeId, Node>,
         snapshot: &GroupSnapshot,
     ) -> io::Result<()> {
-        let stored = Stored { meta: meta.clone(), bytes: snapshot.bytes.to_vec() };
+        let GroupSnapshot::Bytes(bytes) = snapshot else {
+            return Err(io::Error::other("the state of a shard is not saved with its group"));
+        };
+        let stored = Stored { meta: meta.clone(), bytes: bytes.to_vec() };
         let bytes = rmp_serde::to_vec_named(&stored).map_err(io::Error::other)?;
         self.log().save_snapshot(bytes).await
     }
@@ -59,5 +78,5 @@ pub(crate) fn snapshot_of(
 ) -> io::Result<Option<(SnapshotMeta<NodeId, Node>, GroupSnapshot)>> {
     let Some(bytes) = &group.snapshot else { return Ok(None) };
     let Stored { meta, bytes } = rmp_serde::from_slice(bytes).map_err(io::Error::other)?;
-    Ok(Some((meta, GroupSnapshot { bytes: Bytes::from(bytes) })))
+    Ok(Some((meta, GroupSnapshot::Bytes(Bytes::from(bytes)))))
 }

@@ -1,11 +1,14 @@
 //! What the groups are made of, as openraft wants to know it.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidewire_core::shard::LogEntry;
 use tidewire_core::snapshot::BadSnapshot;
+
+use crate::cluster::transfer::{Source, Taken};
 
 /// A node of the cluster, bound to its certificate.
 pub(crate) type NodeId = u64;
@@ -67,9 +70,35 @@ impl EntryBody {
 }
 
 /// The state of a group, on its way from one node to another.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct GroupSnapshot {
-    pub(crate) bytes: Bytes,
+#[derive(Clone, Debug)]
+pub(crate) enum GroupSnapshot {
+    /// Of the group without a shard: all of it.
+    Bytes(Bytes),
+    /// Of a shard, to be given: nothing of it is read before somebody takes it.
+    Given(Arc<Source>),
+    /// Of a shard, as it was taken from another node: it is on the disk, and is to count.
+    Taken(TakenState),
+}
+
+impl Default for GroupSnapshot {
+    fn default() -> Self {
+        Self::Bytes(Bytes::new())
+    }
+}
+
+/// A state that was taken, for whoever lets it count. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct TakenState(Arc<Mutex<Option<Taken>>>);
+
+impl TakenState {
+    pub(crate) fn of(taken: Taken) -> Self {
+        Self(Arc::new(Mutex::new(Some(taken))))
+    }
+
+    /// The state, which can be had once.
+    pub(crate) fn take(&self) -> Option<Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// Shared bytes as bytes, and not as a list of numbers.

@@ -7,15 +7,23 @@
 
 mod coming;
 mod error;
+mod figures;
 mod frame;
+mod give;
 mod kept;
+mod pace;
 mod piece;
 mod reuse;
 mod sink;
 mod source;
+mod states;
+mod take;
+mod talk;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use error::TransferError;
+pub(crate) use figures::TransferFigures;
 pub(crate) use sink::{Sink, Step, Taken};
 pub(crate) use source::Source;
+pub(crate) use states::{States, base_of};

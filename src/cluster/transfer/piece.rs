@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::TransferError;
 use super::frame;
-use crate::journal::{Base, EntryId, Membership, STATE_PART_BYTES_MAX};
+use crate::journal::{Base, EntryId, STATE_PART_BYTES_MAX};
 
 /// The version of the format: head, pieces, and what a state is made of.
 pub(super) const FORMAT: u16 = 1;
@@ -31,8 +31,6 @@ pub(super) struct Head {
     pub(super) shard: u16,
     /// The last entry in it: term, index.
     pub(super) last: (u64, u64),
-    /// The last change of members in it.
-    pub(super) members: Option<((u64, u64), serde_bytes::ByteBuf)>,
     /// Bytes of the state without its blocks, and their CRC-32C.
     pub(super) state_bytes: u64,
     pub(super) state_checksum: u32,
@@ -63,32 +61,27 @@ pub(super) enum Piece {
 
 impl Head {
     pub(super) fn new(shard: u16, base: &Base) -> Self {
-        let id = |id: EntryId| (id.term, id.index);
-        let members = |membership: &Membership| {
-            (id(membership.id), serde_bytes::ByteBuf::from(membership.bytes.clone()))
-        };
-        Self {
-            format: FORMAT,
-            shard,
-            last: id(base.last),
-            members: base.membership.as_ref().map(members),
-            state_bytes: 0,
-            state_checksum: 0,
-            blocks_bytes: 0,
-        }
+        let last = (base.last.term, base.last.index);
+        let (state_bytes, state_checksum, blocks_bytes) = (0, 0, 0);
+        Self { format: FORMAT, shard, last, state_bytes, state_checksum, blocks_bytes }
     }
 
-    /// What the state stands on.
-    pub(super) fn base(&self) -> Base {
-        let id = |(term, index)| EntryId { term, index };
-        let membership = self.members.as_ref();
-        let membership =
-            membership.map(|(since, bytes)| Membership { id: id(*since), bytes: bytes.to_vec() });
-        Base { last: id(self.last), membership, is_taken_over: true }
+    /// The entry that the state stands on.
+    pub(super) fn last(&self) -> EntryId {
+        let (term, index) = self.last;
+        EntryId { term, index }
     }
 }
 
 impl Piece {
+    /// Bytes of what it carries.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::State(bytes) | Self::Block { bytes, .. } => bytes.len(),
+            Self::Head(_) | Self::Wanted(_) | Self::End { .. } => 0,
+        }
+    }
+
     /// The frame of it.
     ///
     /// # Errors

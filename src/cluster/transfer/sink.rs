@@ -117,14 +117,13 @@ impl Sink {
             );
             return Err(TransferError::malformed(what));
         }
-        let (base, shard) = (head.base(), self.log.shard());
+        let (base, shard) = (self.expected.clone(), self.log.shard());
         if head.shard != shard {
-            let what = format!("it is of shard {}, and {shard} was asked for", head.shard);
+            let what = format!("it is of shard {}, and {shard} was said", head.shard);
             return Err(TransferError::malformed(what));
         }
-        if base.last != self.expected.last || base.membership != self.expected.membership {
-            let what =
-                format!("it stands on {:?}, and {:?} was said", base.last, self.expected.last);
+        if head.last() != base.last {
+            let what = format!("it stands on {:?}, and {:?} was said", head.last(), base.last);
             return Err(TransferError::malformed(what));
         }
         if head.state_bytes == 0 {
@@ -154,6 +153,12 @@ impl Taken {
     /// What it stands on.
     pub(crate) fn base(&self) -> &Base {
         self.taking.base()
+    }
+
+    #[cfg(test)]
+    pub(super) fn snapshot_hash(&self, config: ShardConfig) -> String {
+        let shard = Shard::resume((*self.snapshot).clone(), config).unwrap();
+        format!("{:?}", shard.durable_hash())
     }
 
     /// Blocks that have come in this attempt, and runs of blocks that were there already.

@@ -5,6 +5,7 @@
 )]
 
 mod cold;
+mod cut;
 mod fragile;
 mod groups;
 mod power;
@@ -24,7 +25,7 @@ use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::record::payload_body;
 
 use super::checkpoint::{self, Record};
-use super::disk::Disk as _;
+use super::disk::Disk;
 use super::saving::{Covered, Writer};
 use super::storage::Opening;
 use super::store::Store;
@@ -59,11 +60,32 @@ pub(crate) fn open_with(
     open_from(directory, "n", true, shard)
 }
 
+pub(crate) use cut::Cut;
+
+/// The same over a disk whose power is cut.
+pub(crate) fn open_cut(
+    directory: &Path,
+    shard: &dyn Fn(u16, u64) -> ShardConfig,
+    cut: &Cut,
+) -> Result<Opened, StorageError> {
+    opened_over(directory, "n", true, shard, |store| cut.disk(store))
+}
+
 fn open_from(
     directory: &Path,
     node: &str,
     is_clustered: bool,
     shard: &dyn Fn(u16, u64) -> ShardConfig,
+) -> Result<Opened, StorageError> {
+    opened_over(directory, node, is_clustered, shard, |store| store)
+}
+
+fn opened_over<D: Disk + 'static>(
+    directory: &Path,
+    node: &str,
+    is_clustered: bool,
+    shard: &dyn Fn(u16, u64) -> ShardConfig,
+    disk: impl Fn(Store) -> D,
 ) -> Result<Opened, StorageError> {
     std::fs::create_dir_all(directory).unwrap();
     let config = StorageConfig {
@@ -71,14 +93,24 @@ fn open_from(
         checkpoint_bytes: 64 * 1024,
         ..StorageConfig::default()
     };
-    Storage::open(&Opening {
+    let opening = Opening {
         directory: directory.to_owned(),
         node,
         config: &config,
         now_ms: 1_000,
         shard,
         is_clustered,
-    })
+    };
+    // The library gives its lock back a little later than it is closed.
+    for _ in 0..30 {
+        match Storage::open_over(&opening, &disk) {
+            Err(error) if error.to_string().contains("could not acquire lock") => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            opened => return opened,
+        }
+    }
+    Storage::open_over(&opening, &disk)
 }
 
 pub(crate) fn publish(topic: &str, req: u64, payload: &[u8]) -> Command {

@@ -9,6 +9,8 @@
 mod commands;
 mod damage;
 mod node;
+mod power;
+mod service;
 mod states;
 
 use std::cell::{Cell, RefCell};
@@ -43,7 +45,7 @@ struct Attempt {
 fn attempt(
     source: &Source,
     log: &GroupLog,
-    change: impl Fn(usize, Vec<u8>) -> Option<Vec<u8>>,
+    change: impl Fn(usize, Vec<u8>) -> Option<Vec<Vec<u8>>>,
 ) -> Attempt {
     let sink = RefCell::new(Sink::new(log.clone(), source.base().clone()));
     let (pieces, block_bytes) = (Cell::new(0), Cell::new(0));
@@ -51,16 +53,17 @@ fn attempt(
     let mut out = |piece: Piece| {
         let number = pieces.replace(pieces.get() + 1);
         let broken = || TransferError::Broken(std::io::ErrorKind::ConnectionReset.into());
-        let frame = change(number, piece.encode()?).ok_or_else(broken)?;
-        assert!(frame.len() <= 256 * 1024 + 8, "{}", frame.len());
-        let piece = decoded(&frame)?;
-        if let Piece::Block { bytes, .. } = &piece {
-            block_bytes.set(block_bytes.get() + bytes.len());
-        }
-        match sink.borrow_mut().put(piece)? {
-            Step::More => {}
-            Step::Wants(ranges) => drop(wanted.replace(Some(ranges))),
-            Step::Whole(whole) => drop(taken.replace(Some(whole))),
+        for frame in change(number, piece.encode()?).ok_or_else(broken)? {
+            assert!(frame.len() <= 256 * 1024 + 8, "{}", frame.len());
+            let piece = decoded(&frame)?;
+            if let Piece::Block { bytes, .. } = &piece {
+                block_bytes.set(block_bytes.get() + bytes.len());
+            }
+            match sink.borrow_mut().put(piece)? {
+                Step::More => {}
+                Step::Wants(ranges) => drop(wanted.replace(Some(ranges))),
+                Step::Whole(whole) => drop(taken.replace(Some(whole))),
+            }
         }
         Ok(())
     };
@@ -77,5 +80,5 @@ fn attempt(
 
 /// Gives a state as it is.
 fn whole(source: &Source, log: &GroupLog) -> Taken {
-    attempt(source, log, |_, frame| Some(frame)).outcome.unwrap().unwrap()
+    attempt(source, log, |_, frame| Some(vec![frame])).outcome.unwrap().unwrap()
 }

@@ -11,7 +11,7 @@ use tidewire_protocol::frame::AckLevel;
 
 use super::super::{Source, Taken};
 use super::commands::Chance;
-use crate::journal::tests::{open_with, stored_records};
+use crate::journal::tests::{Cut, open_cut, open_with, stored_records};
 use crate::journal::{
     Base, BlockKind, DiskRoom, Done, EntryId, GroupEntry, GroupLog, Membership, Opened,
     OpenedGroup, Storage, bodies_of, verify,
@@ -65,7 +65,16 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn open(data: &Path, seed: u64) -> Self {
-        let Opened { shards, groups, storage, .. } = open_with(data, &config).unwrap();
+        Self::of(open_with(data, &config).unwrap(), data, seed)
+    }
+
+    /// Over a disk whose power is cut.
+    pub(super) fn open_cut(data: &Path, cut: &Cut) -> Self {
+        Self::of(open_cut(data, &config, cut).unwrap(), data, 5)
+    }
+
+    fn of(opened: Opened, data: &Path, seed: u64) -> Self {
+        let Opened { shards, groups, storage, .. } = opened;
         let (shard, room) = shards.into_iter().next().unwrap();
         let group = groups.into_iter().next().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -6,7 +6,7 @@ use super::node::Node;
 use super::{attempt, whole};
 
 /// A leader that has done so much, and has forgotten some of its log.
-fn leader(directory: &std::path::Path, seed: u64, turns: u64) -> Node {
+pub(super) fn leader(directory: &std::path::Path, seed: u64, turns: u64) -> Node {
     let mut leader = Node::open(&directory.join("leader"), seed);
     leader.shard.promote(1_000);
     drop(leader.shard.seal());
@@ -90,7 +90,7 @@ fn a_transfer_that_breaks_at_every_piece_goes_on() {
         leading.turn();
         let source = leading.source();
         let attempt =
-            attempt(&source, taker.log(), |number, frame| (number < piece).then_some(frame));
+            attempt(&source, taker.log(), |number, frame| (number < piece).then(|| vec![frame]));
         given += attempt.block_bytes;
         assert_eq!(taker.group.applied, None);
         last = attempt.pieces;
@@ -112,18 +112,18 @@ fn what_is_here_already_is_not_given_again() {
     let directory = tempfile::tempdir().unwrap();
     let mut leading = leader(directory.path(), 12, 100);
     let mut taker = Node::open(&directory.path().join("taker"), 5);
-    let first = attempt(&leading.source(), taker.log(), |_, frame| Some(frame));
+    let first = attempt(&leading.source(), taker.log(), |_, frame| Some(vec![frame]));
     assert!(first.block_bytes > 1_000, "{}", first.block_bytes);
     // It does not count, and is all here.
     drop(first.outcome);
-    let second = attempt(&leading.source(), taker.log(), |_, frame| Some(frame));
+    let second = attempt(&leading.source(), taker.log(), |_, frame| Some(vec![frame]));
     assert_eq!(second.block_bytes, 0);
     taker.install(second.outcome.unwrap().unwrap());
     // Of a newer state only what is new is given.
     for _ in 0..20 {
         leading.turn();
     }
-    let third = attempt(&leading.source(), taker.log(), |_, frame| Some(frame));
+    let third = attempt(&leading.source(), taker.log(), |_, frame| Some(vec![frame]));
     assert!(
         third.block_bytes * 2 < first.block_bytes,
         "{} of {}",
