@@ -17,7 +17,7 @@ mod link;
 mod reason;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(in crate::cluster) mod tests;
 mod transport;
 
 use std::net::{SocketAddr, UdpSocket};

@@ -11,22 +11,22 @@ use crate::config::ClusterConfig;
 const PATIENCE: Duration = Duration::from_secs(20);
 const SERVICE: u8 = 7;
 
-fn id(node: u64) -> NodeId {
+pub(crate) fn id(node: u64) -> NodeId {
     NodeId::new(node).unwrap()
 }
 
 /// A cluster's authority in a directory that goes with it.
-struct Authority(tempfile::TempDir);
+pub(crate) struct Authority(tempfile::TempDir);
 
 /// A node's links, and the gossip that comes over them.
-struct Node {
-    links: Links,
+pub(crate) struct Node {
+    pub(crate) links: Links,
     gossip: mpsc::Receiver<Bytes>,
-    member: Member,
+    pub(crate) member: Member,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         ca::init(directory.path()).unwrap();
         Self(directory)
@@ -51,7 +51,7 @@ impl Authority {
         Credentials::read(&config).unwrap()
     }
 
-    fn node(&self, node: u64, incarnation: u64) -> Node {
+    pub(crate) fn node(&self, node: u64, incarnation: u64) -> Node {
         self.node_of(node, incarnation, VERSION)
     }
 
