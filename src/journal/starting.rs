@@ -58,8 +58,6 @@ pub(super) fn start<D: Disk + 'static>(
     let (rooms, notices): (Vec<_>, Vec<_>) =
         shards.iter().map(|_| mpsc::channel(ROUNDS_MAX + NOTES)).unzip();
     let (checkpoints, jobs) = threads::sync_channel(2 * shards.len());
-    let records = shards.iter().filter_map(|recovered| recovered.checkpoint.as_ref());
-    let taken_over = TakenOver::found(records.map(|covered| (covered.shard, covered.record)));
     let covered = shards.iter().filter_map(|recovered| recovered.checkpoint.clone());
     let covered = covered.map(|covered| (covered.clone(), covered.unused)).collect();
     let (recalls, recall_jobs) = threads::sync_channel(RECALLS_MAX);
@@ -85,7 +83,7 @@ pub(super) fn start<D: Disk + 'static>(
         checkpoints,
         covered,
         removed: HashMap::new(),
-        taken_over,
+        taken_over: taken_over(&shards),
         space: space_of(&shards),
         free_bytes_min: config.free_bytes_min,
     };
@@ -127,6 +125,12 @@ fn remembered(groups: &[(u16, RecoveredGroup)], state: &State) -> HashMap<u16, G
         state.wanted().set(*shard, group.log.remembered.wanted_from());
     }
     groups.iter().map(|(shard, group)| (*shard, group.log.remembered)).collect()
+}
+
+/// The checkpoints that count, for states that may be taken over.
+fn taken_over(shards: &[Recovered]) -> TakenOver {
+    let records = shards.iter().filter_map(|recovered| recovered.checkpoint.as_ref());
+    TakenOver::found(records.map(|covered| (covered.shard, covered.record)))
 }
 
 /// What is kept of each shard.

@@ -151,7 +151,11 @@ impl States {
         talk::send(to, &Piece::Wanted(Vec::new()).encode()?).await?;
         match self.piece(from, peer).await? {
             Piece::End { blocks: 0, bytes: 0 } => Ok(bytes.into()),
-            _ => Err(out_of_turn()),
+            Piece::End { .. }
+            | Piece::Head(_)
+            | Piece::State(_)
+            | Piece::Wanted(_)
+            | Piece::Block { .. } => Err(out_of_turn()),
         }
     }
 
