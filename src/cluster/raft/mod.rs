@@ -18,6 +18,6 @@ pub(crate) use group::{Group, GroupTable, LEASE_MS};
 pub(crate) use log_storage::LogStorage;
 pub(crate) use machine::{Committed, Machine};
 pub(crate) use network::Network;
-pub(crate) use rpc::{SERVICE, serve};
+pub(crate) use rpc::serve;
 pub(crate) use snapshots::{Applied, applied_of, base_of_meta, snapshot_of};
 pub(crate) use types::{EntryBody, GroupSnapshot, Groups, Node, NodeId, TakenState};

@@ -15,10 +15,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::types::{Groups, NodeId};
 use crate::cluster::links::{Incoming, Links};
-use crate::cluster::{self, frames};
+use crate::cluster::{self, frames, services};
 
-/// The service of the groups.
-pub(crate) const SERVICE: u8 = 1;
 /// Requests to one node that wait to be sent.
 const QUEUE: usize = 256;
 /// Requests of one stream that are worked on at the same time.
@@ -129,7 +127,7 @@ fn wait_for(waiting: &Waiting, number: u64, answer: oneshot::Sender<io::Result<A
 }
 
 async fn open(links: &Links, node: cluster::NodeId) -> io::Result<(SendStream, RecvStream)> {
-    match tokio::time::timeout(OPEN, links.open(node, SERVICE)).await {
+    match tokio::time::timeout(OPEN, links.open(node, services::RAFT)).await {
         Ok(opened) => opened.map_err(|error| io::Error::other(error.to_string())),
         Err(_late) => Err(io::ErrorKind::TimedOut.into()),
     }

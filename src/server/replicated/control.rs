@@ -16,10 +16,8 @@ use tokio::sync::mpsc;
 use super::{Replication, Shared};
 use crate::cluster::links::Incoming;
 use crate::cluster::raft::{Group, Node, NodeId};
-use crate::cluster::{self, NodeState, frames};
+use crate::cluster::{self, NodeState, frames, services};
 
-/// The service of those who ask to join.
-pub(crate) const SERVICE: u8 = 4;
 /// Nodes that have to be there before a second one votes.
 const VOTERS_MIN: usize = 3;
 /// Entries that a learner may lack when it becomes a voter.
@@ -170,7 +168,7 @@ async fn ask(
     cluster: &cluster::Cluster,
     node: cluster::NodeId,
 ) -> std::io::Result<Option<String>> {
-    let opened = cluster.links.open(node, SERVICE).await;
+    let opened = cluster.links.open(node, services::CONTROL).await;
     let (mut send, mut recv) = opened.map_err(|error| std::io::Error::other(error.to_string()))?;
     let (address, master_key) = (cluster.listen.to_string(), fingerprint(shared));
     frames::send(&mut send, &Join { address, master_key }).await?;

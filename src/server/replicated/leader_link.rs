@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::Shared;
 use super::leads::Lead;
-use super::serving::{Opened, Opening, SERVICE};
-use crate::cluster::{NodeId, frames};
+use super::serving::{Opened, Opening};
+use crate::cluster::{NodeId, frames, services};
 
 /// Groups of commands that wait to be sent.
 pub(super) const COMMANDS_MAX: usize = 1024;
@@ -64,7 +64,7 @@ pub(super) async fn follow(
 
 async fn open(shared: &Shared, shard: u16, leader: NodeId) -> Option<(SendStream, RecvStream)> {
     let links = &shared.cluster.as_ref()?.links;
-    let (mut send, mut recv) = links.open(leader, SERVICE).await.ok()?;
+    let (mut send, mut recv) = links.open(leader, services::SHARDS).await.ok()?;
     frames::send(&mut send, &Opening { shard }).await.ok()?;
     // It ends at once if that node does not lead.
     let Opened { .. } = frames::receive(&mut recv).await.ok()??;

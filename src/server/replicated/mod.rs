@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use super::{AnyShard, ShardQueues, StartError};
 use crate::cluster::Cluster;
 use crate::cluster::raft::{self, GroupTable, LogStorage, Network, NodeId};
+use crate::cluster::services;
 use crate::journal::{Journal, OpenedGroup, StorageError};
 
 /// Streams and commands of other nodes that wait for a shard.
@@ -92,9 +93,9 @@ pub(super) fn serve(shared: &Shared) -> Vec<tokio::task::JoinHandle<()>> {
     let (links, shared) = (&cluster.links, || Shared::clone(shared));
     let groups = replication.groups.clone();
     vec![
-        tokio::spawn(raft::serve(links.serve(raft::SERVICE), groups)),
-        tokio::spawn(serving::serve(shared(), links.serve(serving::SERVICE))),
-        tokio::spawn(control::serve(shared(), links.serve(control::SERVICE))),
+        tokio::spawn(raft::serve(links.serve(services::RAFT), groups)),
+        tokio::spawn(serving::serve(shared(), links.serve(services::SHARDS))),
+        tokio::spawn(control::serve(shared(), links.serve(services::CONTROL))),
         tokio::spawn(control::promote(shared())),
     ]
 }

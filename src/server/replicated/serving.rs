@@ -10,8 +10,6 @@ use super::peers::{Joined, PeerEvent};
 use crate::cluster::frames;
 use crate::cluster::links::Incoming;
 
-/// The service of the shards.
-pub(super) const SERVICE: u8 = 2;
 /// Groups of events that are sent as one frame at most.
 const GROUPS_MAX: usize = 64;
 
