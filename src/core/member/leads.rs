@@ -117,6 +117,7 @@ impl Leads {
             round.lose(&refusal);
             told.extend(own(round.events));
         }
+        self.shard.forget_peers();
         self.shard.demote(&refusal);
         let round = self.shard.seal();
         told.extend(round.into_iter().flat_map(|round| own(round.events)));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidewire_protocol::Name;
 use tidewire_protocol::frame::CellKind;
 
-use super::message::{DispatcherId, Event, Interest, SessionId};
+use super::message::{DispatcherId, Event, Interest, SessionId, is_peer};
 use super::{Shard, tell};
 use crate::state_hash::StateHasher;
 
@@ -191,6 +191,15 @@ impl Shard {
     pub fn is_followed(&self, name: &Name) -> bool {
         let topic = self.topics.id_of(name).and_then(|id| self.topics.by_id.get(id as usize));
         topic.is_some_and(super::topics::Topic::is_followed)
+    }
+
+    /// Other nodes follow another leader from now on.
+    pub fn forget_peers(&mut self) {
+        for Following { interest, to, .. } in self.interests() {
+            for peer in to.iter().filter(|dispatcher| is_peer(*dispatcher)) {
+                self.unfollow(peer, interest.clone());
+            }
+        }
     }
 
     /// A node is gone: its connections have ended, and nothing is told to it any more.

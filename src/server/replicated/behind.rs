@@ -69,11 +69,14 @@ impl Behind {
 }
 
 /// The next entry that is committed.
-pub(super) async fn next_committed(behind: &mut Behind) -> Option<Committed> {
-    match behind {
-        Behind::Durable(durable) => durable.committed.recv().await,
-        Behind::Memory => std::future::pending().await,
+pub(super) async fn next_committed(behind: &mut Behind) -> Committed {
+    if let Behind::Durable(durable) = behind
+        && let Some(committed) = durable.committed.recv().await
+    {
+        return committed;
     }
+    // There is no group, or it has ended with the server or its log.
+    std::future::pending().await
 }
 
 /// What the engine says of itself.

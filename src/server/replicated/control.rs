@@ -106,9 +106,7 @@ pub(crate) async fn init(shared: &Shared) -> Result<usize, ControlError> {
         if members > 0 {
             return Err(ControlError::Member(members));
         }
-        if group.log.log().last().is_some() {
-            return Err(ControlError::OldData(format!("shard {}", SHARDS + group.number)));
-        }
+        check_empty(group)?;
     }
     for group in &groups {
         let node = Node::new(cluster.listen.to_string());
@@ -125,6 +123,11 @@ pub(crate) async fn init(shared: &Shared) -> Result<usize, ControlError> {
 /// When they do not.
 pub(crate) async fn join(shared: &Shared) -> Result<usize, ControlError> {
     let (replication, cluster) = parts(shared)?;
+    for group in replication.groups.all() {
+        if !is_member(&group, replication.node) {
+            check_empty(&group)?;
+        }
+    }
     let deadline = tokio::time::Instant::now() + JOIN;
     loop {
         let missing: Vec<u16> = replication
@@ -149,6 +152,15 @@ pub(crate) async fn join(shared: &Shared) -> Result<usize, ControlError> {
             }
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// What a group that this node is no member of holds here is no cluster's.
+fn check_empty(group: &Group) -> Result<(), ControlError> {
+    let log = group.log.log();
+    match log.last().is_some() && log.remembered().vote.is_none() {
+        true => Err(ControlError::OldData(format!("shard {}", SHARDS + group.number))),
+        false => Ok(()),
     }
 }
 

@@ -59,11 +59,11 @@ impl Lead {
     }
 }
 
-/// When a majority has heard this node as the leader, as it says so now.
-pub(super) fn acked(server: &Server, data: &Data) -> Option<Instant> {
-    let now = Instant::now();
+/// When a majority has heard this node as the leader, at the earliest. What it says was said after it was
+/// looked at before: a process that stood still must not take it for news.
+pub(super) fn acked(server: &Server, data: &Data, looked_before: Instant) -> Option<Instant> {
     if server.membership_config.membership().voter_ids().count() == 1 {
-        return Some(now);
+        return Some(Instant::now());
     }
-    now.checked_sub(Duration::from_millis(data.millis_since_quorum_ack?))
+    looked_before.checked_sub(Duration::from_millis(data.millis_since_quorum_ack?))
 }

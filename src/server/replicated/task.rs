@@ -35,6 +35,8 @@ const LEASE_LOOK: Duration = Duration::from_millis(20);
 const LINK_EVENTS: usize = 64;
 /// How long a leader that does not hear from a majority keeps those waiting who ask it for something.
 const CUT_OFF: Duration = Duration::from_secs(2);
+/// A pause before a copy that could not be made again is tried once more.
+const REBUILD_PAUSE: Duration = Duration::from_secs(1);
 /// Places that have to be free on the way to the leader before more commands are taken.
 const LINK_ROOM: usize = COMMANDS_MAX / 2;
 
@@ -60,6 +62,7 @@ struct Task {
     lead: Lead,
     /// When a majority has heard this node as the leader, as far as is known.
     acked: Option<Instant>,
+    looked_at: Instant,
     /// The term in which it does not lead any more, though nobody else does.
     stepped_down: Option<u64>,
     /// It tells nobody that it leads.
@@ -124,10 +127,11 @@ pub(crate) async fn run(shared: Shared, replicated: Replicated) {
                 continue;
             }
             () = due(&shared, due_ms) => {}
-            () = tokio::time::sleep(LEASE_LOOK), if task.waits_for_lease() => {
+            () = tokio::time::sleep(LEASE_LOOK), if metrics.is_some() && task.waits_for_lease() => {
                 task.look(&mut metrics, false, &leads);
             }
         }
+        task.step_down(&leads);
         task.abdicate();
         task.turn().await;
     }
@@ -158,6 +162,7 @@ impl Task {
             behind,
             lead: Lead::default(),
             acked: None,
+            looked_at: Instant::now(),
             stepped_down: None,
             is_silent: false,
             peers: Peers::default(),
@@ -188,15 +193,19 @@ impl Task {
 
     /// A minority decides nothing: what it has not committed is nobody's to see, and who waits is told so.
     /// It leads again in another term only.
-    fn step_down(&mut self) {
+    /// The shard in memory follows its group.
+    fn step_down(&mut self, leads: &watch::Sender<Lead>) {
+        if matches!(self.behind, Behind::Memory) || !self.is_cut_off() {
+            return;
+        }
         tracing::warn!(
             shard = self.number,
             "this node hears from too few others to lead the shard"
         );
         self.stepped_down = self.member.term();
-        self.member.follow();
-        self.peers.end_all();
-        self.return_commands();
+        let lead = Lead { is_here: false, ..self.lead };
+        leads.send_replace(lead);
+        self.led(lead);
     }
 
     /// What was taken and not carried out is for whoever leads.
@@ -230,7 +239,7 @@ impl Task {
             return;
         };
         let Some(replication) = &self.shared.replication else { return };
-        let node = replication.node;
+        let (node, looking_at) = (replication.node, Instant::now());
         let (is_member, is_current) = {
             // What it said before is no newer now.
             let is_news = is_news || data.has_changed().unwrap_or(false);
@@ -238,12 +247,14 @@ impl Task {
             let is_alone = server.membership_config.membership().voter_ids().count() == 1;
             if server.vote.leader_id.term != self.lead.term {
                 // It has just begun.
-                self.acked = Some(Instant::now());
+                self.acked = Some(self.looked_at);
             }
             if is_news || is_alone {
-                self.acked = leads::acked(&server, &data).max(self.acked);
+                self.acked = leads::acked(&server, &data, self.looked_at).max(self.acked);
             }
+            self.looked_at = looking_at;
             self.lead = Lead::of(node, &server, durable.applied_term, self.acked);
+            self.lead.is_here &= self.stepped_down != Some(self.lead.term);
             let is_member = server.membership_config.membership().get_node(&node).is_some();
             let last = data.last_log.map(|id| id.index);
             let is_current = server.current_leader.is_some()
@@ -263,8 +274,7 @@ impl Task {
     fn led(&mut self, lead: Lead) {
         self.lead = lead;
         let now_ms = self.shared.clock.now_ms();
-        let leads =
-            lead.is_here.then_some(lead.term).filter(|term| self.stepped_down != Some(*term));
+        let leads = lead.is_here.then_some(lead.term);
         if self.member.term().is_some() && self.member.term() != leads {
             tracing::info!(shard = self.number, "this node leads the shard no more");
             self.member.follow();
@@ -280,8 +290,7 @@ impl Task {
         }
     }
 
-    fn apply(&mut self, committed: Option<Committed>) {
-        let Some(committed) = committed else { return };
+    fn apply(&mut self, committed: Committed) {
         let Behind::Durable(durable) = &mut self.behind else { return };
         let Committed { id, body } = &committed;
         if let Some(body) = body {
@@ -311,13 +320,24 @@ impl Task {
             Ok(shard) => {
                 self.member.replace_copy(shard);
                 if let Some(waiting) = self.waiting.take() {
-                    self.apply(Some(waiting));
+                    self.apply(waiting);
                 }
             }
             Err(error) => {
                 tracing::error!(shard = self.number, %error, "the copy of a shard cannot be made again: it is tried once more");
+                self.begin_rebuilding(REBUILD_PAUSE);
             }
         }
+    }
+
+    fn begin_rebuilding(&mut self, pause: Duration) {
+        let Behind::Durable(durable) = &self.behind else { return };
+        let (log, config, end) =
+            (durable.group.log.log().clone(), self.config.clone(), durable.applied);
+        self.rebuilding = Some(Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            rebuild(log, config, end).await
+        }));
     }
 
     fn heard(&mut self, event: LinkEvent) {
@@ -373,20 +393,13 @@ impl Task {
     async fn turn(&mut self) {
         let now_ms = self.shared.clock.now_ms();
         self.member.handle_timeout(now_ms);
-        if self.is_cut_off() {
-            self.step_down();
-        }
         if self.takes_commands() {
             self.carry_out(now_ms);
         }
         let output = self.member.seal();
         self.carry(output).await;
-        if let Behind::Durable(durable) = &self.behind
-            && self.member.is_awaited()
-            && self.rebuilding.is_none()
-        {
-            let (log, config) = (durable.group.log.log().clone(), self.config.clone());
-            self.rebuilding = Some(Box::pin(rebuild(log, config, durable.applied)));
+        if self.member.is_awaited() && self.rebuilding.is_none() {
+            self.begin_rebuilding(Duration::ZERO);
         }
         if let Some(shard) = self.member.copy() {
             self.shared.figures.set_shard(self.number, shard.stats());
