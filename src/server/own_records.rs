@@ -27,8 +27,7 @@ impl Shared {
 
 /// The publish of a line.
 fn command(topic: &Name, line: &str) -> Command {
-    let session = SessionId { dispatcher: 0, slot: u32::MAX, generation: 0 };
-    let origin = Origin { session, stream: 0, req: 0 };
+    let origin = Origin { session: SessionId::NOBODY, stream: 0, req: 0 };
     let request = Request::Publish {
         topic: topic.clone(),
         ack: AckLevel::None,

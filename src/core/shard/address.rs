@@ -9,10 +9,16 @@ const SLOT_BITS: u32 = 25;
 pub const PEER_SLOTS_MAX: u32 = 1 << SLOT_BITS;
 
 impl SessionId {
+    /// For what the server does itself: nobody waits for an answer.
+    pub const NOBODY: Self = Self { dispatcher: 0, slot: u32::MAX, generation: 0 };
+
     /// The connection as a node that is asked knows it, to which this node is `peer`. `None` if its
     /// slot is too high, which needs more than 33 million connections on one core.
     #[must_use]
     pub fn of_peer(self, peer: DispatcherId) -> Option<Self> {
+        if self == Self::NOBODY {
+            return Some(Self { dispatcher: peer, ..self });
+        }
         let Self { dispatcher, slot, generation } = self;
         let slot = (slot < PEER_SLOTS_MAX).then(|| u32::from(dispatcher) << SLOT_BITS | slot)?;
         Some(Self { dispatcher: peer, slot, generation })
@@ -94,5 +100,6 @@ mod tests {
         }
         let slot = PEER_SLOTS_MAX;
         assert_eq!(SessionId { dispatcher: 0, slot, generation: 1 }.of_peer(64), None);
+        assert!(SessionId::NOBODY.of_peer(64).is_some(), "what a node publishes itself");
     }
 }
