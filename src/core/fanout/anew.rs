@@ -24,10 +24,11 @@ impl Dispatcher {
         }
     }
 
-    /// A shard's topics have other numbers: nothing that it says reaches a copy before that has been
+    /// A shard's topics, and its sequences, may have other numbers: nothing that it says reaches a copy before that has been
     /// told anew.
     pub(super) fn renumbered(&mut self, shard: u16) {
         self.topic_ids.retain(|(of, _), _| *of != shard);
+        self.recalls.forget_shard(shard);
         if let Some(view) = self.shards.get_mut(usize::from(shard)) {
             view.ready = false;
         }

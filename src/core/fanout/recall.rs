@@ -34,10 +34,18 @@ pub(super) struct Recalls {
     bytes: usize,
     /// Least recently used first; there are few.
     held: VecDeque<Held>,
-    /// Shard and sequence that were asked for.
-    under_way: Vec<(u16, u64)>,
+    under_way: Vec<Asked>,
     waiting: VecDeque<Waiting>,
     last_ticket: u32,
+}
+
+/// Something that was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    shard: u16,
+    sequence: u64,
+    /// The shard's sequences may be others by now: the answer is no answer.
+    is_stale: bool,
 }
 
 #[derive(Debug)]
@@ -117,7 +125,8 @@ impl Recalls {
     }
 
     fn may_ask(&self, shard: u16, sequence: u64) -> bool {
-        self.under_way.len() < UNDER_WAY_MAX && !self.under_way.contains(&(shard, sequence))
+        let is_it = |asked: &Asked| (asked.shard, asked.sequence) == (shard, sequence);
+        self.under_way.len() < UNDER_WAY_MAX && !self.under_way.iter().any(is_it)
     }
 
     /// Keeps what was read. What nobody waits for does not drive out what is in use.
@@ -149,8 +158,11 @@ impl Recalls {
         }
     }
 
-    /// What was read of a shard's earlier history is not of the one that it has now.
+    /// What was read of a shard's earlier history is not of the one that it has now, and neither is what
+    /// was asked for in it.
     pub(super) fn forget_shard(&mut self, shard: u16) {
+        let asked = self.under_way.iter_mut().filter(|asked| asked.shard == shard);
+        asked.for_each(|asked| asked.is_stale = true);
         while let Some(at) = self.held.iter().position(|held| held.shard == shard) {
             self.let_go(at);
         }
@@ -229,7 +241,7 @@ impl Dispatcher {
     }
 
     fn ask(&mut self, shard: u16, sequence: u64) {
-        self.recalls.under_way.push((shard, sequence));
+        self.recalls.under_way.push(Asked { shard, sequence, is_stale: false });
         self.outgoing.push_back((shard, Command::Recall(self.id, sequence)));
     }
 
@@ -243,14 +255,21 @@ impl Dispatcher {
     /// What was recalled has come, or cannot be read.
     pub(super) fn recalled(&mut self, shard: u16, recalled: &Arc<Recalled>) {
         let is_of = |of: u16, sequence: u64| of == shard && recalled.sequences.contains(&sequence);
-        self.recalls.under_way.retain(|(of, sequence)| !is_of(*of, *sequence));
+        let mut is_stale = false;
+        self.recalls.under_way.retain(|asked| {
+            let is_answered = is_of(asked.shard, asked.sequence);
+            is_stale |= is_answered && asked.is_stale;
+            !is_answered
+        });
         self.stats.recalls += 1;
         let waiting = core::mem::take(&mut self.recalls.waiting);
         let (served, left) = waiting
             .into_iter()
             .partition::<VecDeque<Waiting>, _>(|waiting| is_of(waiting.shard, waiting.sequence));
         self.recalls.waiting = left;
-        self.recalls.hold(shard, recalled, !served.is_empty());
+        if !is_stale {
+            self.recalls.hold(shard, recalled, !served.is_empty());
+        }
         for waiting in served {
             self.serve(waiting, recalled);
         }

@@ -15,9 +15,9 @@ use tidewire_core::access::Voter;
 use tidewire_core::cell::VoterId;
 use tidewire_core::fanout::{Dispatcher, FanoutLimits, Framing, Lane, SessionOptions, Sink};
 use tidewire_core::shard::{
-    Command, Event, Origin, Request, SessionId, Shard, ShardConfig, ShardLimits, Terms,
+    Command, Event, Origin, Recalled, Request, SessionId, Shard, ShardConfig, ShardLimits, Terms,
 };
-use tidewire_core::topic::{Policy, PolicyTable};
+use tidewire_core::topic::{Batch, Policy, PolicyTable};
 use tidewire_core::{SHARDS, shard_of};
 use tidewire_protocol::frame::{AckLevel, Start};
 use tidewire_protocol::options::SubscribeOptions;
@@ -137,6 +137,11 @@ impl World {
             let round = place.seal();
             self.tell(round.into_iter().flat_map(|round| round.events).map(|(_, event)| event));
         }
+        self.pull()
+    }
+
+    /// The same without what the dispatcher wants of the shards.
+    fn pull(&mut self) -> Vec<String> {
         let (mut head, mut seen) = (Vec::new(), Seen::default());
         while let Some(session) = self.dispatcher.next_ready() {
             self.dispatcher.pull(session, 256 * 1024, 5, &mut head, &mut seen);
@@ -160,6 +165,42 @@ fn a_subscriber_of_a_topic_is_told_of_another_history_once() {
     world.replace(11);
     world.publish(1);
     assert_eq!(world.seen(), ["gap 1 11:0..0", "11:0..1"]);
+}
+
+#[test]
+fn what_was_recalled_of_an_earlier_history_is_not_taken_for_another_record() {
+    let mut world = World::new("ticker", SubscribeOptions::default());
+    assert_eq!(world.seen(), ["from 7:0"]);
+    let shard = shard_of(&topic());
+    let batch = Batch {
+        topic: topic(),
+        topic_id: 0,
+        shard,
+        epoch: 7,
+        base: 0,
+        count: 1,
+        time_ms: 5,
+        sequence: 3,
+        body: payload_body(b"x").into(),
+    };
+    let batch = Arc::new(batch.cooled());
+    world.tell([Event::Appended { batch, first: 0, evicted: Vec::new() }]);
+    let answer = |payload: &[u8]| {
+        let bodies = vec![(3, payload_body(payload))];
+        let recalled = Arc::new(Recalled { sequences: 3..4, bodies, reason: None });
+        Event::Recalled { shard, recalled }
+    };
+    let asks = |world: &mut World| {
+        assert!(world.pull().is_empty());
+        let asked = world.dispatcher.outgoing();
+        matches!(asked, Some((of, Command::Recall(0, 3))) if of == shard)
+    };
+    assert!(asks(&mut world));
+    // Who answers counts otherwise, and has another record of that length there.
+    world.tell([Event::Renumbered { shard }, answer(b"y")]);
+    assert!(asks(&mut world));
+    world.tell([answer(b"x")]);
+    assert_eq!(world.pull(), ["7:0..1"]);
 }
 
 #[test]
