@@ -18,7 +18,7 @@ use super::{Config, ConfigError};
 const PREFIX: &str = "TIDEWIRE_";
 
 /// Variables that begin in the same way and are no keys, and who reads them.
-pub const OTHERS: [(&str, &str); 15] = [
+pub const OTHERS: [(&str, &str); 19] = [
     ("TIDEWIRE_CONFIG", "the configuration file itself"),
     ("TIDEWIRE_LOG", "what is logged"),
     ("TIDEWIRE_URL", "the command line as a client"),
@@ -34,6 +34,10 @@ pub const OTHERS: [(&str, &str); 15] = [
     ("TIDEWIRE_SOAK_SECONDS", "tests"),
     ("TIDEWIRE_SOAK_RATE", "tests"),
     ("TIDEWIRE_POWER_CUTS", "tests"),
+    ("TIDEWIRE_FAULTS", "tests"),
+    ("TIDEWIRE_FAULTS_SEED", "tests"),
+    ("TIDEWIRE_FAULTS_ONLY", "tests"),
+    ("TIDEWIRE_FAULTS_REPORT", "tests"),
 ];
 
 /// The names of all variables that set a key.

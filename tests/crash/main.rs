@@ -12,6 +12,7 @@
     reason = "a test that meets what it does not expect is to fail"
 )]
 
+mod chance;
 #[path = "../live/daemon.rs"]
 #[allow(dead_code, reason = "the laboratory needs less of it than the other tests")]
 mod daemon;
@@ -26,6 +27,7 @@ mod volume;
 
 use std::time::Duration;
 
+use chance::{chance, number};
 use daemon::{Daemon, Via};
 use ledger::Ledger;
 
@@ -55,22 +57,6 @@ durability = \"disk\"
 retention_records = 100000000
 retention_bytes = 4294967296
 ";
-
-pub(crate) fn number(variable: &str, otherwise: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap(),
-        Err(_unset) => otherwise,
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-pub(crate) fn chance(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
