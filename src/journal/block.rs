@@ -105,9 +105,21 @@ impl Body {
     /// # Errors
     /// When the entry cannot be encoded, which none is known for.
     pub(crate) fn push(&mut self, entry: &LogEntry) -> Result<bool, rmp_serde::encode::Error> {
+        self.push_within(entry, BLOCK_BYTES)
+    }
+
+    /// As [`Self::push`], with room for so many bytes.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn push_within(
+        &mut self,
+        entry: &LogEntry,
+        bytes_max: usize,
+    ) -> Result<bool, rmp_serde::encode::Error> {
         let before = self.bytes.len();
         entry.serialize(&mut Serializer::new(&mut self.bytes))?;
-        if before > 0 && HEAD_BYTES + self.bytes.len() > BLOCK_BYTES {
+        if before > 0 && HEAD_BYTES + self.bytes.len() > bytes_max {
             self.bytes.truncate(before);
             return Ok(false);
         }

@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tidewire_core::shard::{LogEntry, ShardSnapshot};
 use tidewire_core::topic::{Extent, LoggedBatch, StoredBatch};
 
-use super::block::{self, BlockKind, Body, Head};
+use super::block::{self, BLOCK_BYTES, BlockKind, Body, Head};
 use super::key::Key;
 use super::places::Place;
 use super::reads::Reads;
@@ -130,9 +130,9 @@ impl Sparse {
             let (found, wanted) = (kept.len(), self.wanted.len());
             return Err(io::Error::other(format!("{found} of {wanted} batches are there")));
         }
-        let blocks = pack(kept, shard, self.blocks.start, last)?;
-        debug_assert!(blocks.iter().all(|(key, _)| self.blocks.contains(&key.index)));
-        Ok((before, blocks))
+        let blocks_max = usize::try_from(self.blocks.end - self.blocks.start);
+        let blocks_max = blocks_max.unwrap_or(usize::MAX);
+        Ok((before, pack_into(&kept, shard, (self.blocks.start, blocks_max), last)?))
     }
 
     /// Puts blocks into the place of those that are there, if that frees something; returns the bytes
@@ -160,16 +160,48 @@ impl Sparse {
     }
 }
 
+/// Packs entries into no more blocks than this from an index on: larger ones, if there is a round of a
+/// group among those in which they were, for such a round is one block, however large.
+///
+/// # Errors
+/// When an entry cannot be encoded.
+fn pack_into(
+    entries: &[LogEntry],
+    shard: u16,
+    (first, blocks_max): (u64, usize),
+    like: Head,
+) -> io::Result<Packed> {
+    let mut bytes_max = BLOCK_BYTES;
+    loop {
+        let blocks = pack_within(entries, shard, first, like, bytes_max)?;
+        // One block holds them all in the end.
+        if blocks.len() <= blocks_max.max(1) {
+            return Ok(blocks);
+        }
+        bytes_max = bytes_max.saturating_mul(2);
+    }
+}
+
 /// Packs entries into blocks from this index on.
 ///
 /// # Errors
 /// When an entry cannot be encoded.
 pub(super) fn pack(
-    entries: impl IntoIterator<Item = LogEntry>,
+    entries: &[LogEntry],
     shard: u16,
     first: u64,
     like: Head,
 ) -> io::Result<Vec<(Key, Vec<u8>)>> {
+    pack_within(entries, shard, first, like, BLOCK_BYTES)
+}
+
+fn pack_within(
+    entries: &[LogEntry],
+    shard: u16,
+    first: u64,
+    like: Head,
+    bytes_max: usize,
+) -> io::Result<Packed> {
     let mut blocks = Vec::new();
     let mut open = Body::at(like.version, like.time_ms);
     let mut finish = |body: Body| {
@@ -179,13 +211,43 @@ pub(super) fn pack(
         blocks.push((Key { shard, index }, body.finish(head)));
     };
     for entry in entries {
-        if !open.push(&entry).map_err(io::Error::other)? {
+        if !open.push_within(entry, bytes_max).map_err(io::Error::other)? {
             finish(std::mem::replace(&mut open, Body::at(like.version, like.time_ms)));
-            open.push(&entry).map_err(io::Error::other)?;
+            open.push_within(entry, bytes_max).map_err(io::Error::other)?;
         }
     }
     if !open.is_empty() {
         finish(open);
     }
     Ok(blocks)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidewire_protocol::Name;
+
+    use super::*;
+
+    fn entry(bytes: usize) -> LogEntry {
+        let topic = Name::parse("t").unwrap();
+        let (key, value) = ("k".into(), Some(vec![7; bytes].into()));
+        LogEntry::MapKey { topic, key, version: 1, expires_at_ms: None, value }
+    }
+
+    #[test]
+    fn what_was_in_a_few_large_blocks_is_packed_into_no_more_than_these() {
+        let entries: Vec<_> = (0..40).map(|_| entry(BLOCK_BYTES / 3)).collect();
+        assert_eq!(pack(&entries, 16, 5, Head::default()).unwrap().len(), 20);
+        for blocks_max in [1, 2, 3, 7, 19, 20, 100] {
+            let blocks = pack_into(&entries, 16, (5, blocks_max), Head::default()).unwrap();
+            assert!(blocks.len() <= blocks_max, "{} of {blocks_max}", blocks.len());
+            let mut found = 0;
+            for ((key, bytes), index) in blocks.iter().zip(5..) {
+                let (head, body) = block::open(bytes).unwrap();
+                assert_eq!((key.index, head.index), (index, index));
+                found += block::entries(&head, body).unwrap().len();
+            }
+            assert_eq!(found, 40);
+        }
+    }
 }

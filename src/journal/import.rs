@@ -40,9 +40,9 @@ pub(crate) struct Import {
 
 /// The records that a state holds, as blocks behind the last of its extents.
 fn blocks_of(snapshot: &ShardSnapshot) -> io::Result<Vec<(Key, Vec<u8>)>> {
-    let entries = snapshot.unstored().into_iter().map(LogEntry::Batch);
+    let entries: Vec<_> = snapshot.unstored().into_iter().map(LogEntry::Batch).collect();
     let like = Head { time_ms: snapshot.now_ms(), ..Head::default() };
-    pack(entries, snapshot.shard(), snapshot.extents().next_block(), like)
+    pack(&entries, snapshot.shard(), snapshot.extents().next_block(), like)
 }
 
 impl Import {
