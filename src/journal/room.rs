@@ -142,13 +142,51 @@ impl DiskRoom {
                     self.bytes -= weight;
                     return outcome;
                 }
-                Some(Notice::Checkpoint(bytes)) => {
-                    self.checkpoints.is_under_way = false;
-                    self.checkpoints.last_bytes = bytes;
-                }
+                Some(Notice::Checkpoint(bytes)) => self.finished(bytes),
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// Waits until a state that was handed over is done with, of a shard whose rounds its group commits.
+    /// Returns whether it counts.
+    pub(crate) async fn saved(&mut self) -> bool {
+        loop {
+            match self.notices.recv().await {
+                Some(Notice::Checkpoint(bytes)) => {
+                    self.finished(bytes);
+                    return bytes > 0;
+                }
+                // Its group takes none.
+                Some(Notice::Round(..)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn finished(&mut self, bytes: u64) {
+        self.checkpoints.is_under_way = false;
+        self.checkpoints.last_bytes = bytes;
+    }
+
+    /// The group has logged so much.
+    pub(crate) fn logged(&mut self, bytes: u64) {
+        self.checkpoints.logged_bytes += bytes;
+    }
+
+    /// The shard was made again: what it says of itself begins anew.
+    pub(crate) fn made_again(&mut self) {
+        self.checkpoints.released_before = 0;
+    }
+
+    /// Whether somebody needs what the log of the shard has.
+    pub(crate) fn is_held(&self) -> bool {
+        self.state.is_held(self.shard)
+    }
+
+    /// Whether the disk's reserve is reached.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state.is_full()
     }
 
     /// What the shard is to be told of its log, as far as the rounds have come back.
@@ -171,7 +209,7 @@ impl DiskRoom {
 
     /// Whether so much has been logged that the state is to be saved, or so many bytes of records have
     /// left since (`released_bytes`: since the start) that their blocks are to go.
-    pub(super) fn wants_checkpoint(&mut self, released_bytes: u64, now_ms: u64) -> bool {
+    pub(crate) fn wants_checkpoint(&mut self, released_bytes: u64, now_ms: u64) -> bool {
         let may_free = self.may_free(released_bytes);
         let looked_ms = self.checkpoints.looked_ms;
         if may_free && now_ms >= looked_ms.saturating_add(PAUSE_WHEN_FULL_MS) {
@@ -196,7 +234,7 @@ impl DiskRoom {
     }
 
     /// When the shard is to look again whether a checkpoint is wanted, though nothing happens.
-    pub(super) fn next_look_ms(&self, released_bytes: u64) -> Option<u64> {
+    pub(crate) fn next_look_ms(&self, released_bytes: u64) -> Option<u64> {
         let looked_ms = self.checkpoints.looked_ms;
         self.may_free(released_bytes).then(|| looked_ms.saturating_add(PAUSE_WHEN_FULL_MS))
     }
@@ -208,15 +246,20 @@ impl DiskRoom {
 
     /// Hands over the state as of an entry of the shard's group. It counts only if this entry is
     /// committed by the time that it is written. What is said of the log itself does not change: after
-    /// a state was taken over from elsewhere the log is to be purged up to its entry.
-    #[allow(dead_code, reason = "the replicas of shards will")]
-    pub(crate) fn checkpoint_at(&mut self, base: Base, snapshot: ShardSnapshot, released: u64) {
+    /// a state was taken over from elsewhere the log is to be purged up to its entry. Returns whether it
+    /// is heard of again ([`Self::saved`]).
+    pub(crate) fn checkpoint_at(
+        &mut self,
+        base: Base,
+        snapshot: ShardSnapshot,
+        released: u64,
+    ) -> bool {
         self.save(snapshot, Some(base), released);
+        self.checkpoints.is_under_way
     }
 
     /// A state was taken over that has so many bytes: the next checkpoint is due when as much is logged
     /// behind it as behind one of this shard's own.
-    #[allow(dead_code, reason = "the replicas of shards will")]
     pub(crate) fn taken_over(&mut self, state_bytes: u64) {
         let Checkpoints { bytes_min, .. } = self.checkpoints;
         self.checkpoints =

@@ -99,7 +99,6 @@ impl State {
     }
 
     /// Nothing of a shard is removed until the hold is dropped.
-    #[allow(dead_code, reason = "who gives states will")]
     pub(crate) fn hold_shard(self: &Arc<Self>, shard: u16) -> Hold {
         Hold::on(self, Some(shard))
     }

@@ -42,7 +42,16 @@ const TAKEN: [&str; 2] = ["taken-1", "taken-2"];
 
 /// The parts of checkpoints, which are written beside the commits.
 #[derive(Clone)]
-pub(crate) struct Parts(sled::Tree);
+pub(crate) struct Parts {
+    parts: sled::Tree,
+    current: sled::Tree,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Parts")
+    }
+}
 
 impl Parts {
     /// # Errors
@@ -54,7 +63,7 @@ impl Parts {
         number: u32,
         part: Vec<u8>,
     ) -> io::Result<()> {
-        self.0.insert(part_key(shard, covers, number), part).map_err(to_io)?;
+        self.parts.insert(part_key(shard, covers, number), part).map_err(to_io)?;
         Ok(())
     }
 
@@ -66,7 +75,15 @@ impl Parts {
         covers: u64,
         number: u32,
     ) -> io::Result<Option<sled::IVec>> {
-        self.0.get(part_key(shard, covers, number)).map_err(to_io)
+        self.parts.get(part_key(shard, covers, number)).map_err(to_io)
+    }
+
+    /// Which checkpoint of a shard counts, encoded.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn current(&self, shard: u16) -> io::Result<Option<sled::IVec>> {
+        self.current.get(shard.to_be_bytes()).map_err(to_io)
     }
 }
 
@@ -186,7 +203,7 @@ impl Store {
 
     /// The parts of checkpoints.
     pub(crate) fn parts(&self) -> Parts {
-        Parts(self.parts.clone())
+        Parts { parts: self.parts.clone(), current: self.current.clone() }
     }
 
     /// Which checkpoint of a shard counts, encoded.

@@ -49,8 +49,9 @@ impl Group {
             election_timeout_min: ELECTION_MIN_MS,
             election_timeout_max: ELECTION_MAX_MS,
             max_payload_entries: 4_096,
-            // States are saved when the shard says so.
+            // States are saved when the shard says so, which also says what is purged.
             snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: u64::MAX,
             ..Config::default()
         };
         let config = Arc::new(config.validate().map_err(io::Error::other)?);
@@ -72,6 +73,12 @@ impl GroupTable {
 
     pub(crate) fn find(&self, number: u16) -> Option<Group> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+
+    /// The group of a shard, or of what has none ([`crate::journal::META`]).
+    pub(crate) fn of_shard(&self, shard: u16) -> Option<Group> {
+        let groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.values().find(|group| group.log.log().shard() == shard).cloned()
     }
 
     /// All of them, in the order of their numbers.

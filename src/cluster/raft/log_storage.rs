@@ -9,6 +9,7 @@ use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{
     AnyError, LogId, Membership, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote,
 };
+use tokio::sync::watch;
 
 use super::entries::{Entry, from_entry, from_id, from_vote, to_entry, to_id, to_members, to_vote};
 use super::types::{Groups, Node, NodeId};
@@ -23,11 +24,56 @@ pub(crate) struct LogStorage {
     log: GroupLog,
     /// The node that starts with it.
     node: Option<NodeId>,
+    installing: watch::Sender<Installing>,
+}
+
+/// Whether a state from elsewhere is about to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Installing {
+    Nothing,
+    /// One may be.
+    State,
+    /// One is that goes beyond the log's end, up to here: what goes on behind it waits for that.
+    Beyond(EntryId),
 }
 
 impl LogStorage {
     pub(crate) fn new(log: GroupLog) -> Self {
-        Self { log, node: None }
+        Self { log, node: None, installing: watch::Sender::new(Installing::Nothing) }
+    }
+
+    /// A state is handed over to the group, which may let it count.
+    pub(super) fn begin_installing(&self) {
+        self.turn(Installing::Nothing, Installing::State);
+    }
+
+    /// The group has answered, and may have had no use for the state.
+    pub(super) fn end_installing(&self) {
+        self.turn(Installing::State, Installing::Nothing);
+    }
+
+    fn turn(&self, from: Installing, to: Installing) {
+        self.installing.send_if_modified(|installing| {
+            let is_it = *installing == from;
+            if is_it {
+                *installing = to;
+            }
+            is_it
+        });
+    }
+
+    /// The state counts now, or does not come to. What it stands on is purged if it does.
+    ///
+    /// # Errors
+    /// When nothing can be written any more.
+    pub(super) fn installed(&self, does_count: bool) -> io::Result<()> {
+        let before = *self.installing.borrow();
+        let purged = match before {
+            Installing::Beyond(upto) if does_count => self.log.purge(upto),
+            Installing::Beyond(_) | Installing::State | Installing::Nothing => Ok(()),
+        };
+        self.installing.send_replace(Installing::Nothing);
+        purged
     }
 
     /// A node that led the group when it ended does not lead it when it starts: what it held in memory is
@@ -151,6 +197,9 @@ impl RaftLogStorage<Groups> for LogStorage {
     {
         let entries: io::Result<Vec<_>> = entries.into_iter().map(to_entry).collect();
         let entries = entries.map_err(|error| write_failure(&error))?;
+        let goes_on = |installing: &Installing| !matches!(installing, Installing::Beyond(_));
+        // There is always somebody who says so: this one.
+        drop(self.installing.subscribe().wait_for(goes_on).await);
         let done = Done::new(move |outcome| callback.log_io_completed(outcome));
         self.log.append(entries, done).await.map_err(|error| write_failure(&error))
     }
@@ -160,6 +209,19 @@ impl RaftLogStorage<Groups> for LogStorage {
     }
 
     async fn purge(&mut self, log_id: LogId<NodeId>) -> Result<(), Failure> {
-        self.log.purge(to_id(&log_id)).map_err(|error| write_failure(&error))
+        let upto = to_id(&log_id);
+        // A log that ends before what was purged of it would be damaged: the state has to count first.
+        let waits = self.installing.send_if_modified(|installing| {
+            let is_beyond = self.log.last().is_none_or(|last| last.index < upto.index);
+            let waits = is_beyond && *installing != Installing::Nothing;
+            if waits {
+                *installing = Installing::Beyond(upto);
+            }
+            waits
+        });
+        if waits {
+            return Ok(());
+        }
+        self.log.purge(upto).map_err(|error| write_failure(&error))
     }
 }

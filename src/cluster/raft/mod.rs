@@ -10,14 +10,18 @@ mod machine;
 mod network;
 mod rpc;
 mod snapshots;
+mod states;
 #[cfg(test)]
 mod tests;
 mod types;
 
 pub(crate) use group::{Group, GroupTable, LEASE_MS};
 pub(crate) use log_storage::LogStorage;
-pub(crate) use machine::{Committed, Machine};
+pub(crate) use machine::{Committed, Handed, Machine, NewState, Says};
 pub(crate) use network::Network;
 pub(crate) use rpc::serve;
-pub(crate) use snapshots::{Applied, applied_of, base_of_meta, snapshot_of};
+pub(crate) use snapshots::{
+    Applied, applied_of, applied_of_base, base_of_applied, base_of_meta, snapshot_of,
+};
+pub(crate) use states::take_states;
 pub(crate) use types::{EntryBody, GroupSnapshot, Groups, Node, NodeId, TakenState};

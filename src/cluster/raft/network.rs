@@ -18,6 +18,7 @@ use openraft::{AnyError, OptionalSend, Snapshot, Vote};
 use super::rpc::{Answer, Ask, Caller};
 use super::types::{Groups, Node, NodeId};
 use crate::cluster::links::Links;
+use crate::cluster::transfer::States;
 
 /// A pause before a node that could not be reached is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -26,6 +27,7 @@ const RETRY: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub(crate) struct Network {
     links: Links,
+    states: States,
     runtime: tokio::runtime::Handle,
     /// Two for each node: for what is short, and for entries.
     callers: Arc<Mutex<HashMap<NodeId, [Caller; 2]>>>,
@@ -33,14 +35,13 @@ pub(crate) struct Network {
 
 impl Network {
     /// To be called within the runtime that carries the streams.
-    pub(crate) fn new(links: Links) -> Self {
+    pub(crate) fn new(links: Links, states: States) -> Self {
         let runtime = tokio::runtime::Handle::current();
-        Self { links, runtime, callers: Arc::default() }
+        Self { links, states, runtime, callers: Arc::default() }
     }
 
     fn callers(&self, node: NodeId) -> io::Result<[Caller; 2]> {
-        let id = crate::cluster::NodeId::new(node)
-            .ok_or_else(|| io::Error::other(format!("{node} is no id of a node")))?;
+        let id = peer(node)?;
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         let _entered = self.runtime.enter();
         let start = || Caller::start(self.links.clone(), id);
@@ -66,6 +67,8 @@ impl RaftNetworkFactory<Groups> for GroupNetwork {
         Way {
             callers: self.network.callers(target).map_err(|error| error.to_string()),
             group: self.group,
+            network: self.network.clone(),
+            target,
         }
     }
 }
@@ -74,6 +77,8 @@ impl RaftNetworkFactory<Groups> for GroupNetwork {
 pub(crate) struct Way {
     callers: Result<[Caller; 2], String>,
     group: u16,
+    network: Network,
+    target: NodeId,
 }
 
 type Failure<E> = RPCError<NodeId, Node, E>;
@@ -93,6 +98,13 @@ impl Way {
             Err(error) => Err(unreachable(&error)),
         }
     }
+}
+
+/// # Errors
+/// When there can be no such node.
+fn peer(node: NodeId) -> io::Result<crate::cluster::NodeId> {
+    let id = crate::cluster::NodeId::new(node);
+    id.ok_or_else(|| io::Error::other(format!("{node} is no id of a node")))
 }
 
 fn unexpected<E: std::error::Error>() -> Failure<E> {
@@ -124,13 +136,18 @@ impl RaftNetwork<Groups> for Way {
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote<NodeId>,
-        _snapshot: Snapshot<Groups>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: Vote<NodeId>,
+        snapshot: Snapshot<Groups>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<NodeId>, StreamingError<Groups, Fatal<NodeId>>> {
-        let what = AnyError::error("states of shards are not sent from node to node yet");
-        Err(StreamingError::Unreachable(Unreachable::new(&what)))
+        let unreachable = |error| StreamingError::Unreachable(Unreachable::new(&error));
+        let to = peer(self.target).map_err(|error| unreachable(AnyError::new(&error)))?;
+        let Network { links, states, .. } = &self.network;
+        tokio::select! {
+            given = states.give(links, to, vote, snapshot) => Ok(given?),
+            closed = cancel => Err(StreamingError::Closed(closed)),
+        }
     }
 
     fn backoff(&self) -> Backoff {

@@ -19,11 +19,7 @@ pub(crate) type Applied = (Option<LogId<NodeId>>, StoredMembership<NodeId, Node>
 /// # Errors
 /// When the members cannot be read.
 pub(crate) fn applied_of(group: &OpenedGroup) -> io::Result<Applied> {
-    let members = |journal::Membership { id, bytes }: &journal::Membership| {
-        Ok::<_, io::Error>(StoredMembership::new(Some(from_id(*id)), from_members(bytes)?))
-    };
-    let members = group.membership.as_ref().map(members).transpose()?;
-    Ok((group.applied.map(from_id), members.unwrap_or_default()))
+    Ok((group.applied.map(from_id), members_of(group.membership.as_ref())?))
 }
 
 /// What a state stands on, as openraft says it.
@@ -40,6 +36,48 @@ pub(crate) fn base_of_meta(meta: &SnapshotMeta<NodeId, Node>) -> io::Result<Base
     };
     let membership = members.log_id().as_ref().map(membership).transpose()?;
     Ok(Base { last, membership, is_taken_over: false })
+}
+
+/// What a state stands on that has applied this much; nothing if it has no entry.
+///
+/// # Errors
+/// When its members cannot be encoded.
+pub(crate) fn base_of_applied((last, members): &Applied) -> io::Result<Option<Base>> {
+    if last.is_none() {
+        return Ok(None);
+    }
+    let (last_log_id, last_membership) = (*last, members.clone());
+    base_of_meta(&SnapshotMeta { last_log_id, last_membership, ..SnapshotMeta::default() })
+        .map(Some)
+}
+
+/// The same, the other way round.
+///
+/// # Errors
+/// When its members cannot be read.
+pub(crate) fn applied_of_base(base: Option<&Base>) -> io::Result<Applied> {
+    let meta = base.map(meta_of).transpose()?.unwrap_or_default();
+    Ok((meta.last_log_id, meta.last_membership))
+}
+
+/// The same as [`base_of_meta`], the other way round.
+///
+/// # Errors
+/// When its members cannot be read.
+pub(super) fn meta_of(base: &Base) -> io::Result<SnapshotMeta<NodeId, Node>> {
+    let Base { last, membership, is_taken_over: _ } = base;
+    let last_membership = members_of(membership.as_ref())?;
+    let snapshot_id = format!("{}-{}", last.term, last.index);
+    Ok(SnapshotMeta { last_log_id: Some(from_id(*last)), last_membership, snapshot_id })
+}
+
+fn members_of(
+    membership: Option<&journal::Membership>,
+) -> io::Result<StoredMembership<NodeId, Node>> {
+    let members = |journal::Membership { id, bytes }: &journal::Membership| {
+        Ok::<_, io::Error>(StoredMembership::new(Some(from_id(*id)), from_members(bytes)?))
+    };
+    Ok(membership.map(members).transpose()?.unwrap_or_default())
 }
 
 /// The state of a group without a shard, as it is stored.

@@ -22,8 +22,6 @@ pub(super) struct Kept {
 pub(super) struct Run {
     pub(super) blocks: Range<u64>,
     batches: Range<usize>,
-    /// It is the one behind the last extent.
-    pub(super) is_last: bool,
 }
 
 impl Kept {
@@ -44,18 +42,13 @@ impl Kept {
         let mut kept = Self { batches, runs: Vec::new() };
         let extents = snapshot.extents();
         for extent in extents.iter() {
-            kept.add(extent.sequences.clone(), extent.blocks.clone(), false)?;
+            kept.add(extent.sequences.clone(), extent.blocks.clone())?;
         }
-        kept.add(extents.stored_before()..u64::MAX, extents.next_block()..covers, true)?;
+        kept.add(extents.stored_before()..u64::MAX, extents.next_block()..covers)?;
         Ok(kept)
     }
 
-    fn add(
-        &mut self,
-        sequences: Range<u64>,
-        blocks: Range<u64>,
-        is_last: bool,
-    ) -> Result<(), TransferError> {
+    fn add(&mut self, sequences: Range<u64>, blocks: Range<u64>) -> Result<(), TransferError> {
         let before = self.runs.last();
         let (block, batch) =
             before.map_or((0, 0), |before| (before.blocks.end, before.batches.end));
@@ -65,7 +58,7 @@ impl Kept {
             let what = format!("it has records that are not in the blocks before {}", blocks.end);
             return Err(TransferError::malformed(what));
         }
-        self.runs.push(Run { blocks, batches, is_last });
+        self.runs.push(Run { blocks, batches });
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use tidewire_core::shard::ShardSnapshot;
@@ -13,40 +13,39 @@ use tidewire_core::shard::ShardSnapshot;
 use super::error::TransferError;
 use super::kept::{Kept, Run, Search};
 use super::piece::{BLOCK_PIECE_BYTES, Head, Piece};
-use crate::journal::{Base, Hold, Reads, STATE_PART_BYTES_MAX, without_commit};
-
-/// How long a block of a committed entry may take to get to this node's own disk: others may have it before.
-const BLOCK_TIMEOUT: Duration = Duration::from_secs(10);
-const BLOCK_PAUSE: Duration = Duration::from_millis(10);
+use crate::journal::{Base, Checkpoint, STATE_PART_BYTES_MAX, without_commit};
 
 /// Takes one piece after the other, and holds up who gives them while there is no room.
 pub(super) type Out<'a> = dyn FnMut(Piece) -> Result<(), TransferError> + 'a;
 
-/// A state of a shard, to be given to other nodes.
+/// A state of a shard, to be given to another node: the checkpoint that counts here.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Nothing that it needs is removed while it is there.
-    _hold: Hold,
-    reads: Reads,
-    snapshot: ShardSnapshot,
-    base: Base,
+    checkpoint: Checkpoint,
+    /// It is read when somebody takes it.
+    snapshot: OnceLock<ShardSnapshot>,
 }
 
 impl Source {
-    /// A state, as [`tidewire_core::shard::Shard::checkpoint`] makes it, that stands on an entry which is committed.
-    /// `hold` is from before the state was made, so that all its blocks are there
-    /// ([`crate::journal::State::hold_shard`]).
-    pub(crate) fn new(hold: Hold, reads: Reads, snapshot: ShardSnapshot, base: Base) -> Self {
-        Self { _hold: hold, reads, snapshot, base }
+    pub(crate) fn of(checkpoint: Checkpoint) -> Self {
+        Self { checkpoint, snapshot: OnceLock::new() }
     }
 
     /// What it stands on.
     pub(crate) fn base(&self) -> &Base {
-        &self.base
+        self.checkpoint.base()
     }
 
     pub(crate) fn shard(&self) -> u16 {
-        self.snapshot.shard()
+        self.checkpoint.shard()
+    }
+
+    fn snapshot(&self) -> io::Result<&ShardSnapshot> {
+        if let Some(snapshot) = self.snapshot.get() {
+            return Ok(snapshot);
+        }
+        let snapshot = self.checkpoint.read()?;
+        Ok(self.snapshot.get_or_init(|| snapshot))
     }
 
     /// Gives the head and the state. Blocks.
@@ -54,16 +53,16 @@ impl Source {
     /// # Errors
     /// When it cannot be encoded, or nobody takes it.
     pub(super) fn give_state(&self, out: &mut Out<'_>) -> Result<(), TransferError> {
-        // Encoded twice, so that it need not be in memory: the same state gives the same bytes.
-        let mut sizes = Sizes::default();
-        encode(&self.snapshot, &mut sizes)?;
-        let blocks_bytes = self.snapshot.extents().iter().map(|extent| extent.bytes).sum();
-        let head = Head::new(self.shard(), &self.base);
+        // Encoded twice, so that its bytes need not be in memory: the same state gives the same.
+        let (snapshot, mut sizes) = (self.snapshot()?, Sizes::default());
+        encode(snapshot, &mut sizes)?;
+        let blocks_bytes = snapshot.extents().iter().map(|extent| extent.bytes).sum();
+        let head = Head::new(self.shard(), self.base());
         let Sizes { bytes: state_bytes, checksum: state_checksum } = sizes;
         let head = Head { state_bytes, state_checksum, blocks_bytes, ..head };
         out(Piece::Head(Box::new(head)))?;
         let mut parts = Parts { out, open: Vec::new(), failure: None };
-        let encoded = encode(&self.snapshot, &mut parts).and_then(|()| Ok(parts.flush()?));
+        let encoded = encode(snapshot, &mut parts).and_then(|()| Ok(parts.flush()?));
         match parts.failure {
             Some(failure) => Err(failure),
             None => encoded,
@@ -79,7 +78,7 @@ impl Source {
         wanted: &[Range<u64>],
         out: &mut Out<'_>,
     ) -> Result<(), TransferError> {
-        let kept = Kept::of(&self.snapshot, self.base.covers())?;
+        let kept = Kept::of(self.snapshot()?, self.base().covers())?;
         let (mut blocks, mut bytes) = (0, 0);
         for run in &kept.runs {
             let is_it =
@@ -104,11 +103,8 @@ impl Source {
         count: &mut dyn FnMut(&[u8]),
         out: &mut Out<'_>,
     ) -> Result<(), TransferError> {
-        if run.is_last {
-            self.wait_for(kept, run)?;
-        }
         let mut search = Search::of(kept.in_run(run));
-        for block in self.reads.scan(self.shard(), run.blocks.clone()) {
+        for block in self.checkpoint.reads().scan(self.shard(), run.blocks.clone()) {
             let (key, block) = block?;
             let bad = |what| io::Error::other(format!("block {}: {what}", key.index));
             let has_any = search.look(&block, self.shard(), key.index).map_err(bad)?;
@@ -131,22 +127,6 @@ impl Source {
         let what =
             format!("shard {}: blocks {start} to {end} lack {missing} batches", self.shard());
         Err(io::Error::other(what).into())
-    }
-
-    /// Waits until the newest blocks are on this node's disk, as far as that takes.
-    fn wait_for(&self, kept: &Kept, run: &Run) -> io::Result<()> {
-        let began = Instant::now();
-        loop {
-            let mut search = Search::of(kept.in_run(run));
-            for block in self.reads.scan(self.shard(), run.blocks.clone()) {
-                let (key, block) = block?;
-                search.look(&block, self.shard(), key.index).map_err(io::Error::other)?;
-            }
-            if search.is_whole() || began.elapsed() > BLOCK_TIMEOUT {
-                return Ok(());
-            }
-            std::thread::sleep(BLOCK_PAUSE);
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::error::TransferError;
 use super::figures::count;
 use super::piece::{Head, Piece};
 use super::sink::{Sink, Step, Taken};
-use super::states::{States, base_of};
+use super::states::{States, Turn, base_of};
 use super::talk::{self, Offer, Said};
 use crate::cluster::links::Incoming;
 use crate::cluster::raft::{GroupSnapshot, Groups, NodeId, TakenState};
@@ -58,7 +58,7 @@ impl States {
         F: Future<Output = Result<SnapshotResponse<NodeId>, String>>,
     {
         let taken = self.receive(&mut *to, from, peer, find).await;
-        let (_turn, (Offer { group, vote, meta }, taken)) = match taken {
+        let (_turn, Offer { group, vote, meta }, taken) = match taken {
             Ok(taken) => taken,
             Err(error) => {
                 // It may not hear it any more.
@@ -82,12 +82,16 @@ impl States {
         from: &mut (impl AsyncRead + Unpin),
         peer: u64,
         find: impl FnOnce(u16, &Vote<NodeId>) -> Result<GroupLog, String>,
-    ) -> Result<(super::states::Turn<'_>, (Offer, GroupSnapshot)), TransferError> {
+    ) -> Result<(Turn<'_>, Offer, GroupSnapshot), TransferError> {
         let Said::Offer(offer) = talk::read(from, peer).await? else { return Err(out_of_turn()) };
         let base = base_of(&offer.meta)?;
         let log = find(offer.group, &offer.vote);
         let log = log.map_err(|what| TransferError::Journal(std::io::Error::other(what)))?;
         let turn = talk::busy(to, self.turn_to_take()).await??;
+        if log.remembered().committed >= Some(base.last) {
+            // All of it is here. What the group says to that is the answer.
+            return Ok((turn, *offer, GroupSnapshot::default()));
+        }
         talk::send(to, &talk::ready()?).await?;
         let taken = match offer.group {
             META => GroupSnapshot::Bytes(self.receive_bytes(to, from, peer).await?),
@@ -96,7 +100,7 @@ impl States {
                 GroupSnapshot::Taken(TakenState::of(taken))
             }
         };
-        Ok((turn, (*offer, taken)))
+        Ok((turn, *offer, taken))
     }
 
     async fn receive_pieces(

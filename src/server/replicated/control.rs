@@ -13,7 +13,7 @@ use tidewire_core::SHARDS;
 use tidewire_core::fanout::ISSUERS;
 use tokio::sync::mpsc;
 
-use super::{Replication, Shared};
+use super::{Replication, Shared, begin};
 use crate::cluster::links::Incoming;
 use crate::cluster::raft::{Group, Node, NodeId};
 use crate::cluster::{self, NodeState, frames, services};
@@ -54,7 +54,7 @@ pub(crate) enum ControlError {
     #[error("this node is a member already: its groups have {0} members")]
     Member(usize),
     #[error(
-        "{0} holds names on disk, and what a single server has kept cannot become a cluster's yet: start the node with an empty data_dir"
+        "{0} holds names on disk that are no cluster's: a node joins with an empty data_dir, or `tidewire admin cluster init` makes it the first node of a cluster, which keeps them"
     )]
     OldData(String),
     #[error("{0}")]
@@ -106,12 +106,11 @@ pub(crate) async fn init(shared: &Shared) -> Result<usize, ControlError> {
         if members > 0 {
             return Err(ControlError::Member(members));
         }
-        check_empty(group)?;
     }
     for group in &groups {
         let node = Node::new(cluster.listen.to_string());
         let only = BTreeMap::from([(replication.node, node)]);
-        let founded = group.raft.initialize(only).await;
+        let founded = begin::found(replication, group, only).await;
         founded.map_err(|error| ControlError::Engine(error.to_string()))?;
     }
     Ok(groups.len())
@@ -157,8 +156,7 @@ pub(crate) async fn join(shared: &Shared) -> Result<usize, ControlError> {
 
 /// What a group that this node is no member of holds here is no cluster's.
 fn check_empty(group: &Group) -> Result<(), ControlError> {
-    let log = group.log.log();
-    match log.last().is_some() && log.remembered().vote.is_none() {
+    match begin::has_logged_alone(group) {
         true => Err(ControlError::OldData(format!("shard {}", SHARDS + group.number))),
         false => Ok(()),
     }

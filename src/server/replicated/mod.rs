@@ -1,13 +1,18 @@
 //! Shards of a cluster: each node has a part in each of them, and this is the task that plays it.
 
+mod applying;
+mod begin;
 mod behind;
 mod control;
 mod leader_link;
+mod leading;
 mod leads;
 mod peers;
 mod rebuild;
+mod saving;
 mod serving;
 mod task;
+mod telling;
 
 pub(super) use behind::{Kind, Log};
 pub(crate) use control::{ControlError, GroupStatus, init, join, status};
@@ -52,7 +57,7 @@ impl Replication {
         shards: u16,
     ) -> (Option<Self>, Vec<mpsc::Receiver<PeerEvent>>) {
         let Some(cluster) = cluster else { return (None, Vec::new()) };
-        let network = Network::new(cluster.links.clone());
+        let network = Network::new(cluster.links.clone(), cluster.states.clone());
         let (replication, queues) = Self::new(cluster.node.get(), network, shards);
         (Some(replication), queues)
     }
@@ -91,9 +96,10 @@ pub(super) fn serve(shared: &Shared) -> Vec<tokio::task::JoinHandle<()>> {
         return Vec::new();
     };
     let (links, shared) = (&cluster.links, || Shared::clone(shared));
-    let groups = replication.groups.clone();
+    let (groups, states) = (replication.groups.clone(), cluster.states.clone());
     vec![
-        tokio::spawn(raft::serve(links.serve(services::RAFT), groups)),
+        tokio::spawn(raft::serve(links.serve(services::RAFT), groups.clone())),
+        tokio::spawn(raft::take_states(links.serve(services::STATES), states, groups)),
         tokio::spawn(serving::serve(shared(), links.serve(services::SHARDS))),
         tokio::spawn(control::serve(shared(), links.serve(services::CONTROL))),
         tokio::spawn(control::promote(shared())),

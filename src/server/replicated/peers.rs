@@ -1,9 +1,12 @@
 //! Nodes that follow a shard which this node leads.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 
 use tidewire_core::shard::{Command, DispatcherId, Event};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::cluster::raft::{Node, NodeId};
 
 /// Groups of events that wait to be sent to another node. Beyond them its stream ends, and it begins
 /// anew with how things are then.
@@ -17,6 +20,9 @@ pub(crate) enum PeerEvent {
     Commands { peer: DispatcherId, stream: u64, commands: Vec<Command> },
     /// Its stream has ended.
     Ended { peer: DispatcherId, stream: u64 },
+    /// The node founds the shard's group on what it has logged alone, with these members. Whether it has
+    /// not been a group's before is answered.
+    Begin { nodes: BTreeMap<NodeId, Node>, begun: oneshot::Sender<io::Result<bool>> },
 }
 
 /// What a node that follows the shard gets.

@@ -1,5 +1,6 @@
 //! A node with one shard of interest: its journal, and the shard as its group's leader has it.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,7 +56,7 @@ pub(super) fn config(shard: u16, _epoch: u64) -> ShardConfig {
 pub(super) struct Node {
     pub(super) data: PathBuf,
     pub(super) shard: Shard,
-    pub(super) room: DiskRoom,
+    pub(super) room: RefCell<DiskRoom>,
     pub(super) group: OpenedGroup,
     pub(super) storage: Storage,
     pub(super) chance: Chance,
@@ -79,6 +80,7 @@ impl Node {
         let group = groups.into_iter().next().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (data, chance, now_ms) = (data.to_owned(), Chance(seed), 1_000);
+        let room = RefCell::new(room);
         Self { data, shard, room, group, storage, chance, now_ms, runtime }
     }
 
@@ -165,28 +167,36 @@ impl Node {
         Base { last: self.log().last().unwrap(), membership, is_taken_over: false }
     }
 
+    /// Its state as it is now.
     pub(super) fn source(&self) -> Source {
-        let hold = self.storage.state.hold_shard(SHARD);
-        let snapshot = self.shard.checkpoint().unwrap();
-        Source::new(hold, self.storage.reads(), snapshot, self.base())
+        if self.log().base().unwrap().is_none_or(|base| base.last != self.base().last) {
+            self.save();
+        }
+        Source::of(self.log().checkpoint().unwrap().unwrap())
     }
 
     /// Saves its state, and forgets the log before that.
-    pub(super) fn checkpoint(&mut self) {
+    pub(super) fn checkpoint(&self) {
+        self.save();
+        self.log().purge(self.log().last().unwrap()).unwrap();
+    }
+
+    fn save(&self) {
         let before = self.storage.state.stats().checkpoints;
         // What is committed is known to the committer once it has written something.
         self.log().save_committed(self.log().last()).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(2));
-        self.room.checkpoint_at(self.base(), self.shard.checkpoint().unwrap(), 0);
-        until(|| self.storage.state.stats().checkpoints > before);
-        self.log().purge(self.log().last().unwrap()).unwrap();
+        let mut room = self.room.borrow_mut();
+        assert!(room.checkpoint_at(self.base(), self.shard.checkpoint().unwrap(), 0));
+        assert!(self.runtime.block_on(room.saved()), "it counts");
+        assert!(self.storage.state.stats().checkpoints > before);
     }
 
     /// Lets a state count that was taken.
     pub(super) fn install(&mut self, taken: Taken) {
         let (shard, bytes) = taken.install(config(SHARD, 77)).unwrap();
         self.shard = shard;
-        self.room.taken_over(bytes);
+        self.room.borrow_mut().taken_over(bytes);
     }
 
     pub(super) fn hash(&self) -> String {
@@ -217,14 +227,4 @@ impl Node {
         let report = verify(&data, &|_| {}).unwrap();
         assert!(report.is_whole(), "{:?}", report.findings);
     }
-}
-
-pub(super) fn until(mut is_so: impl FnMut() -> bool) {
-    for _ in 0..5_000 {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    panic!("it has not come to that within 10 s");
 }

@@ -14,7 +14,7 @@ use tidewire_protocol::Name;
 use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::record::payload_body;
 
-use super::super::{Source, States, Taken, TransferError, base_of};
+use super::super::{States, Taken, TransferError, base_of};
 use super::node::{Node, SHARD, config};
 use super::states::leader;
 use crate::cluster::links::Incoming;
@@ -45,10 +45,7 @@ fn meta(last: EntryId) -> SnapshotMeta<NodeId, raft::Node> {
 
 fn given(node: &Node) -> Snapshot<Groups> {
     let meta = meta(node.log().last().unwrap());
-    let hold = node.storage.state.hold_shard(SHARD);
-    let base = base_of(&meta).unwrap();
-    let source = Source::new(hold, node.storage.reads(), node.snapshot(), base);
-    Snapshot { meta, snapshot: Box::new(GroupSnapshot::Given(Arc::new(source))) }
+    Snapshot { meta, snapshot: Box::new(GroupSnapshot::Given(Arc::new(node.source()))) }
 }
 
 fn taken_of(snapshot: Snapshot<Groups>) -> Taken {
