@@ -2,17 +2,25 @@
 
 use std::sync::Arc;
 
-use tidewire_core::shard::{Command, Event, Recall, Recalled, Recaller};
+use tidewire_core::shard::{Command, Event, Recall, Recalled, Recaller, is_peer};
 
 use super::Shared;
+use super::replicated::{PeerEvent, Replication};
 use crate::journal::Journal;
 
 /// Hands over what was read, from the thread that reads.
 pub(super) fn hand_over(shared: &Shared) -> impl Fn(u16, Recaller, Recalled) + Send + 'static {
     let (dispatchers, shards) = (shared.dispatchers.clone(), shared.shards.clone());
+    let peers = shared.replication.as_ref().map(Replication::peer_queues).unwrap_or_default();
     move |shard, to, recalled| {
         // Fails only when the server is stopping.
         match to {
+            // Another node: the shard's task knows the stream to it.
+            Recaller::Dispatcher(peer) if is_peer(peer) => {
+                if let Some(queue) = peers.get(usize::from(shard)) {
+                    drop(queue.blocking_send(PeerEvent::Recalled { peer, recalled }));
+                }
+            }
             Recaller::Dispatcher(dispatcher) => {
                 if let Some(queue) = dispatchers.get(usize::from(dispatcher)) {
                     drop(queue.blocking_send(event(shard, recalled)));

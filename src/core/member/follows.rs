@@ -134,6 +134,8 @@ impl Follows {
             }
             Copy::Awaited => {
                 shard.take_interests(self.take_followers());
+                let now_ms = shard.now_ms();
+                self.relay.take_recalls().for_each(|recall| shard.handle(recall, now_ms));
                 Copy::Whole(shard)
             }
         };
@@ -156,6 +158,8 @@ impl Follows {
             false => Vec::new(),
         };
         shard.take_interests(interests);
+        let now_ms = shard.now_ms();
+        self.relay.take_recalls().for_each(|recall| shard.handle(recall, now_ms));
         self.copy = Copy::Whole(shard);
         commands
     }

@@ -228,6 +228,7 @@ impl Member {
             return;
         }
         follows.disconnect(&mut self.output.told);
+        let recalls = follows.relay.take_recalls();
         let follows =
             core::mem::replace(follows, Follows::new(self.config.shard, Copy::None).into());
         let shard = self.shard_to_lead(*follows, epoch);
@@ -235,6 +236,7 @@ impl Member {
         for command in self.held.take_all() {
             leads.shard.handle(command, self.now_ms);
         }
+        recalls.for_each(|recall| leads.shard.handle(recall, self.now_ms));
         self.part = Part::Leads(leads.into());
     }
 

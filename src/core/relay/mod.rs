@@ -190,7 +190,17 @@ impl Relay {
                 commands.push(Command::Unfollow(dispatcher, interest.clone()));
             }
         }
+        // What was to be recalled while nobody led is asked for now.
+        let recall =
+            |(sequence, dispatcher): &(u64, DispatcherId)| Command::Recall(*dispatcher, *sequence);
+        commands.extend(self.recalls.iter().map(recall));
         commands
+    }
+
+    /// What is to be recalled and has not been, for what stands for the shard from now on.
+    pub(crate) fn take_recalls(&mut self) -> impl Iterator<Item = Command> + use<> {
+        let recalls = core::mem::take(&mut self.recalls);
+        recalls.into_iter().map(|(sequence, dispatcher)| Command::Recall(dispatcher, sequence))
     }
 
     /// The leader is gone. Who waits for an answer is told so, since it may or may not have been

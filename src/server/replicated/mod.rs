@@ -70,6 +70,11 @@ impl Replication {
         (Self { node, network, groups, leads, peers, numbers }, queues)
     }
 
+    /// To the tasks of all shards, in order, what other nodes want of them.
+    pub(super) fn peer_queues(&self) -> Vec<mpsc::Sender<PeerEvent>> {
+        self.peers.clone()
+    }
+
     /// Who leads the group that a shard belongs to.
     fn lead_of(&self, shard: u16) -> Option<&watch::Sender<Lead>> {
         self.leads.get(usize::from(shard % SHARDS))

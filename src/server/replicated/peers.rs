@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-use tidewire_core::shard::{Command, DispatcherId, Event};
+use tidewire_core::shard::{Command, DispatcherId, Event, Recalled};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cluster::raft::{Node, NodeId};
@@ -20,6 +20,8 @@ pub(crate) enum PeerEvent {
     Commands { peer: DispatcherId, stream: u64, commands: Vec<Command> },
     /// Its stream has ended.
     Ended { peer: DispatcherId, stream: u64 },
+    /// What a node has recalled was read from the journal.
+    Recalled { peer: DispatcherId, recalled: Recalled },
     /// The node founds the shard's group on what it has logged alone, with these members. Whether it has
     /// not been a group's before is answered.
     Begin { nodes: BTreeMap<NodeId, Node>, begun: oneshot::Sender<io::Result<bool>> },

@@ -2,10 +2,11 @@
 //! is done. What it leads, applies, tells and saves stands in files of its own.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidewire_core::member::Member;
-use tidewire_core::shard::{Command, DispatcherId, ShardConfig, ShardSnapshot};
+use tidewire_core::shard::{Command, DispatcherId, Event, ShardConfig, ShardSnapshot};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Shared;
@@ -157,6 +158,10 @@ impl Task {
                     *metrics = self.behind.metrics();
                     // Who does not wait any more sees what has come of it.
                     drop(begun.send(outcome));
+                }
+                PeerEvent::Recalled { peer, recalled } => {
+                    let (shard, recalled) = (self.number, Arc::new(recalled));
+                    self.tell(vec![(peer, Event::Recalled { shard, recalled })]).await;
                 }
                 event @ (PeerEvent::Join { .. }
                 | PeerEvent::Commands { .. }

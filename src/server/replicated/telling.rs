@@ -50,8 +50,8 @@ impl Task {
                     self.end_peer(peer);
                 }
             }
-            // The task does that before.
-            PeerEvent::Begin { .. } => {}
+            // The task does these itself.
+            PeerEvent::Begin { .. } | PeerEvent::Recalled { .. } => {}
         }
     }
 
@@ -110,7 +110,7 @@ impl Task {
     }
 
     /// Gives dispatchers, and nodes that follow this one, what they are told.
-    async fn tell(&mut self, told: Vec<(DispatcherId, Event)>) {
+    pub(super) async fn tell(&mut self, told: Vec<(DispatcherId, Event)>) {
         let mut groups: Vec<(DispatcherId, Vec<Event>)> = Vec::new();
         for (to, event) in told {
             match groups.iter_mut().find(|(known, _)| *known == to) {

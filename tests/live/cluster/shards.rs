@@ -18,7 +18,7 @@ use super::{Cluster, Node, wait};
 use crate::daemon::{PATIENCE, Via};
 
 /// Clusters are tested one at a time: each is three servers that must hear each other in time.
-static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+pub(super) static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A publish or a reading, again and again until it is done.
 const TRIES: usize = 200;
@@ -26,15 +26,24 @@ const TRIES: usize = 200;
 impl Cluster {
     /// A node whose names under `log`, `count` and `poll` are kept by the cluster.
     fn start_keeping(&self, id: u64, seeds: &[u16]) -> Node {
+        self.start_keeping_with(id, seeds, "")
+    }
+
+    /// The same, with this at the end of its configuration of storage.
+    pub(super) fn start_keeping_with(&self, id: u64, seeds: &[u16], more: &str) -> Node {
         let port = super::free_port();
-        let config = self.keeping(id, port, seeds);
+        let config = self.keeping_with(id, port, seeds, more);
         Node { daemon: crate::daemon::Daemon::start(&config), id, port }
     }
 
     fn keeping(&self, id: u64, port: u16, seeds: &[u16]) -> String {
+        self.keeping_with(id, port, seeds, "")
+    }
+
+    pub(super) fn keeping_with(&self, id: u64, port: u16, seeds: &[u16], more: &str) -> String {
         let mut config = self.config(id, port, seeds);
         config.push_str(&format!(
-            "[storage]\nmaster_key_file = {:?}\n",
+            "[storage]\nmaster_key_file = {:?}\n{more}",
             self.path("cluster-master.key")
         ));
         for names in ["log.>", "count.>", "poll.>"] {
@@ -45,9 +54,14 @@ impl Cluster {
 
     /// Three nodes that keep names together, and a client of each.
     async fn of_three_keeping(&self) -> ([Node; 3], [Client; 3]) {
-        let first = self.start_keeping(1, &[]);
+        self.of_three_keeping_with("").await
+    }
+
+    pub(super) async fn of_three_keeping_with(&self, more: &str) -> ([Node; 3], [Client; 3]) {
+        let first = self.start_keeping_with(1, &[], more);
         let seeds = [first.port];
-        let nodes = [first, self.start_keeping(2, &seeds), self.start_keeping(3, &seeds)];
+        let start = |id| self.start_keeping_with(id, &seeds, more);
+        let nodes = [first, start(2), start(3)];
         let said = |node: &Node, what: &str| {
             let output = control(node, what);
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -55,13 +69,7 @@ impl Cluster {
         said(&nodes[0], "init");
         said(&nodes[1], "join");
         said(&nodes[2], "join");
-        wait("three voters", || {
-            let groups = nodes[2].status()["groups"].as_array()?.clone();
-            let have_three = |group: &Value| {
-                group["voters"].as_array().map(Vec::len) == Some(3) && group["leader"].is_u64()
-            };
-            groups.iter().all(have_three).then_some(())
-        });
+        wait_for_three(&nodes[2]);
         let [a, b, c] = &nodes;
         let clients = [
             a.daemon.connect(Via::Ws).await,
@@ -72,7 +80,17 @@ impl Cluster {
     }
 }
 
-fn control(node: &Node, what: &str) -> Output {
+pub(super) fn wait_for_three(node: &Node) {
+    wait("three voters", || {
+        let groups = node.status()["groups"].as_array()?.clone();
+        let have_three = |group: &Value| {
+            group["voters"].as_array().map(Vec::len) == Some(3) && group["leader"].is_u64()
+        };
+        groups.iter().all(have_three).then_some(())
+    });
+}
+
+pub(super) fn control(node: &Node, what: &str) -> Output {
     node.daemon.run(&["admin", "--admin", &node.daemon.admin, "cluster", what])
 }
 
@@ -82,25 +100,25 @@ fn body_of(payload: &str) -> Bytes {
     body.finish()
 }
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
 /// Somebody who publishes, each time until it is acknowledged, as one step of one producer.
-struct Producer {
+pub(super) struct Producer {
     id: u64,
     sequence: u64,
 }
 
 impl Producer {
-    async fn new(client: &Client) -> Self {
+    pub(super) async fn new(client: &Client) -> Self {
         let asked = client.request(|req| ClientFrame::Producer { req }).await.unwrap();
         let ServerFrame::Ok { result: Some(result), .. } = asked.await.unwrap() else { panic!() };
         let info: ProducerInfo = wire::from_slice(&result).unwrap();
         Self { id: info.producer, sequence: 0 }
     }
 
-    async fn publish(&mut self, client: &Client, topic: &Name, payload: &str) -> u64 {
+    pub(super) async fn publish(&mut self, client: &Client, topic: &Name, payload: &str) -> u64 {
         self.sequence += 1;
         for _ in 0..TRIES {
             let (producer, sequence) = (Some(self.id), Some(self.sequence));
@@ -126,7 +144,7 @@ async fn publish(client: &Client, topic: &Name, payload: &str) -> u64 {
     Producer::new(client).await.publish(client, topic, payload).await
 }
 
-async fn count(client: &Client, counter: &Name, id: u64) -> i64 {
+pub(super) async fn count(client: &Client, counter: &Name, id: u64) -> i64 {
     for _ in 0..TRIES {
         let options = CounterOptions { id: Some(id.to_string()), ..CounterOptions::default() };
         match client.counter(counter, CounterOp::Add, 1, options).await {
@@ -138,7 +156,7 @@ async fn count(client: &Client, counter: &Name, id: u64) -> i64 {
     panic!("{id} is never counted");
 }
 
-async fn subscribe(client: &Client, topic: &Name) -> Subscription {
+pub(super) async fn subscribe(client: &Client, topic: &Name) -> Subscription {
     let pattern = Pattern::parse(topic.as_str()).unwrap();
     client.subscribe(&pattern, Start::Earliest, SubscribeOptions::default()).await.unwrap()
 }

@@ -290,6 +290,15 @@ proptest! {
 }
 
 #[test]
+fn what_is_to_be_recalled_while_nobody_leads_is_asked_for_when_somebody_does() {
+    let mut relay = Relay::new(4, Vec::new());
+    // Nobody sends it on.
+    drop(relay.handle(Command::Recall(1, 7)));
+    let asked = relay.connect();
+    assert!(matches!(&asked[..], [Command::Recall(1, 7)]), "{asked:?}");
+}
+
+#[test]
 fn an_event_crosses_the_link_once_for_all_who_follow() {
     let mut world = World::new(5);
     world.connect();
