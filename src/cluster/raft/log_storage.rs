@@ -33,7 +33,7 @@ enum Installing {
     Nothing,
     /// One may be.
     State,
-    /// One is that goes beyond the log's end, up to here: what goes on behind it waits for that.
+    /// One is that goes beyond what is committed, up to here: what goes on behind it waits for that.
     Beyond(EntryId),
 }
 
@@ -210,9 +210,10 @@ impl RaftLogStorage<Groups> for LogStorage {
 
     async fn purge(&mut self, log_id: LogId<NodeId>) -> Result<(), Failure> {
         let upto = to_id(&log_id);
-        // A log that ends before what was purged of it would be damaged: the state has to count first.
+        // What is purged beyond what is committed here is in a state that has to count first: a shard that
+        // begins again before that would lack it.
         let waits = self.installing.send_if_modified(|installing| {
-            let is_beyond = self.log.last().is_none_or(|last| last.index < upto.index);
+            let is_beyond = self.log.remembered().committed < Some(upto);
             let waits = is_beyond && *installing != Installing::Nothing;
             if waits {
                 *installing = Installing::Beyond(upto);
