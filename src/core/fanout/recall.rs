@@ -10,6 +10,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bytes::Bytes;
 use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
@@ -129,18 +130,28 @@ impl Recalls {
         self.under_way.len() < UNDER_WAY_MAX && !self.under_way.iter().any(is_it)
     }
 
+    fn overlapping(&self, shard: u16, sequences: &Range<u64>) -> Option<usize> {
+        let overlaps = |held: &Held| {
+            let known = &held.recalled.sequences;
+            held.shard == shard && known.start < sequences.end && sequences.start < known.end
+        };
+        self.held.iter().position(overlaps)
+    }
+
     /// Keeps what was read. What nobody waits for does not drive out what is in use.
     fn hold(&mut self, shard: u16, recalled: &Arc<Recalled>, is_awaited: bool) {
         let Recalled { sequences, bodies, .. } = &**recalled;
-        if let Some(at) = self.holds(shard, sequences.start) {
+        if bodies.is_empty() {
+            return;
+        }
+        // A copy of the shard that was replaced may have had other extents: what was read of them is in
+        // the way of what somebody waits for.
+        while let Some(at) = self.overlapping(shard, sequences) {
             let is_more = |held: &Held| held.recalled.bodies.len() < bodies.len();
-            if !self.held.get(at).is_some_and(is_more) {
+            if !is_awaited && !self.held.get(at).is_some_and(is_more) {
                 return;
             }
             self.let_go(at);
-        }
-        if bodies.is_empty() {
-            return;
         }
         let bytes: usize = bodies.iter().map(|(_, body)| body.len()).sum();
         while self.bytes + bytes > self.bytes_max {
@@ -348,5 +359,27 @@ impl Dispatcher {
             session.push(0, &frame);
         }
         self.end_sub(owner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(sequences: Range<u64>) -> Arc<Recalled> {
+        let bodies = sequences.clone().map(|sequence| (sequence, Bytes::new())).collect();
+        Arc::new(Recalled { sequences, bodies, reason: None })
+    }
+
+    #[test]
+    fn what_is_awaited_is_held_also_if_the_extents_are_other_ones_than_before() {
+        let mut recalls = Recalls::new(1_000);
+        recalls.hold(17, &read(0..64), true);
+        assert!(recalls.take(17, 63).is_some() && recalls.take(17, 70).is_none());
+        // Nobody waits for it: what is there stays.
+        recalls.hold(17, &read(50..114), false);
+        assert!(recalls.take(17, 0).is_some() && recalls.take(17, 70).is_none());
+        recalls.hold(17, &read(50..114), true);
+        assert!(recalls.take(17, 70).is_some() && recalls.take(17, 0).is_none());
     }
 }
