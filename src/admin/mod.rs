@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use crate::journal::State as JournalState;
 use crate::load::Load;
 use crate::server::Shared;
+use crate::server::replicated::steering::not_ready;
 use crate::telemetry;
 use crate::webhook::Webhooks;
 
@@ -49,6 +50,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpListener) {
         .route("/v1/cluster", get(cluster::status))
         .route("/v1/cluster/init", post(cluster::init))
         .route("/v1/cluster/join", post(cluster::join))
+        .route("/v1/cluster/order", post(cluster::order))
+        .route("/v1/cluster/rebalance", post(cluster::rebalance))
+        .route("/v1/cluster/upgrade", get(cluster::upgrade_check))
         .route("/v1/revocations", post(connections::revoke))
         .route("/v1/ballots", get(ballots::ballots))
         .route(
@@ -80,6 +84,9 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     if shared.draining.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining: the server is about to stop\n")
             .into_response();
+    }
+    if let Some(reason) = not_ready(&shared) {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response();
     }
     (StatusCode::OK, "ready\n").into_response()
 }

@@ -15,13 +15,8 @@ mod hello;
 mod identity;
 mod incarnation;
 pub(crate) mod links;
-#[allow(dead_code, unused_imports, reason = "no node decides anything yet")]
 pub(crate) mod meta;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "what is decided for the cluster as a whole is not kept in a group yet"
-)]
+#[allow(dead_code, unused_imports, reason = "states of shards are not taken over yet")]
 pub(crate) mod raft;
 mod roster;
 mod seeds;
@@ -46,7 +41,8 @@ use tokio::sync::{mpsc, watch};
 pub use error::ClusterError;
 use gossip::{About, Gossip, Member};
 pub(crate) use gossip::{Activity, NodeLoad, NodeState};
-use hello::{FEATURE_LEVEL, Hello, VERSION};
+pub(crate) use hello::FEATURE_LEVEL;
+use hello::{Hello, VERSION};
 pub use identity::{ClusterId, NodeAddress, NodeId};
 use incarnation::{Keeper, Life};
 pub(crate) use links::Links;

@@ -58,7 +58,7 @@ pub struct PolicyConfig {
 }
 
 /// A text that has policies only.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Policies {
     #[serde(default)]
@@ -143,6 +143,17 @@ impl PolicyConfig {
         let config = Config { policy, ..Config::default() };
         config.validate()?;
         Ok(config.policy)
+    }
+
+    /// The text from which these are read again.
+    ///
+    /// # Errors
+    /// When one cannot be written, which nothing is known for.
+    pub fn write_all(policies: &[Self]) -> Result<String, ConfigError> {
+        toml::to_string(&Policies { policy: policies.to_vec() }).map_err(|error| {
+            let (key, rule) = ("policy".to_owned(), error.to_string());
+            ConfigError::Value { key, rule }
+        })
     }
 
     pub(super) fn validate(&self, index: usize) -> Result<(), ConfigError> {

@@ -87,6 +87,12 @@ impl Figures {
         shard.producers.store(stats.producers, Relaxed);
     }
 
+    /// Whether a shard that is led here holds nothing.
+    pub(crate) fn is_empty(&self, shard: u16) -> bool {
+        let shard = self.shards.get(usize::from(shard));
+        shard.is_some_and(|shard| (shard.topics.load(Relaxed), shard.cells.load(Relaxed)) == (0, 0))
+    }
+
     /// Connections open now.
     #[must_use]
     pub fn connections(&self) -> u64 {

@@ -63,7 +63,7 @@ pub(crate) use turns::{Flow, Turn, Whose};
 use crate::audit::{Audit, Entry, Writer};
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::journal::{DirectoryId, Journal, Reads, State, Storage};
+use crate::journal::{DirectoryId, Journal, OpenedGroup, Reads, State, Storage};
 use crate::load::{Gate, Load};
 use crate::recording::{Recorder, StopReason};
 use crate::transport::{Arrival, Proxies, Tls, listener};
@@ -175,7 +175,7 @@ impl Server {
         let cores = config.cores();
         let clock = Clock::start();
         let policies = Arc::new(config.policies());
-        let Shards { states, groups, mut storage, voter_key, directory } =
+        let Shards { states, groups, meta, mut storage, voter_key, directory } =
             shards::make(&config, &clock, &policies).await?;
         let cluster = Cluster::start(&config)?;
         let (replication, peers) = Replication::of(cluster.as_ref(), policies.shards());
@@ -226,7 +226,7 @@ impl Server {
             false => server.own_shards(states, queues),
         };
         let arrivals = server.start_cores(tasks, event_queues)?;
-        server.start_tasks(listeners, &arrivals, writer).await;
+        server.start_tasks(listeners, &arrivals, writer, meta).await;
         Ok(server)
     }
 
@@ -253,6 +253,7 @@ impl Server {
         listeners: listener::Listeners,
         arrivals: &[mpsc::Sender<Arrival>],
         writer: Option<Writer>,
+        meta: Option<OpenedGroup>,
     ) {
         let shared = || Arc::clone(&self.shared);
         let tables = self.shared.tenants.tables();
@@ -266,7 +267,7 @@ impl Server {
             tokio::spawn(cluster_load::tell(shared())),
         ];
         tasks.extend(writer.map(record));
-        tasks.extend(replicated::serve(&self.shared));
+        tasks.extend(replicated::serve(&self.shared, meta));
         self.tasks = tasks;
         if let Some(first) = arrivals.first() {
             let handed_over = first.send(Arrival::Endpoint(listeners.udp, arrivals.to_vec()));
@@ -332,6 +333,7 @@ impl Server {
         self.shared.stop.send_replace(Stage::Draining);
         if let Some(cluster) = &self.shared.cluster {
             cluster.drain();
+            replicated::steering::resign(&self.shared).await;
         }
         let drain_ms = self.shared.config.drain_ms;
         let deadline = tokio::time::Instant::now() + Duration::from_millis(drain_ms);

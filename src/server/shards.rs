@@ -13,7 +13,7 @@ use crate::journal::{
 };
 
 /// The epoch of durable shards in a cluster.
-const CLUSTER_EPOCH: u64 = 1 << 48;
+pub(super) const CLUSTER_EPOCH: u64 = 1 << 48;
 
 /// All shards, each with the room in which its rounds are committed, in order: those in memory are
 /// new, those on disk are as they were.
@@ -21,6 +21,8 @@ pub(super) struct Shards {
     pub(super) states: Vec<(Shard, Journal)>,
     /// The logs of the groups of durable shards, in order; none without a cluster.
     pub(super) groups: Vec<OpenedGroup>,
+    /// The log of the group in which a cluster decides.
+    pub(super) meta: Option<OpenedGroup>,
     pub(super) storage: Option<Storage>,
     pub(super) voter_key: aws_lc_rs::hmac::Key,
     /// Where names are kept on disk, if any are.
@@ -53,8 +55,8 @@ pub(super) async fn make(
     if shards.len() == usize::from(count) {
         let key = MasterKey::random().map_err(StorageError::from)?;
         let voter_key = key.voter_key();
-        let (groups, storage, directory) = (Vec::new(), None, None);
-        return Ok(Shards { states: shards, groups, storage, voter_key, directory });
+        let (groups, meta, storage, directory) = (Vec::new(), None, None, None);
+        return Ok(Shards { states: shards, groups, meta, storage, voter_key, directory });
     }
     let directory = config.data_dir.clone().ok_or(StorageError::NoDirectory)?;
     let (node, storage) = (config.node.clone(), config.storage.clone());
@@ -64,9 +66,8 @@ pub(super) async fn make(
     });
     let opened = opened.await.map_err(|error| StorageError::Thread(error.into()))??;
     let Opened { shards: durable, mut groups, storage, voter_key, directory } = opened;
-    // What is decided for the cluster as a whole is not logged yet.
-    groups.truncate(durable.len());
+    let meta = groups.pop();
     shards.extend(durable.into_iter().map(|(shard, room)| (shard, Journal::Disk(room))));
     let (storage, directory) = (Some(storage), Some(directory));
-    Ok(Shards { states: shards, groups, storage, voter_key, directory })
+    Ok(Shards { states: shards, groups, meta, storage, voter_key, directory })
 }

@@ -6,6 +6,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 use super::as_gauge;
 use crate::cluster::{Cluster, NodeState};
+use crate::server::replicated::Replication;
 
 const STATES: [(NodeState, &str); 4] = [
     (NodeState::Alive, "alive"),
@@ -14,8 +15,11 @@ const STATES: [(NodeState, &str); 4] = [
     (NodeState::Left, "left"),
 ];
 
-pub(super) fn cluster(cluster: &Cluster) {
+pub(super) fn cluster(cluster: &Cluster, replication: Option<&Replication>) {
     nodes(cluster);
+    if let Some(replication) = replication {
+        decided(replication.steering.figures());
+    }
     links(cluster);
     states(cluster);
     let (refused, suspicions) = cluster.gossip_counts();
@@ -35,6 +39,16 @@ pub(super) fn cluster(cluster: &Cluster) {
         describe_counter!(name, help);
         counter!(name).absolute(value);
     }
+}
+
+/// What the cluster has decided, as far as this node knows it, and what its groups wait for.
+fn decided((revision, waiting): (u64, usize)) {
+    let name = "tidewire_cluster_revision";
+    describe_gauge!(name, "Decisions of the cluster that this node knows");
+    gauge!(name).set(as_gauge(revision));
+    let name = "tidewire_cluster_groups_waiting";
+    describe_gauge!(name, "Groups led here whose copies or leader are not yet what was decided");
+    gauge!(name).set(as_gauge(waiting as u64));
 }
 
 fn nodes(cluster: &Cluster) {

@@ -105,7 +105,7 @@ pub(crate) fn render(shared: &Shared) -> String {
         tenants::tenants(&shared.tenants.infos());
         webhook::webhook(webhooks);
         if let Some(cluster) = &shared.cluster {
-            cluster::cluster(cluster);
+            cluster::cluster(cluster, shared.replication.as_ref());
         }
         if let Some(state) = &shared.journal {
             storage(state);

@@ -2,7 +2,6 @@
 
 use super::command::MetaCommand;
 use super::state::{MemberState, Meta, NODES_MAX};
-use crate::cluster::hello::Hello;
 use crate::cluster::{ClusterId, NodeAddress, NodeId};
 
 /// What a node has in its data directory when it starts.
@@ -14,6 +13,16 @@ pub(crate) enum DataDirectory {
     OfCluster(ClusterId),
     /// Logs that it wrote as a server of its own.
     OfItself,
+}
+
+/// What a node that comes says of itself. Its certificate says who it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Comer {
+    pub(crate) node: NodeId,
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) version: String,
+    pub(crate) feature_level: u32,
 }
 
 /// What becomes of a node that comes.
@@ -54,21 +63,6 @@ pub(crate) enum AdmissionRefusal {
     Removed {
         /// Who.
         node: NodeId,
-    },
-    /// Somebody else lives under its id.
-    #[error(
-        "two nodes with one id: node {node} is there already (incarnation {living}), and another one comes from \
-         {address} (incarnation {comes}): stop one of them, and give it a certificate of its own"
-    )]
-    InUse {
-        /// Who.
-        node: NodeId,
-        /// The one that is there.
-        living: u64,
-        /// The one that comes.
-        comes: u64,
-        /// From where.
-        address: String,
     },
     /// It has data that the cluster does not have.
     #[error(
@@ -127,38 +121,33 @@ pub(crate) enum AdmissionRefusal {
     NodesMax,
 }
 
-/// Looks at a node that comes: what it says, what is in its data directory, and the incarnation of the node that is
-/// reached under its id, if one is. Its certificate and the protocol's version were looked at before. What is decided
-/// in the end the log decides: a node that gets in here may be refused there, if something was decided in between.
+/// Looks at a node that comes: what it says, and what is in its data directory. Its certificate, the protocol's
+/// version and that nobody else lives under its id were looked at before. What is decided in the end the log decides:
+/// a node that gets in here may be refused there, if something was decided in between.
 ///
 /// # Errors
 /// When it may not, with what to do.
 pub(crate) fn admit(
     meta: &Meta,
-    hello: &Hello,
+    comer: &Comer,
     data: DataDirectory,
-    living: Option<u64>,
 ) -> Result<Admission, AdmissionRefusal> {
     if !meta.is_founded() {
         return Err(AdmissionRefusal::NotFounded);
     }
-    let (node, known) = (hello.node, meta.nodes.get(&hello.node));
+    let (node, known) = (comer.node, meta.nodes.get(&comer.node));
     if let Some(MemberState::Removed) = known.map(|known| known.state) {
         return Err(AdmissionRefusal::Removed { node });
     }
-    if let Some(living) = living.filter(|living| *living != hello.incarnation) {
-        let (comes, address) = (hello.incarnation, hello.address.clone());
-        return Err(AdmissionRefusal::InUse { node, living, comes, address });
-    }
-    if hello.feature_level < meta.feature_level {
+    if comer.feature_level < meta.feature_level {
         let (version, level, needed) =
-            (hello.version.clone(), hello.feature_level, meta.feature_level);
+            (comer.version.clone(), comer.feature_level, meta.feature_level);
         return Err(AdmissionRefusal::Version { node, version, level, needed });
     }
     check_data(meta, node, data)?;
-    let address = NodeAddress::parse(&hello.address)
+    let address = NodeAddress::parse(&comer.address)
         .map_err(|rule| AdmissionRefusal::Address { node, rule })?;
-    let (name, feature_level) = (hello.name.clone(), hello.feature_level);
+    let (name, feature_level) = (comer.name.clone(), comer.feature_level);
     let Some(known) = known else {
         if meta.members().count() >= NODES_MAX {
             return Err(AdmissionRefusal::NodesMax);
@@ -192,45 +181,43 @@ mod tests {
     use super::*;
     use crate::cluster::meta::apply::tests::{founded, id, join, joined};
 
-    fn hello(node: u64) -> Hello {
-        Hello {
+    fn comer(node: u64) -> Comer {
+        Comer {
             node: id(node),
-            incarnation: 4,
             address: format!("node-{node}.example:7172"),
-            client_url: None,
             version: "0.1.0".to_owned(),
             feature_level: 1,
             name: format!("node-{node}"),
         }
     }
 
-    fn said(meta: &Meta, hello: &Hello, data: DataDirectory, living: Option<u64>) -> String {
-        admit(meta, hello, data, living).unwrap_err().to_string()
+    fn said(meta: &Meta, comer: &Comer, data: DataDirectory) -> String {
+        admit(meta, comer, data).unwrap_err().to_string()
     }
 
     #[test]
     fn a_new_node_gets_in_with_an_empty_directory_only() {
         let meta = founded();
-        let admitted = admit(&meta, &hello(2), DataDirectory::Empty, None).unwrap();
+        let admitted = admit(&meta, &comer(2), DataDirectory::Empty).unwrap();
         assert_eq!(admitted, Admission::New(join(2)));
-        let refused = said(&meta, &hello(2), DataDirectory::OfItself, None);
+        let refused = said(&meta, &comer(2), DataDirectory::OfItself);
         assert!(refused.contains("start it with an empty data_dir"), "{refused}");
         assert!(refused.contains("restore what it has from a backup"), "{refused}");
         let other = DataDirectory::OfCluster(ClusterId::new(8));
-        assert!(said(&meta, &hello(2), other, None).contains("holds data of cluster"));
+        assert!(said(&meta, &comer(2), other).contains("holds data of cluster"));
         let stranger = DataDirectory::OfCluster(meta.cluster);
-        assert!(said(&meta, &hello(2), stranger, None).contains("does not know it"));
+        assert!(said(&meta, &comer(2), stranger).contains("does not know it"));
     }
 
     #[test]
     fn a_node_that_returns_still_has_what_it_held() {
         let meta = joined(3);
         let data = DataDirectory::OfCluster(meta.cluster);
-        assert_eq!(admit(&meta, &hello(2), data, None), Ok(Admission::Returns(None)));
-        assert!(said(&meta, &hello(2), DataDirectory::Empty, None).contains("under a new id"));
-        assert!(said(&meta, &hello(2), DataDirectory::OfItself, None).contains("of its own"));
-        let moved = Hello { address: "elsewhere:7172".to_owned(), ..hello(2) };
-        let admitted = admit(&meta, &moved, data, None).unwrap();
+        assert_eq!(admit(&meta, &comer(2), data), Ok(Admission::Returns(None)));
+        assert!(said(&meta, &comer(2), DataDirectory::Empty).contains("under a new id"));
+        assert!(said(&meta, &comer(2), DataDirectory::OfItself).contains("of its own"));
+        let moved = Comer { address: "elsewhere:7172".to_owned(), ..comer(2) };
+        let admitted = admit(&meta, &moved, data).unwrap();
         assert!(matches!(admitted, Admission::Returns(Some(MetaCommand::Join { .. }))));
     }
 
@@ -241,19 +228,10 @@ mod tests {
         meta.apply(&MetaCommand::Remove { node: id(4) }).unwrap();
         assert_eq!(meta.removed(), BTreeSet::from([id(4)]));
         for data in [DataDirectory::Empty, DataDirectory::OfCluster(meta.cluster)] {
-            let refused = said(&meta, &hello(4), data, None);
+            let refused = said(&meta, &comer(4), data);
             assert!(refused.contains("never comes back under its id"), "{refused}");
             assert!(refused.contains("tidewire admin cluster ca issue --node N"), "{refused}");
         }
-    }
-
-    #[test]
-    fn an_id_belongs_to_one_living_node() {
-        let meta = joined(3);
-        let data = DataDirectory::OfCluster(meta.cluster);
-        assert!(admit(&meta, &hello(2), data, Some(4)).is_ok(), "it is that node itself");
-        assert!(said(&meta, &hello(2), data, Some(3)).contains("two nodes with one id"));
-        assert!(said(&meta, &hello(9), DataDirectory::Empty, Some(3)).contains("node 9 is there"));
     }
 
     #[test]
@@ -267,18 +245,18 @@ mod tests {
         };
         meta.apply(&newer).unwrap();
         meta.apply(&MetaCommand::SetFeatureLevel { level: 2 }).unwrap();
-        let refused = said(&meta, &hello(2), DataDirectory::Empty, None);
+        let refused = said(&meta, &comer(2), DataDirectory::Empty);
         assert!(refused.contains("version 0.1.0") && refused.contains("update it"), "{refused}");
     }
 
     #[test]
     fn there_is_a_cluster_to_join_and_room_in_it_and_a_way_to_the_node() {
         let nothing = Meta::new(ClusterId::new(7));
-        assert!(said(&nothing, &hello(2), DataDirectory::Empty, None).contains("founded"));
+        assert!(said(&nothing, &comer(2), DataDirectory::Empty).contains("founded"));
         let full = joined(NODES_MAX as u64);
-        assert!(said(&full, &hello(99), DataDirectory::Empty, None).contains("the limit"));
-        let nowhere = Hello { address: "nowhere".to_owned(), ..hello(2) };
-        let refused = said(&founded(), &nowhere, DataDirectory::Empty, None);
+        assert!(said(&full, &comer(99), DataDirectory::Empty).contains("the limit"));
+        let nowhere = Comer { address: "nowhere".to_owned(), ..comer(2) };
+        let refused = said(&founded(), &nowhere, DataDirectory::Empty);
         assert!(refused.contains("cluster.advertise"), "{refused}");
     }
 }

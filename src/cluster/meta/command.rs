@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::placement::Placement;
 use super::policies::PolicyText;
+use super::state::REPLICAS_DEFAULT;
 use crate::cluster::hello::FEATURE_LEVEL;
 use crate::cluster::{ClusterId, NodeAddress, NodeId};
 
@@ -92,6 +93,9 @@ struct Written<'a> {
 }
 
 impl MetaCommand {
+    /// Copies of a shard where nobody has said anything else.
+    pub(crate) const REPLICAS_DEFAULT: u16 = REPLICAS_DEFAULT;
+
     /// The feature level from which on it may be used.
     pub(crate) fn level(&self) -> u32 {
         match self {

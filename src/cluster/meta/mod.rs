@@ -22,12 +22,10 @@ mod simulation;
 mod state;
 mod table;
 
-pub(crate) use admission::{Admission, AdmissionRefusal, DataDirectory, admit};
+pub(crate) use admission::{Admission, Comer, DataDirectory, admit};
 pub(crate) use apply::Outcome;
-pub(crate) use command::{MetaCommand, MetaCommandError};
-pub(crate) use placement::{GroupPlacement, Placement, copies_of, place};
-pub(crate) use policies::{Policies, PolicyText, PolicyTextError};
+pub(crate) use command::MetaCommand;
+pub(crate) use policies::{PolicyText, difference};
 pub(crate) use reconcile::{GroupView, Step, Why};
 pub(crate) use refusal::MetaRefusal;
-pub(crate) use saved::MetaSavedError;
 pub(crate) use state::{MemberState, Meta, MetaNode};

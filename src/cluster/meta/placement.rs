@@ -72,7 +72,8 @@ pub(crate) fn place(
         if awaits_third && is_kept_at_three(before, active) {
             return Slot::kept(group, before);
         }
-        Slot::new(group, before, active, chosen, count)
+        let leader = now.groups.get(usize::from(group)).map(|group| group.leader);
+        Slot::new(group, before, active, chosen, count).led_by(leader)
     });
     let mut table = Table::new(slots.collect(), active);
     table.trim();

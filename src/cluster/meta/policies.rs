@@ -65,6 +65,14 @@ impl PolicyText {
         Ok(Self { text: text.to_owned(), hash })
     }
 
+    /// The policies of a configuration.
+    ///
+    /// # Errors
+    /// When they are too long.
+    pub(crate) fn of(policies: &[PolicyConfig]) -> Result<Self, PolicyTextError> {
+        Self::parse(&PolicyConfig::write_all(policies)?)
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -85,6 +93,38 @@ impl PolicyText {
         }
         Ok(policies)
     }
+}
+
+/// The first thing in which a node's policies differ from the cluster's; nothing if they say the same.
+///
+/// # Errors
+/// When one of the two cannot be read.
+pub(crate) fn difference(
+    ours: &PolicyText,
+    theirs: &PolicyText,
+) -> Result<Option<String>, PolicyTextError> {
+    if ours.hash() == theirs.hash() {
+        return Ok(None);
+    }
+    let (ours, theirs) = (ours.read()?, theirs.read()?);
+    let differs = |(index, (own, other)): (usize, (&PolicyConfig, &PolicyConfig))| {
+        let (own, other) = (fields(own).ok()?, fields(other).ok()?);
+        let key = own.keys().find(|key| own.get(*key) != other.get(*key))?;
+        let shown = |fields: &BTreeMap<String, Value>| {
+            fields.get(key).map_or_else(|| "absent".to_owned(), Value::to_string)
+        };
+        let names = shown_names(&own);
+        let (own, other) = (shown(&own), shown(&other));
+        Some(format!("policy[{index}].{key} (of {names}) is {own}, and {other} in the cluster"))
+    };
+    let in_both = ours.iter().zip(&theirs).enumerate().find_map(differs);
+    Ok(Some(in_both.unwrap_or_else(|| {
+        format!("it has {} policies, and the cluster {}", ours.len(), theirs.len())
+    })))
+}
+
+fn shown_names(fields: &BTreeMap<String, Value>) -> String {
+    fields.get("names").map(Value::to_string).unwrap_or_default()
 }
 
 /// A hash of what policies say, in their order. What has its default is left out, so a release with a new key has
@@ -139,6 +179,27 @@ mod tests {
         // It is part of what is stored.
         assert_eq!(parse("").hash(), stable_hash(b"[]"));
         assert_eq!(one.hash(), stable_hash(b"[{\"names\":\"a\",\"retention_records\":7}]"));
+    }
+
+    #[test]
+    fn a_difference_says_which_key_of_which_policy() {
+        let disk = parse("[[policy]]\nnames = \"a\"\ndurability = \"disk\"");
+        let memory = parse("[[policy]]\nnames = \"a\"");
+        let said = difference(&memory, &disk).unwrap().unwrap();
+        assert!(said.contains("policy[0].durability (of \"a\")"), "{said}");
+        assert!(said.contains("is \"memory\", and \"disk\" in the cluster"), "{said}");
+        let said = difference(&parse(""), &disk).unwrap().unwrap();
+        assert_eq!(said, "it has 0 policies, and the cluster 1");
+        assert_eq!(difference(&disk, &disk).unwrap(), None);
+    }
+
+    #[test]
+    fn what_a_configuration_says_is_written_as_it_is_read() {
+        for text in ["", "[[policy]]\nnames = \"a.>\"\nretention_ms = 7\n[[policy]]\nnames = \"b\""]
+        {
+            let policies = PolicyConfig::read_all(text).unwrap();
+            assert_eq!(PolicyText::of(&policies).unwrap().hash(), parse(text).hash(), "{text}");
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use super::placement::GroupPlacement;
 use crate::cluster::NodeId;
 
 /// A group, as one of its nodes sees it.
@@ -79,30 +78,7 @@ pub(crate) enum Why {
     OthersFirst,
 }
 
-impl<'a> GroupView<'a> {
-    /// A group whose members are what they should be, seen by its leader. What is different is set.
-    pub(crate) fn of(
-        own: NodeId,
-        placement: &'a GroupPlacement,
-        voters: &'a BTreeSet<NodeId>,
-        nobody: &'a BTreeSet<NodeId>,
-    ) -> Self {
-        Self {
-            own,
-            leader: Some(own),
-            wanted: &placement.copies,
-            preferred: Some(placement.leader),
-            voters,
-            voters_before: None,
-            learners: nobody,
-            is_changing: false,
-            reachable: nobody,
-            caught_up: nobody,
-            removed: nobody,
-            others_under_way: 0,
-        }
-    }
-
+impl GroupView<'_> {
     /// Whether a change has begun and can go on, so that other groups of this node wait. One that waits for a node
     /// which is not there holds up nobody.
     pub(crate) fn is_under_way(&self) -> bool {

@@ -86,11 +86,11 @@ mod tests {
 
     use super::*;
     use crate::cluster::meta::command::tests::command;
+    use crate::cluster::meta::placement::{GroupPlacement, Placement};
     use crate::cluster::meta::policies::POLICIES_BYTES_MAX;
+    use crate::cluster::meta::policies::Policies;
     use crate::cluster::meta::state::{GROUPS, IDS_MAX, NAME_BYTES_MAX, REPLICAS_MAX};
-    use crate::cluster::meta::{
-        GroupPlacement, MemberState, MetaNode, Placement, Policies, PolicyText,
-    };
+    use crate::cluster::meta::{MemberState, MetaNode, PolicyText};
     use crate::cluster::{ClusterId, NodeAddress, NodeId};
 
     #[test]

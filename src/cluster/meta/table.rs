@@ -10,6 +10,8 @@ use crate::cluster::NodeId;
 pub(super) struct Slot<'a> {
     group: u16,
     before: &'a BTreeSet<NodeId>,
+    /// Who leads it. What is in memory ends where that changes, so this copy is the last to be moved.
+    leader: Option<NodeId>,
     pub(super) copies: BTreeSet<NodeId>,
     /// Those of the copies that do not move.
     pinned: BTreeSet<NodeId>,
@@ -35,13 +37,17 @@ impl<'a> Slot<'a> {
         if pinned.len() < count {
             copies.extend(before.intersection(active));
         }
-        Self { group, before, copies, pinned, count }
+        Self { group, before, leader: None, copies, pinned, count }
+    }
+
+    pub(super) fn led_by(self, leader: Option<NodeId>) -> Self {
+        Self { leader, ..self }
     }
 
     /// A group whose copies stay as they are.
     pub(super) fn kept(group: u16, before: &'a BTreeSet<NodeId>) -> Self {
         let (copies, pinned) = (before.clone(), before.clone());
-        Self { group, before, copies, pinned, count: before.len() }
+        Self { group, before, leader: None, copies, pinned, count: before.len() }
     }
 
     fn movable(&self) -> impl Iterator<Item = NodeId> {
@@ -80,9 +86,10 @@ impl<'a> Table<'a> {
         for slot in slots {
             while slot.copies.len() > slot.count {
                 let load = |node: &NodeId| loads.get(node).copied().unwrap_or(0);
-                let heaviest = slot
-                    .movable()
-                    .max_by_key(|node| (load(node), std::cmp::Reverse(weight(slot.group, *node))));
+                let heaviest = slot.movable().max_by_key(|node| {
+                    let follows = slot.leader != Some(*node);
+                    (load(node), follows, std::cmp::Reverse(weight(slot.group, *node)))
+                });
                 let Some(node) = heaviest else { break };
                 slot.copies.remove(&node);
                 change(loads, node, |load| load.saturating_sub(1));
@@ -139,7 +146,8 @@ impl<'a> Table<'a> {
             suited.map(move |(index, slot)| {
                 // What is not sent yet costs nothing to be moved, and neither does what is there.
                 let is_free = !slot.before.contains(from) || slot.before.contains(to);
-                let suits = (*more - *fewer, is_free, weight(slot.group, *to));
+                let follows = slot.leader != Some(*from);
+                let suits = (*more - *fewer, is_free, follows, weight(slot.group, *to));
                 (suits, (index, *from, *to))
             })
         });

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use openraft::storage::RaftStateMachine;
 use openraft::{Config, Raft, SnapshotPolicy};
 
 use super::log_storage::LogStorage;
-use super::machine::Machine;
 use super::network::Network;
 use super::rpc::{Answer, Ask, Asked};
 use super::types::{Groups, NodeId};
+use crate::journal::META;
 
 /// How often a leader is heard of.
 const HEARTBEAT_MS: u64 = 200;
@@ -19,9 +20,13 @@ const HEARTBEAT_MS: u64 = 200;
 /// nobody else.
 const ELECTION_MIN_MS: u64 = 500;
 const ELECTION_MAX_MS: u64 = 800;
+/// Entries of the meta group after which its state is saved, and older ones are purged.
+const META_ENTRIES: u64 = 512;
 /// How long a leader acts on what a majority has told it last: less than anybody waits before another
 /// one may be elected.
 pub(crate) const LEASE_MS: u64 = 600;
+/// How long a voter votes for nobody else after it has heard from a leader.
+pub(crate) const VOTERS_LEASE_MS: u64 = ELECTION_MAX_MS;
 
 /// A group. Clones are the same one.
 #[derive(Clone)]
@@ -40,18 +45,22 @@ impl Group {
         number: u16,
         node: NodeId,
         log: LogStorage,
-        machine: Machine,
+        machine: impl RaftStateMachine<Groups>,
         network: &Network,
     ) -> io::Result<Self> {
+        let saving = match number {
+            META => (SnapshotPolicy::LogsSinceLast(META_ENTRIES), META_ENTRIES / 2),
+            // States are saved when the shard says so, which also says what is purged.
+            _ => (SnapshotPolicy::Never, u64::MAX),
+        };
         let config = Config {
             cluster_name: format!("tidewire group {number}"),
             heartbeat_interval: HEARTBEAT_MS,
             election_timeout_min: ELECTION_MIN_MS,
             election_timeout_max: ELECTION_MAX_MS,
             max_payload_entries: 4_096,
-            // States are saved when the shard says so, which also says what is purged.
-            snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: u64::MAX,
+            snapshot_policy: saving.0,
+            max_in_snapshot_log_to_keep: saving.1,
             ..Config::default()
         };
         let config = Arc::new(config.validate().map_err(io::Error::other)?);
@@ -81,12 +90,18 @@ impl GroupTable {
         groups.values().find(|group| group.log.log().shard() == shard).cloned()
     }
 
-    /// All of them, in the order of their numbers.
+    /// Those of shards, in the order of their numbers.
     pub(crate) fn all(&self) -> Vec<Group> {
         let groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<Group> = groups.values().cloned().collect();
+        all.retain(|group| group.number != META);
         all.sort_by_key(|group| group.number);
         all
+    }
+
+    /// The group without a shard, once it has started.
+    pub(crate) fn meta(&self) -> Option<Group> {
+        self.find(META)
     }
 }
 

@@ -7,6 +7,7 @@ mod entries;
 mod group;
 mod log_storage;
 mod machine;
+mod meta_machine;
 mod network;
 mod rpc;
 mod snapshots;
@@ -15,9 +16,10 @@ mod states;
 mod tests;
 mod types;
 
-pub(crate) use group::{Group, GroupTable, LEASE_MS};
+pub(crate) use group::{Group, GroupTable, LEASE_MS, VOTERS_LEASE_MS};
 pub(crate) use log_storage::LogStorage;
 pub(crate) use machine::{Committed, Handed, Machine, NewState, Says};
+pub(crate) use meta_machine::{Decided, MetaMachine};
 pub(crate) use network::Network;
 pub(crate) use rpc::serve;
 pub(crate) use snapshots::{

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::Shared;
 use super::leads::Lead;
 use super::serving::{Opened, Opening};
+use super::steering::Guidance;
 use crate::cluster::{NodeId, frames, services};
 
 /// Groups of commands that wait to be sent.
@@ -35,10 +36,13 @@ pub(super) async fn follow(
     events: mpsc::Sender<LinkEvent>,
 ) {
     let Some(node) = shared.replication.as_ref().map(|all| all.node) else { return };
+    let steering = shared.replication.as_ref().map(|all| &all.steering);
+    let guidance = steering.and_then(|steering| steering.guidance_of(shard));
+    let Some(mut guidance) = guidance.map(watch::Sender::subscribe) else { return };
     while !events.is_closed() {
-        let leader = lead.borrow_and_update().elsewhere(node);
+        let leader = leader_of(&mut lead, &mut guidance, node);
         let Some(leader) = leader.and_then(NodeId::new) else {
-            if lead.changed().await.is_err() {
+            if !another(&mut lead, &mut guidance).await {
                 return;
             }
             continue;
@@ -52,7 +56,7 @@ pub(super) async fn follow(
             tokio::select! {
                 () = tell(send, queue) => {}
                 () = hear(recv, &events) => {}
-                () = until_another(&mut lead, node, leader.get()) => {}
+                () = until_another(&mut lead, &mut guidance, (node, leader.get())) => {}
             }
             if events.send(LinkEvent::Lost).await.is_err() {
                 return;
@@ -89,9 +93,33 @@ async fn hear(mut recv: RecvStream, events: &mpsc::Sender<LinkEvent>) {
     }
 }
 
-async fn until_another(lead: &mut watch::Receiver<Lead>, node: u64, leader: u64) {
-    while lead.borrow_and_update().elsewhere(node) == Some(leader) {
-        if lead.changed().await.is_err() {
+/// Who leads, if it is another node. What others say of a group that this node is no member of goes first.
+fn leader_of(
+    lead: &mut watch::Receiver<Lead>,
+    guidance: &mut watch::Receiver<Guidance>,
+    node: u64,
+) -> Option<u64> {
+    guidance.borrow_and_update().leader.or(lead.borrow_and_update().elsewhere(node))
+}
+
+/// Waits until somebody says something else. Returns false when nobody ever will.
+async fn another(
+    lead: &mut watch::Receiver<Lead>,
+    guidance: &mut watch::Receiver<Guidance>,
+) -> bool {
+    tokio::select! {
+        changed = lead.changed() => changed.is_ok(),
+        changed = guidance.changed() => changed.is_ok(),
+    }
+}
+
+async fn until_another(
+    lead: &mut watch::Receiver<Lead>,
+    guidance: &mut watch::Receiver<Guidance>,
+    (node, leader): (u64, u64),
+) {
+    while leader_of(lead, guidance, node) == Some(leader) {
+        if !another(lead, guidance).await {
             return;
         }
     }

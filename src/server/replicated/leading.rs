@@ -10,6 +10,10 @@ use super::leader_link::COMMANDS_MAX;
 use super::leads::{self, Lead};
 use super::task::Task;
 
+/// How often it is looked whether this node may act as the leader again.
+const LEASE_LOOK: Duration = Duration::from_millis(20);
+/// How often a leader looks how the group is led at least.
+const LEADER_LOOK: Duration = Duration::from_millis(200);
 /// Rounds of a leader that are not committed; beyond them it takes no commands.
 const UNDER_WAY_MAX: usize = 64;
 /// How long a leader that does not hear from a majority keeps those waiting who ask it for something.
@@ -27,7 +31,8 @@ impl Task {
         if self.leads() {
             return self.lead.holds(Instant::now())
                 && self.member.under_way() < UNDER_WAY_MAX
-                && !self.is_to_be_saved();
+                && !self.is_to_be_saved()
+                && !self.resigns();
         }
         self.link.as_ref().is_none_or(|link| link.capacity() >= LINK_ROOM)
     }
@@ -42,17 +47,26 @@ impl Task {
         self.leads() && is_late
     }
 
+    /// Whether another node is to lead, as soon as nothing of this one is under way.
+    fn resigns(&self) -> bool {
+        let term = self.guidance.borrow().resigns;
+        term.is_some() && term == self.member.term()
+    }
+
     /// A minority decides nothing: what it has not committed is nobody's to see, and who waits is told so.
     /// It leads again in another term only.
     /// The shard in memory follows its group.
     pub(super) fn step_down(&mut self, leads: &watch::Sender<Lead>) {
-        if matches!(self.behind, Behind::Memory) || !self.is_cut_off() {
+        let hands_over = self.resigns() && self.member.under_way() == 0;
+        if matches!(self.behind, Behind::Memory) || !(self.is_cut_off() || hands_over) {
             return;
         }
-        tracing::warn!(
-            shard = self.number,
-            "this node hears from too few others to lead the shard"
-        );
+        if !hands_over {
+            tracing::warn!(
+                shard = self.number,
+                "this node hears from too few others to lead the shard"
+            );
+        }
         self.stepped_down = self.member.term();
         let lead = Lead { is_here: false, ..self.lead };
         leads.send_replace(lead);
@@ -77,6 +91,11 @@ impl Task {
         if std::mem::replace(&mut self.is_silent, is_silent) != is_silent {
             durable.group.raft.runtime_config().heartbeat(!is_silent);
         }
+    }
+
+    /// A leader that is alone hears nothing of its engine while nobody asks for anything.
+    pub(super) fn look_again(&self) -> Duration {
+        if self.waits_for_lease() { LEASE_LOOK } else { LEADER_LOOK }
     }
 
     pub(super) fn waits_for_lease(&self) -> bool {
@@ -111,7 +130,8 @@ impl Task {
             self.looked_at = looking_at;
             self.lead = Lead::of(node, &server, durable.applied_term(), self.acked);
             self.lead.is_here &= self.stepped_down != Some(self.lead.term);
-            let is_member = server.membership_config.membership().get_node(&node).is_some();
+            let is_member = server.membership_config.membership().get_node(&node).is_some()
+                && !self.guidance.borrow_and_update().is_outside;
             let last = data.last_log.map(|id| id.index);
             let is_current = server.current_leader.is_some()
                 && last.map_or(0, |last| last + 1) <= durable.applied();

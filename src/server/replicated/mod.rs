@@ -3,7 +3,6 @@
 mod applying;
 mod begin;
 mod behind;
-mod control;
 mod leader_link;
 mod leading;
 mod leads;
@@ -11,11 +10,11 @@ mod peers;
 mod rebuild;
 mod saving;
 mod serving;
+pub(crate) mod steering;
 mod task;
 mod telling;
 
 pub(super) use behind::{Kind, Log};
-pub(crate) use control::{ControlError, GroupStatus, init, join, status};
 pub(crate) use leads::Lead;
 pub(super) use peers::PeerEvent;
 pub(super) use task::{Replicated, run};
@@ -28,6 +27,7 @@ use tidewire_core::shard::{DISPATCHERS_MAX, DispatcherId, PEERS_MAX, Shard};
 use tidewire_core::{SHARDS, is_durable};
 use tokio::sync::{mpsc, watch};
 
+use self::steering::Steering;
 use super::{AnyShard, ShardQueues, StartError};
 use crate::cluster::Cluster;
 use crate::cluster::raft::{self, GroupTable, LogStorage, Network, NodeId};
@@ -47,6 +47,8 @@ pub(crate) struct Replication {
     /// To the task of each shard, what other nodes want of it.
     peers: Vec<mpsc::Sender<PeerEvent>>,
     numbers: Mutex<HashMap<NodeId, DispatcherId>>,
+    /// What the cluster has decided.
+    pub(crate) steering: Steering,
 }
 
 impl Replication {
@@ -58,16 +60,12 @@ impl Replication {
     ) -> (Option<Self>, Vec<mpsc::Receiver<PeerEvent>>) {
         let Some(cluster) = cluster else { return (None, Vec::new()) };
         let network = Network::new(cluster.links.clone(), cluster.states.clone());
-        let (replication, queues) = Self::new(cluster.node.get(), network, shards);
-        (Some(replication), queues)
-    }
-
-    fn new(node: NodeId, network: Network, shards: u16) -> (Self, Vec<mpsc::Receiver<PeerEvent>>) {
         let leads = (0..SHARDS).map(|_| watch::Sender::new(Lead::default())).collect();
         let (peers, queues): (Vec<_>, Vec<_>) =
             (0..shards).map(|_| mpsc::channel(PEER_QUEUE)).unzip();
         let (groups, numbers) = (GroupTable::default(), Mutex::default());
-        (Self { node, network, groups, leads, peers, numbers }, queues)
+        let (node, steering) = (cluster.node.get(), Steering::new(cluster.id));
+        (Some(Self { node, network, groups, leads, peers, numbers, steering }), queues)
     }
 
     /// To the tasks of all shards, in order, what other nodes want of them.
@@ -95,20 +93,25 @@ impl Replication {
 
 type Shared = Arc<super::Shared>;
 
-/// Serves what other nodes ask of this one.
-pub(super) fn serve(shared: &Shared) -> Vec<tokio::task::JoinHandle<()>> {
+/// Serves what other nodes ask of this one, and follows what the cluster decides in the group without a
+/// shard.
+pub(super) fn serve(
+    shared: &Shared,
+    meta: Option<OpenedGroup>,
+) -> Vec<tokio::task::JoinHandle<()>> {
     let (Some(replication), Some(cluster)) = (&shared.replication, &shared.cluster) else {
         return Vec::new();
     };
     let (links, shared) = (&cluster.links, || Shared::clone(shared));
     let (groups, states) = (replication.groups.clone(), cluster.states.clone());
-    vec![
+    let mut tasks = vec![
         tokio::spawn(raft::serve(links.serve(services::RAFT), groups.clone())),
         tokio::spawn(raft::take_states(links.serve(services::STATES), states, groups)),
         tokio::spawn(serving::serve(shared(), links.serve(services::SHARDS))),
-        tokio::spawn(control::serve(shared(), links.serve(services::CONTROL))),
-        tokio::spawn(control::promote(shared())),
-    ]
+        steering::serve(&shared(), cluster),
+    ];
+    tasks.extend(meta.map(|meta| tokio::spawn(steering::run(shared(), meta))));
+    tasks
 }
 
 /// The tasks of all shards of this node: what it has of them, the logs of the groups in order, and what

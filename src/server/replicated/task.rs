@@ -15,6 +15,7 @@ use super::behind::{Behind, Kind, Metrics, News, changed, next};
 use super::leader_link::{self, LinkEvent};
 use super::leads::Lead;
 use super::peers::{PeerEvent, Peers};
+use super::steering::Guidance;
 use crate::cluster::raft::Committed;
 use crate::recording::weight;
 use crate::server::Queued;
@@ -22,8 +23,6 @@ use crate::server::Queued;
 /// Commands that are taken at once, and bytes after which a round ends. A round is one entry.
 const ROUND_COMMANDS_MAX: usize = 2048;
 const ROUND_BYTES_MAX: usize = 256 * 1024;
-/// How often it is looked whether this node may act as the leader again.
-const LEASE_LOOK: Duration = Duration::from_millis(20);
 /// Events of the link that wait.
 const LINK_EVENTS: usize = 64;
 
@@ -45,6 +44,8 @@ pub(super) struct Task {
     pub(super) member: Member,
     pub(super) behind: Behind,
     pub(super) lead: Lead,
+    /// What the cluster wants of this node.
+    pub(super) guidance: watch::Receiver<Guidance>,
     /// When a majority has heard this node as the leader, as far as is known.
     pub(super) acked: Option<Instant>,
     pub(super) looked_at: Instant,
@@ -79,6 +80,9 @@ pub(crate) async fn run(shared: Shared, replicated: Replicated) {
     let Replicated { number, config, member, kind, queue, copies, peers } = replicated;
     let lead_of = shared.replication.as_ref().and_then(|all| all.lead_of(number));
     let Some(leads) = lead_of.cloned() else { return };
+    let steering = shared.replication.as_ref().map(|all| &all.steering);
+    let guidance = steering.and_then(|steering| steering.guidance_of(number));
+    let Some(guidance) = guidance.map(watch::Sender::subscribe) else { return };
     let behind = match Behind::start(kind, &member, &shared).await {
         Ok(behind) => behind,
         Err(error) => {
@@ -92,7 +96,7 @@ pub(crate) async fn run(shared: Shared, replicated: Replicated) {
     let (led, metrics) = (leads.subscribe(), behind.metrics());
     let queued = Vec::new();
     let mut inlets = Inlets { queue, copies, peers, link, led, metrics, queued };
-    let mut task = Task::new(shared, config, member, behind);
+    let mut task = Task::new(shared, config, member, behind, guidance);
     while task.wait(&mut inlets, &leads).await {
         task.step_down(&leads);
         task.abdicate();
@@ -109,7 +113,13 @@ async fn due(shared: &Shared, at_ms: Option<u64>) {
 }
 
 impl Task {
-    fn new(shared: Shared, config: ShardConfig, member: Member, behind: Behind) -> Self {
+    fn new(
+        shared: Shared,
+        config: ShardConfig,
+        member: Member,
+        behind: Behind,
+        guidance: watch::Receiver<Guidance>,
+    ) -> Self {
         Self {
             shared,
             number: config.shard,
@@ -117,6 +127,7 @@ impl Task {
             member,
             behind,
             lead: Lead::default(),
+            guidance,
             acked: None,
             looked_at: Instant::now(),
             stepped_down: None,
@@ -135,7 +146,7 @@ impl Task {
         let takes = self.takes_commands();
         let has_rest = takes && !self.commands.is_empty();
         let due_ms = self.member.next_timeout_ms().into_iter().chain(self.next_look_ms()).min();
-        let waits_for_lease = metrics.is_some() && self.waits_for_lease();
+        let (looks, look_again) = (metrics.is_some() && self.leads(), self.look_again());
         let (leads_here, takes_entries) = (self.leads(), self.replacing.is_none());
         tokio::select! {
             biased;
@@ -144,6 +155,7 @@ impl Task {
                 News::Handed(handed) => self.take_handed(handed),
                 News::Saved(does_count) => self.saved(does_count).await,
             },
+            Ok(()) = self.guidance.changed() => self.look(metrics, false, leads),
             is_news = changed(metrics) => self.look(metrics, is_news, leads),
             Ok(()) = led.changed(), if metrics.is_none() => {
                 let lead = *led.borrow_and_update();
@@ -177,7 +189,7 @@ impl Task {
                 }
             }
             () = due(&self.shared, due_ms) => {}
-            () = tokio::time::sleep(LEASE_LOOK), if waits_for_lease => {
+            () = tokio::time::sleep(look_again), if looks => {
                 self.look(metrics, false, leads);
             }
         }

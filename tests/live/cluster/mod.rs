@@ -1,5 +1,7 @@
 //! Nodes of a cluster: how they find each other, what they see of each other, and who is refused.
 
+mod decided;
+mod growth;
 mod logs;
 mod refused;
 mod seen;

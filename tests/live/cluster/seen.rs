@@ -76,7 +76,8 @@ fn the_operator_sees_a_table_and_figures() {
     assert_eq!(lines[0], format!("cluster {id}, seen by node 1"));
     let first: Vec<&str> = lines[2].split_whitespace().take(3).collect();
     assert_eq!(first, ["1*", "node-1", "alive"], "{shown}");
-    assert_eq!(lines.len(), 5, "{shown}");
+    assert_eq!(lines.len(), 6, "{shown}");
+    assert!(lines[5].starts_with("not founded"), "{shown}");
     let json = text(&one.daemon_admin(&["status", "--json"]).stdout);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["nodes"].as_array().unwrap().len(), 3);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cluster::meta::placement::GroupPlacement;
 
 fn id(node: u64) -> NodeId {
     NodeId::new(node).unwrap()
@@ -56,9 +57,12 @@ impl Case {
     }
 
     fn view(&self) -> GroupView<'_> {
-        let nobody = &self.learners;
         GroupView {
+            own: id(1),
             leader: self.leader,
+            wanted: &self.wanted.copies,
+            preferred: Some(self.wanted.leader),
+            voters: &self.voters,
             voters_before: self.voters_before.as_ref(),
             learners: &self.learners,
             is_changing: self.is_changing,
@@ -66,7 +70,6 @@ impl Case {
             caught_up: &self.caught_up,
             removed: &self.removed,
             others_under_way: self.others,
-            ..GroupView::of(id(1), &self.wanted, &self.voters, nobody)
         }
     }
 

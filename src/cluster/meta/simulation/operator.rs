@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use rand::RngExt as _;
 
-use super::{Cluster, MetaCommand, NodeId, copies_of, join};
+use super::{Cluster, MetaCommand, NodeId, join};
+use crate::cluster::meta::placement::copies_of;
 
 impl Cluster {
     fn any_of(&mut self, nodes: impl IntoIterator<Item = NodeId>) -> Option<NodeId> {

@@ -6,6 +6,7 @@
 
 mod alone;
 mod machine;
+mod meta;
 mod suite;
 mod throughput;
 
