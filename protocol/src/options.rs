@@ -165,6 +165,28 @@ pub struct CounterOptions {
     /// Idempotence key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Who numbers its increments of eventual counters, as PRODUCER has issued it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub producer: Option<u64>,
+    /// The producer's number of this increment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// The actors that it was sent to before and that have not answered: node and incarnation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<(u64, u64)>,
+}
+
+/// What GET may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GetOptions {
+    /// Of an eventual counter: what has to be known at least, as COUNTED has said it: node, incarnation,
+    /// version.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub at_least: Vec<(u64, u64, u64)>,
+    /// Refuse rather than answer from a copy that may lack something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linearizable: Option<bool>,
 }
 
 /// What WATCH may ask for.
@@ -208,6 +230,9 @@ pub struct ServerInfo {
     /// Who the connection is; nothing where there are no accounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityInfo>,
+    /// Who counts in eventual counters for the connection: node and incarnation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<(u64, u64)>,
 }
 
 /// Who a connection is, as WELCOME and the reply to AUTH say it.

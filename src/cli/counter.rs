@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tidewire_client::{
-    CellKind, Client, Counted, CounterOp, CounterOptions, Name, WatchOptions, WatchValue,
+    AsOf, CellKind, Client, Counted, CounterOp, CounterOptions, Name, Value, WatchOptions,
+    WatchValue,
 };
 
 use super::connection::{ConnectionArgs, parse_name};
@@ -106,6 +107,7 @@ impl From<BoundsArgs> for CounterOptions {
             strict: bounds.strict.then_some(true),
             ttl_ms: bounds.ttl_ms,
             id: bounds.id,
+            ..Self::default()
         }
     }
 }
@@ -134,19 +136,24 @@ async fn once(client: &Client, command: CounterCommand, globals: &Globals) -> Re
         CounterCommand::Set { name, value, bounds } => (name, CounterOp::Set, value, bounds),
         CounterCommand::Reset { name } => (name, CounterOp::Reset, 0, BoundsArgs::default()),
         CounterCommand::Get { name } | CounterCommand::Watch { name, .. } => {
-            return print_value(&name, client.get_counter(&name).await?, globals);
+            return print_value(&name, client.get(CellKind::Counter, &name, None).await?, globals);
         }
     };
     let counted = client.counter(&name, op, operand, bounds.into()).await?;
     print_counted(&name, &counted, globals)
 }
 
-fn print_value(name: &Name, value: Option<i64>, globals: &Globals) -> Result<(), CliError> {
+fn print_value(name: &Name, value: Option<Value>, globals: &Globals) -> Result<(), CliError> {
     let mut output = Output::new();
-    let number = value.unwrap_or(0);
+    let (exists, as_of) = (value.is_some(), value.as_ref().and_then(|value| value.as_of));
+    let number = value.map_or(Ok(0), |value| value.counter())?;
     if globals.json {
-        let exists = value.is_some();
-        output.json(&json!({ "counter": name.as_str(), "value": number, "exists": exists }))?;
+        let mut shown = json!({ "counter": name.as_str(), "value": number, "exists": exists });
+        if let Some(AsOf { as_of_ms, is_stale }) = as_of {
+            shown["as_of_ms"] = as_of_ms.into();
+            shown["stale"] = is_stale.into();
+        }
+        output.json(&shown)?;
     } else {
         output.line(&number.to_string())?;
     }
@@ -163,6 +170,7 @@ fn print_counted(name: &Name, counted: &Counted, globals: &Globals) -> Result<()
             "duplicate": counted.duplicate,
             "version": counted.version,
             "epoch": counted.epoch,
+            "as_of": counted.as_of,
         }))?;
     } else {
         output.line(&counted.value.to_string())?;
@@ -195,6 +203,7 @@ async fn watch(
                 "value": number,
                 "version": event.version,
                 "exists": !event.deleted && event.value != WatchValue::Absent,
+                "behind_ms": event.behind_ms,
             }))?;
         } else {
             output.line(&number.to_string())?;

@@ -63,6 +63,8 @@ const GOSSIP_QUEUE: usize = 1_024;
 pub(crate) struct Cluster {
     pub(crate) id: ClusterId,
     pub(crate) node: NodeId,
+    /// That of its start: gossip may have raised its own since.
+    pub(crate) incarnation: u64,
     pub(crate) listen: SocketAddr,
     pub(crate) links: Links,
     pub(crate) roster: Roster,
@@ -139,6 +141,7 @@ impl Cluster {
         Ok(Some(Self {
             id,
             node,
+            incarnation,
             listen,
             links,
             roster,

@@ -57,7 +57,6 @@ impl Roster {
         self.nodes.load().iter().find(|node| node.id == id).cloned()
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "services between nodes are built on it"))]
     /// Counts the changes; each wakes who waits for one.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -9,3 +9,5 @@ pub(crate) const SHARDS: u8 = 2;
 pub(crate) const STATES: u8 = 3;
 /// What an operator asks for.
 pub(crate) const CONTROL: u8 = 4;
+/// Eventual counters and presence, which each node changes by itself.
+pub(crate) const COMMONS: u8 = 5;

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidewire_core::SHARDS_MAX;
+use tidewire_core::cell::attendance::AttendanceLimits;
+use tidewire_core::cell::eventual::EventualLimits;
 use tidewire_core::shard::ShardLimits;
 use tidewire_core::topic::ProducerLimits;
 
@@ -137,5 +139,13 @@ impl LimitsConfig {
             producers: self.producers(shards),
             ..ShardLimits::default()
         }
+    }
+
+    /// Bounds of the cells that each node changes by itself.
+    #[must_use]
+    pub fn commons(&self) -> (EventualLimits, AttendanceLimits) {
+        let counters = EventualLimits { counters_max: self.names_max, ..EventualLimits::default() };
+        let (sets_max, members_max) = (self.names_max, self.members_max);
+        (counters, AttendanceLimits { sets_max, members_max, ..AttendanceLimits::default() })
     }
 }

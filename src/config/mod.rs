@@ -31,7 +31,7 @@ pub use environment::{OTHERS, variables};
 pub use error::ConfigError;
 pub use layers::{Loaded, Setting, Source};
 pub use limits::LimitsConfig;
-pub use policy::{Durability, PolicyConfig, Priority};
+pub use policy::{Consistency, Durability, PolicyConfig, Priority};
 pub use proxy::{Forwarded, ProxyConfig};
 pub use schema::{is_secret, schema_text};
 pub use storage::StorageConfig;

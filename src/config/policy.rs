@@ -48,6 +48,9 @@ pub struct PolicyConfig {
     /// Whether clients may delete and truncate the topics.
     #[serde(default)]
     pub allow_delete: bool,
+    /// How its counters are kept.
+    #[serde(default)]
+    pub consistency: Consistency,
     /// Whether its names are the first that a loaded server refuses.
     #[serde(default)]
     pub priority: Priority,
@@ -74,6 +77,17 @@ pub enum Durability {
     Memory,
     /// On the disk: the crash of the server, and a power cut.
     Disk,
+}
+
+/// What a counter's value is on several nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// One number, which one node at a time changes, as far as a majority is there.
+    #[default]
+    Strong,
+    /// The sum of what each node has counted by itself, in memory; all nodes come to the same.
+    Eventual,
 }
 
 /// Who goes first on a loaded server.
@@ -126,6 +140,7 @@ impl PolicyConfig {
             map_keys_max: MAP_KEYS_MAX,
             partitions: default_partitions(),
             allow_delete: false,
+            consistency: Consistency::Strong,
             priority: Priority::Normal,
             requests_per_s: 0,
         }
@@ -164,6 +179,13 @@ impl PolicyConfig {
         if self.ack == Some(Durability::Disk) && self.durability == Durability::Memory {
             let rule = "what is in memory is not acknowledged from disk: set durability".to_owned();
             return Err(ConfigError::Together { key: key("ack"), other: key("durability"), rule });
+        }
+        if self.consistency == Consistency::Eventual && self.durability == Durability::Disk {
+            let rule = "eventual counters are in the memory of the nodes: give them a policy of \
+                        their own, without durability"
+                .to_owned();
+            let (key, other) = (key("consistency"), key("durability"));
+            return Err(ConfigError::Together { key, other, rule });
         }
         if self.partitions > 1 && self.map_keys_max > 0 {
             let rule = "a topic with partitions keeps no map: one of the two must go".to_owned();
@@ -217,6 +239,7 @@ impl PolicyConfig {
             map_keys_max: self.map_keys_max,
             partitions: self.partitions,
             allow_delete: self.allow_delete,
+            is_eventual: self.consistency == Consistency::Eventual,
             ack_max: self.durability.level(),
             ack_default: self.ack.unwrap_or(self.durability).level(),
         };

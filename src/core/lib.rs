@@ -7,6 +7,8 @@
 //! * [`access`]: who a connection is, and what it may do.
 //! * [`topic`]: batches, the ring that a topic keeps, the shard's commit log, patterns, policies.
 //! * [`cell`]: counters, tallies, maps and presence sets.
+//! * [`commons`]: the cells that every node of a cluster changes by itself, and what nodes tell each other
+//!   of them.
 //! * [`group`]: consumer groups, which share a topic's records among workers.
 //! * [`member`]: a node's part in a shard of a cluster.
 //! * [`relay`]: what stands for a shard that another node holds.
@@ -22,6 +24,7 @@ extern crate std;
 
 pub mod access;
 pub mod cell;
+pub mod commons;
 pub mod fanout;
 pub mod group;
 pub mod member;
@@ -36,6 +39,10 @@ pub mod topic;
 pub const SHARDS: u16 = 16;
 /// Shards of a server that keeps names on disk.
 pub const SHARDS_MAX: u16 = 2 * SHARDS;
+
+/// What stands in the place of a shard's number for the cells that each node changes by itself
+/// ([`commons`]).
+pub const COMMONS: u16 = u16::MAX;
 
 /// Place of a name among the shards of its durability: its stable hash, modulo [`SHARDS`]. For a
 /// name in memory it is the shard itself. Part of what is stored, so it never changes.
@@ -55,7 +62,7 @@ pub fn shard_of_partition(home: u16, partition: u16) -> u16 {
 /// Whether what a shard holds is kept on disk.
 #[must_use]
 pub fn is_durable(shard: u16) -> bool {
-    shard >= SHARDS
+    shard >= SHARDS && shard != COMMONS
 }
 
 /// The partition of a name that a shard holds, if the name has that many.

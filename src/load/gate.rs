@@ -155,7 +155,13 @@ mod tests {
 
     fn get(name: &str) -> ClientFrame {
         let name = Name::parse(name).unwrap();
-        ClientFrame::Get { req: 1, kind: CellKind::Counter, name, key: None }
+        ClientFrame::Get {
+            req: 1,
+            kind: CellKind::Counter,
+            name,
+            key: None,
+            options: tidewire_protocol::options::GetOptions::default(),
+        }
     }
 
     fn refused(load: &Load, frame: &ClientFrame) -> Option<(ErrorCode, String)> {

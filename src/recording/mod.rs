@@ -31,5 +31,5 @@ pub(crate) const NOTICE: &str = "the file holds payloads, keys and values of map
 pub(crate) use frames_in::ReadError;
 pub(crate) use recorder::{Recorder, StartRefused, StartRequest};
 pub(crate) use replay::{Checked, Coming, Difference, Divergence, Done, Look, Replay, ShardReplay};
-pub(crate) use session::{Limits, Status, StopReason, weight};
+pub(crate) use session::{Limits, Status, StopReason};
 pub(crate) use tap::Tap;

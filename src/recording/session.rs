@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Instant;
 
 use serde::Serialize;
-use tidewire_core::shard::{Command, GroupAsk, Request, RunPublish, ShardSnapshot, TenantShare};
+use tidewire_core::shard::ShardSnapshot;
 use tidewire_core::state_hash::StateHash;
 use tokio::sync::watch;
 
@@ -247,56 +247,4 @@ impl Entry {
             Self::Start(..) | Self::Hash(_) => 0,
         }
     }
-}
-
-/// About the bytes that a command takes in the queue.
-pub(crate) fn weight(command: &Command) -> usize {
-    let request = match command {
-        Command::Request(_, request) => request,
-        Command::Publishes(run) => {
-            let bodies = run.publishes.iter().map(|publish| publish.body.len());
-            let each = size_of::<RunPublish>();
-            return size_of::<Command>() + run.publishes.len() * each + bodies.sum::<usize>();
-        }
-        Command::DeadLetter(letter) => return size_of::<Command>() + letter.body.len(),
-        Command::Recalled(recalled) => {
-            let bytes = recalled.bodies.iter().map(|(_, body)| size_of_val(body) + body.len());
-            return size_of::<Command>() + bytes.sum::<usize>();
-        }
-        Command::Follow(..)
-        | Command::Stored { .. }
-        | Command::Recall(..)
-        | Command::Unfollow(..)
-        | Command::SessionEnded(_)
-        | Command::TenantFull { .. }
-        | Command::PeerEnded(_)
-        | Command::Buried(_) => {
-            return size_of::<Command>();
-        }
-        Command::Tenants(table) => {
-            return size_of::<Command>() + table.iter().count() * size_of::<TenantShare>();
-        }
-    };
-    size_of::<Command>()
-        + match request {
-            Request::Publish { body, .. } => body.len(),
-            Request::Presence { member, data, .. } => member.len() + data.len(),
-            Request::Vote { choices, .. } => choices.len() * 64,
-            Request::Tally { rules, .. } => rules
-                .as_ref()
-                .map_or(0, |rules| rules.options.iter().map(|option| option.len() + 64).sum()),
-            Request::Counter { options, .. } => options.id.as_ref().map_or(0, String::len),
-            Request::Get { key, .. } => key.as_ref().map_or(0, String::len),
-            Request::Topic { .. } => 0,
-            Request::Invalidate { voters, .. } => size_of_val(voters.as_slice()),
-            Request::Group(request) => match &request.ask {
-                GroupAsk::Settle { ranges, .. } => ranges.len() * size_of::<(u64, u64)>(),
-                GroupAsk::Create { .. }
-                | GroupAsk::Delete
-                | GroupAsk::Reset { .. }
-                | GroupAsk::Status
-                | GroupAsk::Consume { .. }
-                | GroupAsk::Leave { .. } => 0,
-            },
-        }
 }

@@ -9,7 +9,7 @@ use tidewire_core::shard::{Command, Shard};
 
 use super::format::{HashMark, Turn};
 use super::recorder::Recorder;
-use super::session::{Entry, Session, StopReason, weight};
+use super::session::{Entry, Session, StopReason};
 
 /// Inputs after which the state is hashed again, if there was time enough.
 const HASH_INPUTS: u64 = 10_000;
@@ -71,7 +71,7 @@ impl Tap {
         let Some(tape) = &mut self.tape else { return };
         turn.progress = shard.progress().to_array();
         tape.inputs += turn.inputs();
-        let bytes = size_of::<Turn>() + turn.commands.iter().map(weight).sum::<usize>();
+        let bytes = size_of::<Turn>() + turn.commands.iter().map(Command::weight).sum::<usize>();
         let is_kept = tape.session.push(&tape.queue, Entry::Turn(turn, bytes))
             && (!tape.is_hash_due() || tape.put_hash(self.shard, shard, false));
         if !is_kept {

@@ -11,7 +11,7 @@ use tokio::task::LocalSet;
 
 use super::shard_task;
 use super::turns::Turns;
-use super::{AnyShard, CoreFigures, Queued, Shared, Stage, Turn, dispatch, replicated};
+use super::{AnyShard, CoreFigures, Queued, Shared, Stage, Turn, commons, dispatch, replicated};
 use crate::transport::{Arrival, Connections, OutBuf};
 
 /// Most bytes of one read: what has come meanwhile is read at once, and published as one batch.
@@ -97,7 +97,7 @@ impl Core {
 
     /// Sends a command to a shard; waits while its queue is full.
     pub(crate) async fn send(&self, shard: u16, command: Command) {
-        if let Some(queue) = self.shared.shards.get(usize::from(shard)) {
+        if let Some(queue) = self.shared.queue_of(shard) {
             // Fails only when the server is stopping.
             drop(queue.send(command.into()).await);
         }
@@ -106,7 +106,7 @@ impl Core {
     /// Sends commands of a connection to a shard, in order; waits while its queue is full, or its
     /// flow has no room.
     pub(crate) async fn send_all(&self, shard: u16, commands: &mut Vec<Command>, turn: &mut Turn) {
-        let Some(queue) = self.shared.shards.get(usize::from(shard)) else { return };
+        let Some(queue) = self.shared.queue_of(shard) else { return };
         let mut room = turn.room(shard, commands.iter().map(Command::requests).sum()).await;
         while !commands.is_empty() {
             let count = commands.len().min(queue.max_capacity());
@@ -178,6 +178,9 @@ pub(super) fn run(
             }
             AnyShard::Replicated(task) => {
                 local.spawn_local(replicated::run(Arc::clone(&shared), *task));
+            }
+            AnyShard::Commons(task) => {
+                local.spawn_local(commons::run(Arc::clone(&shared), *task));
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tidewire_core::fanout::Dispatcher;
+use tidewire_core::member::Waiting;
 use tidewire_core::shard::ShardStats;
 
 /// Figures of all cores and shards.
@@ -44,6 +45,9 @@ struct ShardFigures {
     cells: AtomicU64,
     topics_expired: AtomicU64,
     producers: AtomicU64,
+    held: AtomicU64,
+    pending: AtomicU64,
+    followed: AtomicU64,
 }
 
 impl Figures {
@@ -91,6 +95,28 @@ impl Figures {
     pub(crate) fn is_empty(&self, shard: u16) -> bool {
         let shard = self.shards.get(usize::from(shard));
         shard.is_some_and(|shard| (shard.topics.load(Relaxed), shard.cells.load(Relaxed)) == (0, 0))
+    }
+
+    /// What waits on this node for the leader of a shard.
+    pub(super) fn set_waiting(&self, shard: u16, waiting: Waiting) {
+        let Some(shard) = self.shards.get(usize::from(shard)) else { return };
+        let Waiting { held, pending, followed } = waiting;
+        shard.held.store(held as u64, Relaxed);
+        shard.pending.store(pending as u64, Relaxed);
+        shard.followed.store(followed as u64, Relaxed);
+    }
+
+    /// What waits on this node for leaders of shards.
+    pub(crate) fn waiting(&self) -> Waiting {
+        let sum = |of: fn(&ShardFigures) -> &AtomicU64| {
+            let sum: u64 = self.shards.iter().map(|shard| of(shard).load(Relaxed)).sum();
+            usize::try_from(sum).unwrap_or(usize::MAX)
+        };
+        Waiting {
+            held: sum(|shard| &shard.held),
+            pending: sum(|shard| &shard.pending),
+            followed: sum(|shard| &shard.followed),
+        }
     }
 
     /// Connections open now.

@@ -8,6 +8,7 @@
 mod accounts;
 mod clock;
 mod cluster_load;
+mod commons;
 mod connections;
 mod core;
 mod deciding;
@@ -34,6 +35,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tidewire_core::COMMONS;
 use tidewire_core::access::{LOCAL_ISSUER, Voter};
 use tidewire_core::fanout::FanoutLimits;
 use tidewire_core::shard::{Event, Shard, ShardSnapshot};
@@ -43,6 +45,7 @@ pub(crate) use self::core::{Core, Woken};
 use accounts::Accounts;
 pub(crate) use accounts::{Account, Admission};
 pub(crate) use clock::{Clock, wall_ms};
+use commons::{CommonsQueue, CommonsTask};
 use connections::Ask;
 pub(crate) use connections::{Which, Who, session_name};
 pub(crate) use figures::CoreFigures;
@@ -61,7 +64,7 @@ pub(crate) use tenants::{Seat, TenantInfo};
 pub(crate) use turns::{Flow, Turn, Whose};
 
 use crate::audit::{Audit, Entry, Writer};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, services};
 use crate::config::Config;
 use crate::journal::{DirectoryId, Journal, OpenedGroup, Reads, State, Storage};
 use crate::load::{Gate, Load};
@@ -96,6 +99,8 @@ pub(crate) struct Shared {
     /// Who wants a copy of a shard's state, as it is between two rounds.
     pub(crate) copies: Vec<mpsc::Sender<oneshot::Sender<ShardSnapshot>>>,
     pub(crate) shards: Vec<mpsc::Sender<Queued>>,
+    /// The cells that this node changes by itself.
+    pub(crate) commons: CommonsQueue,
     pub(crate) dispatchers: Vec<mpsc::Sender<Vec<Event>>>,
     pub(crate) figures: Figures,
     pub(crate) load: Load,
@@ -127,6 +132,8 @@ pub(crate) enum AnyShard {
     Own(Box<ShardTask>),
     /// It is a cluster's.
     Replicated(Box<Replicated>),
+    /// None of them: the cells that each node changes by itself.
+    Commons(Box<CommonsTask>),
 }
 
 impl AnyShard {
@@ -134,6 +141,7 @@ impl AnyShard {
         match self {
             Self::Own(task) => task.number,
             Self::Replicated(task) => task.number,
+            Self::Commons(_) => COMMONS,
         }
     }
 }
@@ -179,6 +187,7 @@ impl Server {
             shards::make(&config, &clock, &policies).await?;
         let cluster = Cluster::start(&config)?;
         let (replication, peers) = Replication::of(cluster.as_ref(), policies.shards());
+        let (commons, commons_task) = commons::make(&config, &clock, cluster.as_ref());
         let newest_ms = states.iter().map(|(shard, _)| shard.now_ms()).max();
         let clock = clock.no_earlier_than(newest_ms.unwrap_or(0));
         let (shard_queues, shards): (Vec<_>, Vec<_>) =
@@ -198,6 +207,7 @@ impl Server {
             directory,
             copies,
             shards,
+            commons,
             dispatchers,
             figures: Figures::new(cores, policies.shards()),
             load: Load::new(config.limits.memory_max_bytes),
@@ -221,10 +231,11 @@ impl Server {
         let mut server =
             Self { shared, address, admin_address, cores: Vec::new(), tasks: Vec::new(), storage };
         let queues = shard_queues.into_iter().zip(copy_queues).collect();
-        let tasks = match server.shared.replication.is_some() {
+        let mut tasks = match server.shared.replication.is_some() {
             true => replicated::tasks(&server.shared, states, groups, (queues, peers))?,
             false => server.own_shards(states, queues),
         };
+        tasks.push(AnyShard::Commons(Box::new(commons_task)));
         let arrivals = server.start_cores(tasks, event_queues)?;
         server.start_tasks(listeners, &arrivals, writer, meta).await;
         Ok(server)
@@ -268,6 +279,11 @@ impl Server {
         ];
         tasks.extend(writer.map(record));
         tasks.extend(replicated::serve(&self.shared, meta));
+        if let Some(cluster) = &self.shared.cluster {
+            let incoming = cluster.links.serve(services::COMMONS);
+            tasks.push(tokio::spawn(commons::serve(shared(), incoming)));
+            tasks.push(tokio::spawn(commons::keep(shared())));
+        }
         self.tasks = tasks;
         if let Some(first) = arrivals.first() {
             let handed_over = first.send(Arrival::Endpoint(listeners.udp, arrivals.to_vec()));
@@ -392,6 +408,14 @@ impl Server {
 }
 
 impl Shared {
+    /// The way to a shard, or to the cells that this node changes by itself.
+    fn queue_of(&self, shard: u16) -> Option<&mpsc::Sender<Queued>> {
+        match shard {
+            COMMONS => Some(&self.commons.commands),
+            shard => self.shards.get(usize::from(shard)),
+        }
+    }
+
     pub(crate) fn fanout_limits(&self) -> FanoutLimits {
         FanoutLimits {
             subscriptions_max: self.config.limits.subscriptions_max,

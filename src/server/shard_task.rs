@@ -130,7 +130,7 @@ async fn finish(shared: &Shared, journal: &mut Journal, committed: &mut u64) {
     }
 }
 
-async fn due(clock: &Clock, at_ms: Option<u64>) {
+pub(super) async fn due(clock: &Clock, at_ms: Option<u64>) {
     match at_ms {
         Some(at_ms) => tokio::time::sleep_until(clock.instant_of(at_ms)).await,
         None => std::future::pending().await,
@@ -158,7 +158,7 @@ async fn settle(shared: &Shared, journal: &Journal, outcome: Outcome, committed:
 }
 
 /// Sends each dispatcher its events of a round as one group.
-async fn tell(shared: &Shared, events: Vec<(DispatcherId, Event)>) {
+pub(super) async fn tell(shared: &Shared, events: Vec<(DispatcherId, Event)>) {
     let mut groups: Vec<Vec<Event>> = shared.dispatchers.iter().map(|_| Vec::new()).collect();
     for (dispatcher, event) in events {
         if let Some(group) = groups.get_mut(usize::from(dispatcher)) {

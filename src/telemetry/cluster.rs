@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
+use tidewire_core::member::Waiting;
+
 use super::as_gauge;
 use crate::cluster::{Cluster, NodeState};
 use crate::server::replicated::Replication;
@@ -49,6 +51,28 @@ fn decided((revision, waiting): (u64, usize)) {
     let name = "tidewire_cluster_groups_waiting";
     describe_gauge!(name, "Groups led here whose copies or leader are not yet what was decided");
     gauge!(name).set(as_gauge(waiting as u64));
+}
+
+/// What waits for leaders of shards.
+pub(super) fn waiting(waiting: Waiting) {
+    let Waiting { held, pending, followed } = waiting;
+    let gauges = [
+        ("tidewire_cluster_requests_held", "Requests that wait for a leader", held),
+        (
+            "tidewire_cluster_requests_pending",
+            "Requests that wait for the answer of a leader on another node",
+            pending,
+        ),
+        (
+            "tidewire_cluster_relayed",
+            "Things that are followed here by way of a leader on another node",
+            followed,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        describe_gauge!(name, help);
+        gauge!(name).set(as_gauge(value as u64));
+    }
 }
 
 fn nodes(cluster: &Cluster) {

@@ -1,6 +1,7 @@
 //! Metrics: their names, units and meanings, in one place.
 
 mod cluster;
+mod commons;
 mod tenants;
 mod webhook;
 
@@ -104,8 +105,10 @@ pub(crate) fn render(shared: &Shared) -> String {
         recordings(recorder);
         tenants::tenants(&shared.tenants.infos());
         webhook::webhook(webhooks);
+        commons::commons(shared.commons.figures.get());
         if let Some(cluster) = &shared.cluster {
             cluster::cluster(cluster, shared.replication.as_ref());
+            cluster::waiting(figures.waiting());
         }
         if let Some(state) = &shared.journal {
             storage(state);

@@ -85,6 +85,7 @@ impl Welcome {
                 subscriptions_max: config.limits.subscriptions_max as u64,
                 time_ms: core.now_ms(),
                 identity: self.admission.account.as_ref().map(Account::info),
+                actor: Some(core.shared.commons.actor.into()),
             },
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidewire_protocol::frame::{CellKind, CounterOp};
-use tidewire_protocol::options::{CounterOptions, WatchOptions};
+use tidewire_protocol::options::{CounterOptions, GetOptions, WatchOptions};
 use tidewire_protocol::{ClientFrame, ErrorCode, Name};
 use tokio::sync::oneshot;
 
@@ -114,6 +114,22 @@ impl Client {
         self.start_get(kind, name, key).await?.await
     }
 
+    /// The same, as of some increment at least, or from nobody but who leads the name.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn get_with(
+        &self,
+        kind: CellKind,
+        name: &Name,
+        key: Option<&str>,
+        options: GetOptions,
+    ) -> Result<Option<Value>, Error> {
+        let (name, key) = (name.clone(), key.map(str::to_owned));
+        let frame = |req| ClientFrame::Get { req, kind, name, key, options };
+        self.start(frame, reply::value).await?.await
+    }
+
     /// Asks for a value that is awaited later.
     ///
     /// # Errors
@@ -125,7 +141,8 @@ impl Client {
         key: Option<&str>,
     ) -> Result<Pending<Option<Value>>, Error> {
         let (name, key) = (name.clone(), key.map(str::to_owned));
-        self.start(|req| ClientFrame::Get { req, kind, name, key }, reply::value).await
+        let options = GetOptions::default();
+        self.start(|req| ClientFrame::Get { req, kind, name, key, options }, reply::value).await
     }
 
     /// Follows the newest value of a counter, tally, map or presence set. A counter, map or set

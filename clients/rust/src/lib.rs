@@ -48,6 +48,7 @@ mod dispatch;
 mod error;
 mod group;
 mod inbox;
+mod increments;
 mod lifecycle;
 mod link;
 mod numbering;
@@ -73,6 +74,7 @@ pub use builder::{Builder, Trust};
 pub use client::Client;
 pub use consumer::{Consumer, Job};
 pub use error::Error;
+pub use increments::Increments;
 pub use pending::Pending;
 pub use reply::{Counted, Entry, Published, Value, VoteStatus, Voted};
 pub use state::{ConnectionState, Transport};
@@ -83,11 +85,11 @@ pub use subscription::{
 pub use watch::{Watch, WatchEvent, WatchValue};
 
 pub use tidewire_protocol as protocol;
-pub use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, Position, Start};
+pub use tidewire_protocol::frame::{AckLevel, AsOf, CellKind, CounterOp, Position, Start};
 pub use tidewire_protocol::group::{ConsumeOptions, GroupInfo, GroupOptions};
 pub use tidewire_protocol::options::{
-    Condition, CounterOptions, IdentityInfo, PublishOptions, ServerInfo, SubscribeOptions,
-    TopicInfo, TopicOptions, WatchOptions,
+    Condition, CounterOptions, GetOptions, IdentityInfo, PublishOptions, ServerInfo,
+    SubscribeOptions, TopicInfo, TopicOptions, WatchOptions,
 };
 pub use tidewire_protocol::record::{BodyBuilder, Record};
 pub use tidewire_protocol::tally::{

@@ -142,6 +142,8 @@ impl Link {
             .filter(|max| *max > 0)
             .unwrap_or(tidewire_protocol::FRAME_BYTES_MAX);
         traffic.outbox.reset(frame_bytes_max);
+        let before = traffic.info.actor;
+        traffic.waiting.note_tried(before);
         traffic.info = info;
         (traffic.parting, traffic.grace) = (None, None);
         for member in traffic.members.clone() {

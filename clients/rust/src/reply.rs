@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidewire_protocol::ServerFrame;
-use tidewire_protocol::frame::{AckLevel, CellKind, Position, read_bytes, read_entries};
+use tidewire_protocol::frame::{AckLevel, AsOf, CellKind, Position, read_bytes, read_entries};
 use tidewire_protocol::group::{GroupInfo, SettleReply};
-use tidewire_protocol::options::{IdentityInfo, TopicInfo};
+use tidewire_protocol::options::{IdentityInfo, ProducerInfo, TopicInfo};
 use tidewire_protocol::tally::{Rounds, Standings, TallyReply};
 use tidewire_protocol::wire;
 
@@ -42,6 +42,9 @@ pub struct Counted {
     pub applied: i64,
     /// Whether an earlier operation with the same id was applied, and this one was not.
     pub duplicate: bool,
+    /// Of an eventual counter: who has counted it, node and incarnation, and that one's version which
+    /// contains it; for [`GetOptions::at_least`](crate::GetOptions::at_least).
+    pub as_of: Option<(u64, u64, u64)>,
 }
 
 /// A ballot that was taken.
@@ -92,6 +95,8 @@ pub struct Value {
     pub version: u64,
     /// The value as one encoded `MessagePack` value.
     pub encoded: Bytes,
+    /// As of when it is what there is, and whether it may lack what was done since; `None`: as of now.
+    pub as_of: Option<AsOf>,
 }
 
 impl Value {
@@ -187,10 +192,11 @@ pub(crate) fn published(frame: ServerFrame) -> Result<Published, Error> {
 }
 
 pub(crate) fn counted(frame: ServerFrame) -> Result<Counted, Error> {
-    let ServerFrame::Counted { epoch, version, value, applied, duplicate, .. } = frame else {
+    let ServerFrame::Counted { epoch, version, value, applied, duplicate, as_of, .. } = frame
+    else {
         return Err(unexpected(frame, "COUNTED"));
     };
-    Ok(Counted { epoch, version, value, applied, duplicate })
+    Ok(Counted { epoch, version, value, applied, duplicate, as_of })
 }
 
 pub(crate) fn voted(frame: ServerFrame) -> Result<Voted, Error> {
@@ -208,12 +214,12 @@ pub(crate) fn voted(frame: ServerFrame) -> Result<Voted, Error> {
 
 /// `None` when nothing is stored under the name.
 pub(crate) fn value(frame: ServerFrame) -> Result<Option<Value>, Error> {
-    let ServerFrame::Value { kind, epoch, version, value, .. } = frame else {
+    let ServerFrame::Value { kind, epoch, version, value, as_of, .. } = frame else {
         return Err(unexpected(frame, "VALUE"));
     };
     let kind = CellKind::from_number(kind)
         .ok_or_else(|| Error::BadReply(format!("a value of kind {kind}")))?;
-    Ok(value.map(|encoded| Value { kind, epoch, version, encoded }))
+    Ok(value.map(|encoded| Value { kind, epoch, version, encoded, as_of }))
 }
 
 pub(crate) fn tally(frame: ServerFrame) -> Result<TallyReply, Error> {
@@ -235,6 +241,14 @@ pub(crate) fn topic(frame: ServerFrame) -> Result<TopicInfo, Error> {
         return Err(unexpected(frame, "OK with a result"));
     };
     wire::from_slice(&result).map_err(|refusal| bad("a topic's description", &refusal.message))
+}
+
+/// The id of a numbering.
+pub(crate) fn producer(frame: ServerFrame) -> Result<ProducerInfo, Error> {
+    let ServerFrame::Ok { result: Some(result), .. } = frame else {
+        return Err(unexpected(frame, "OK with a producer"));
+    };
+    wire::from_slice(&result).map_err(|refusal| bad("a producer", &refusal.message))
 }
 
 /// Who the connection is.

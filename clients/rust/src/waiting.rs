@@ -84,6 +84,20 @@ impl WaitingTable {
         self.entries.drain().map(|(_, waiting)| waiting).collect()
     }
 
+    /// What waits for an answer was sent to a node that counted as this actor, and may have been counted
+    /// there.
+    pub(crate) fn note_tried(&mut self, actor: Option<(u64, u64)>) {
+        let Some(actor) = actor else { return };
+        for waiting in self.entries.values_mut() {
+            if let Some(ClientFrame::Incr { options, .. }) = &mut waiting.repeat
+                && options.producer.is_some()
+                && !options.tried.contains(&actor)
+            {
+                options.tried.push(actor);
+            }
+        }
+    }
+
     /// The requests to send again of which this holds, oldest first.
     pub(crate) fn repeats(&self, which: fn(&ClientFrame) -> bool) -> Vec<(u64, ClientFrame)> {
         let chosen = |waiting: &Waiting| waiting.repeat.clone().filter(which);
@@ -99,14 +113,14 @@ impl WaitingTable {
 
 /// Whether doing this twice is the same as doing it once, so that it may be sent again when the
 /// reply was lost. A publish without a number would be appended twice, an increment without an id
-/// counted twice.
+/// or a number counted twice.
 pub(crate) fn is_repeatable(frame: &ClientFrame) -> bool {
     match frame {
         ClientFrame::Vote { .. }
         | ClientFrame::Invalidate { .. }
         | ClientFrame::Get { .. }
         | ClientFrame::Presence { .. } => true,
-        ClientFrame::Incr { options, .. } => options.id.is_some(),
+        ClientFrame::Incr { options, .. } => options.id.is_some() || options.producer.is_some(),
         ClientFrame::Publish { options, .. } => options.producer.is_some(),
         ClientFrame::Hello { .. }
         | ClientFrame::Ping { .. }

@@ -35,6 +35,9 @@ pub struct WatchEvent<'a> {
     /// How old the value may get before the next one comes, in milliseconds, because the server is
     /// loaded; `None`: updates come as often as was asked for.
     pub stale_ms: Option<u64>,
+    /// How old the value was when it was sent, in milliseconds, and may lack what was done since, because the
+    /// node does not reach others that know more; `None`: it lacks nothing.
+    pub behind_ms: Option<u64>,
     /// The value.
     pub value: WatchValue<'a>,
 }
@@ -66,11 +69,11 @@ impl Watch {
     /// May be cancelled without losing the newest version.
     pub async fn next(&mut self) -> Option<WatchEvent<'_>> {
         let newest = self.newest().await?;
-        let stale_ms = newest.stale_ms;
+        let (stale_ms, behind_ms) = (newest.stale_ms, newest.behind_ms);
         match self.event(newest) {
             Ok((version, deleted, held)) => {
                 let value = held.into_value(&self.entries);
-                Some(WatchEvent { version, deleted, stale_ms, value })
+                Some(WatchEvent { version, deleted, stale_ms, behind_ms, value })
             }
             Err(error) => {
                 self.end = Some(error);

@@ -32,6 +32,8 @@ struct State {
     info: Option<Bytes>,
     opener: Option<Opener>,
     newest: Option<Newest>,
+    /// Whether it may be stale.
+    is_behind: bool,
     /// Version and parts of an update whose last part has not arrived.
     parts: (u64, Vec<Bytes>),
     end: Option<Error>,
@@ -43,6 +45,7 @@ pub(crate) struct Newest {
     pub(crate) version: u64,
     pub(crate) deleted: bool,
     pub(crate) stale_ms: Option<u64>,
+    pub(crate) behind_ms: Option<u64>,
     pub(crate) value: NewestValue,
 }
 
@@ -75,6 +78,7 @@ impl WatchSlot {
             info: None,
             opener: Some(opener),
             newest: None,
+            is_behind: false,
             parts: (0, Vec::new()),
             end: None,
         };
@@ -120,7 +124,11 @@ impl WatchSlot {
         }
         state.sub = sub;
         state.parts.1.clear();
-        let holds = state.version > 0;
+        // A value that may be stale is asked for again: whether it still is is not told otherwise.
+        let holds = state.version > 0 && !state.is_behind;
+        if core::mem::take(&mut state.is_behind) {
+            state.version = 0;
+        }
         let options = WatchOptions {
             epoch: holds.then_some(state.epoch),
             version: holds.then_some(state.version),
@@ -174,8 +182,11 @@ impl WatchSlot {
             return;
         };
         let mut state = self.state();
-        // Datagrams come late and twice.
-        if state.end.is_some() || (version <= state.version && state.version != 0) {
+        let is_behind = flags & flags::BEHIND != 0;
+        // Datagrams come late and twice. The same version again says that it may be stale, or is not.
+        let is_known = version == state.version && is_behind == state.is_behind;
+        let is_old = version < state.version || is_known;
+        if state.end.is_some() || (is_old && state.version != 0) {
             return;
         }
         let deleted = flags & flags::DELETED != 0;
@@ -196,8 +207,11 @@ impl WatchSlot {
             }
         };
         state.version = version;
-        let stale_ms = (flags & flags::STALE != 0).then_some(flags >> flags::INTERVAL_SHIFT);
-        state.newest = Some(Newest { version, deleted, stale_ms, value });
+        state.is_behind = is_behind;
+        let age_ms = flags >> flags::INTERVAL_SHIFT;
+        let stale_ms = (flags & flags::STALE != 0).then_some(age_ms);
+        let behind_ms = is_behind.then_some(age_ms);
+        state.newest = Some(Newest { version, deleted, stale_ms, behind_ms, value });
         drop(state);
         self.ready.notify_one();
     }

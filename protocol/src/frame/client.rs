@@ -10,7 +10,7 @@ use super::{AckLevel, CellKind, Start};
 use crate::group::{ConsumeOptions, GroupOptions, SettleOptions};
 use crate::name::{Name, Pattern};
 use crate::options::{
-    CounterOptions, PublishOptions, SubscribeOptions, TopicOptions, WatchOptions,
+    CounterOptions, GetOptions, PublishOptions, SubscribeOptions, TopicOptions, WatchOptions,
 };
 use crate::tally::{Choice, TallyRules};
 
@@ -27,7 +27,7 @@ pub enum ClientFrame {
     Credit { sub: u32, bytes: u64 },
     Incr { req: u64, counter: Name, op: CounterOp, operand: i64, options: CounterOptions },
     Vote { req: u64, tally: Name, voter: String, choices: Vec<Choice>, revision: Option<u64> },
-    Get { req: u64, kind: CellKind, name: Name, key: Option<String> },
+    Get { req: u64, kind: CellKind, name: Name, key: Option<String>, options: GetOptions },
     Watch { req: u64, sub: u32, kind: CellKind, name: Name, options: WatchOptions },
     Presence { req: u64, op: PresenceOp, name: Name, member: String, data: Option<Bytes> },
     Tally { req: u64, op: TallyOp, tally: Name, rules: Option<TallyRules> },

@@ -8,7 +8,7 @@ mod server;
 pub use cell_value::{KeyedEntry, read_bytes, read_entries};
 pub use client::{ClientFrame, CounterOp, GroupOp, PresenceOp, SettleOp, TallyOp, TopicOp};
 pub use server::{
-    DeliverHeader, DeliverView, ServerFrame, put_deliver_header, put_entry,
+    AsOf, DeliverHeader, DeliverView, ServerFrame, put_deliver_header, put_entry,
     put_update_entries_header, put_update_header,
 };
 
@@ -200,4 +200,7 @@ pub mod flags {
     pub const PROVISIONAL: u64 = 8;
     /// A part of the update: the next frame of the subscription goes on with it.
     pub const MORE: u64 = 16;
+    /// Other nodes that may know more are not reached. The value is as old as stands above the
+    /// flags, in milliseconds, and may lack what was done since.
+    pub const BEHIND: u64 = 32;
 }

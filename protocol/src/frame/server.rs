@@ -10,6 +10,7 @@ pub use encode::{
 };
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::Position;
 use crate::error::Refusal;
@@ -100,6 +101,7 @@ pub enum ServerFrame {
         value: i64,
         applied: i64,
         duplicate: bool,
+        as_of: Option<(u64, u64, u64)>,
     },
     Voted {
         req: u64,
@@ -116,6 +118,7 @@ pub enum ServerFrame {
         epoch: u64,
         version: u64,
         value: Option<Bytes>,
+        as_of: Option<AsOf>,
     },
     Watching {
         req: u64,
@@ -140,6 +143,15 @@ pub enum ServerFrame {
         flags: u64,
         value: Option<Bytes>,
     },
+}
+
+/// As of when a value is what there is, where that may be another time than now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsOf {
+    /// Everything that was done before this Unix time is in it.
+    pub as_of_ms: u64,
+    /// It may lack what was done since: who knows it is not reached.
+    pub is_stale: bool,
 }
 
 impl ServerFrame {

@@ -6,12 +6,13 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use tidewire_protocol::frame::{
-    AckLevel, CellKind, CounterOp, GroupOp, Position, PresenceOp, SettleOp, Start, TallyOp, TopicOp,
+    AckLevel, AsOf, CellKind, CounterOp, GroupOp, Position, PresenceOp, SettleOp, Start, TallyOp,
+    TopicOp,
 };
 use tidewire_protocol::group::{ConsumeOptions, GroupOptions, SettleOptions};
 use tidewire_protocol::options::{
-    Condition, CounterOptions, IdentityInfo, PublishOptions, ServerInfo, SubscribeOptions,
-    TopicOptions, WatchOptions,
+    Condition, CounterOptions, GetOptions, IdentityInfo, PublishOptions, ServerInfo,
+    SubscribeOptions, TopicOptions, WatchOptions,
 };
 use tidewire_protocol::tally::{Choice, Overvote, TallyKind, TallyRules};
 use tidewire_protocol::{ClientFrame, Name, Pattern, ServerFrame};
@@ -170,10 +171,28 @@ fn subscribe_options() -> BoxedStrategy<SubscribeOptions> {
         .boxed()
 }
 
+fn as_of() -> BoxedStrategy<AsOf> {
+    (number(), any::<bool>()).prop_map(|(as_of_ms, is_stale)| AsOf { as_of_ms, is_stale }).boxed()
+}
+
 fn cell() -> BoxedStrategy<ClientFrame> {
     let op = prop::sample::select(vec![CounterOp::Add, CounterOp::Set, CounterOp::Reset]);
-    let counter_options = (of(signed()), of(signed()), of(any::<bool>()), of(number()), of(text()))
-        .prop_map(|(min, max, strict, ttl_ms, id)| CounterOptions { min, max, strict, ttl_ms, id });
+    let bounds = (of(signed()), of(signed()), of(any::<bool>()), of(number()), of(text()));
+    let numbered = (of(number()), of(number()), vec((number(), number()), 0..4));
+    let counter_options = (bounds, numbered).prop_map(
+        |((min, max, strict, ttl_ms, id), (producer, sequence, tried))| CounterOptions {
+            min,
+            max,
+            strict,
+            ttl_ms,
+            id,
+            producer,
+            sequence,
+            tried,
+        },
+    );
+    let get_options = (vec((number(), number(), number()), 0..4), of(any::<bool>()))
+        .prop_map(|(at_least, linearizable)| GetOptions { at_least, linearizable });
     let watch_options = (of(number()), of(text()), of(number()), of(number())).prop_map(
         |(interval_ms, key, epoch, version)| WatchOptions { interval_ms, key, epoch, version },
     );
@@ -188,8 +207,9 @@ fn cell() -> BoxedStrategy<ClientFrame> {
                 options
             }
         ),
-        (number(), kind(), name(), of(text()))
-            .prop_map(|(req, kind, name, key)| ClientFrame::Get { req, kind, name, key }),
+        (number(), kind(), name(), of(text()), get_options).prop_map(
+            |(req, kind, name, key, options)| ClientFrame::Get { req, kind, name, key, options }
+        ),
         (number(), sub(), kind(), name(), watch_options).prop_map(
             |(req, sub, kind, name, options)| ClientFrame::Watch { req, sub, kind, name, options }
         ),
@@ -267,6 +287,7 @@ fn answer() -> BoxedStrategy<ServerFrame> {
             in_flight_max: shards,
             subscriptions_max: max_frame_bytes,
             time_ms,
+            actor: Some((shards, time_ms)),
             identity: (shards % 2 == 0).then(|| IdentityInfo {
                 issuer: "local".to_owned(),
                 subject: shards.to_string(),
@@ -325,16 +346,13 @@ fn reply() -> BoxedStrategy<ServerFrame> {
             .prop_map(|((req, sub, status, epoch, offset), missing, positions)| {
                 ServerFrame::Subscribed { req, sub, status, epoch, offset, missing, positions }
             }),
-        (number(), number(), number(), signed(), signed(), any::<bool>()).prop_map(
-            |(req, epoch, version, value, applied, duplicate)| ServerFrame::Counted {
-                req,
-                epoch,
-                version,
-                value,
-                applied,
-                duplicate
-            }
-        ),
+        (
+            (number(), number(), number(), signed(), signed(), any::<bool>()),
+            of((number(), number(), number()))
+        )
+            .prop_map(|((req, epoch, version, value, applied, duplicate), as_of)| {
+                ServerFrame::Counted { req, epoch, version, value, applied, duplicate, as_of }
+            }),
         (number(), number(), number(), number(), number(), of(number())).prop_map(
             |(req, epoch, version, status, revision, partition)| ServerFrame::Voted {
                 req,
@@ -345,13 +363,14 @@ fn reply() -> BoxedStrategy<ServerFrame> {
                 partition
             }
         ),
-        (number(), number(), number(), number(), of(encoded())).prop_map(
-            |(req, kind, epoch, version, value)| ServerFrame::Value {
+        ((number(), number(), number(), number()), of(encoded()), of(as_of())).prop_map(
+            |((req, kind, epoch, version), value, as_of)| ServerFrame::Value {
                 req,
                 kind,
                 epoch,
                 version,
-                value
+                value,
+                as_of
             }
         ),
         (number(), sub(), number(), number(), of(encoded())).prop_map(

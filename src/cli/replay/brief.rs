@@ -168,7 +168,7 @@ fn request(request: &Request) -> String {
             let GroupRequest { topic, group, ask } = &**request;
             format!("group {group} of {topic}: {}", group_ask(ask))
         }
-        Request::Get { kind, name, key } => {
+        Request::Get { kind, name, key, options: _ } => {
             let key = key.as_ref().map(|key| format!(", key {}", shown(key.as_bytes())));
             format!("read {} {name}{}", kind.as_str(), key.unwrap_or_default())
         }
@@ -236,6 +236,10 @@ pub(super) fn event(event: &Event) -> String {
         Event::Cooled { batches } => format!("{} batches are on disk only", batches.len()),
         Event::Recalled { shard: _, recalled } => recalled_in(recalled),
         Event::Renumbered { shard: _ } => "the shard was made again".to_owned(),
+        Event::Behind { shard: _, as_of_ms } => match as_of_ms {
+            Some(at_ms) => format!("what is shown is as of {at_ms}"),
+            None => "what is shown is as of now".to_owned(),
+        },
         Event::LogSnapshot { shard: _, epoch: _, base, slots } => {
             format!("all topics as they are: {} batches from {base} on", slots.len())
         }
@@ -268,7 +272,7 @@ fn reply(reply: &Reply) -> String {
             }
         }
         Reply::Silent => "published, no acknowledgement wanted".to_owned(),
-        Reply::Counted { epoch: _, counted } => {
+        Reply::Counted { epoch: _, counted, as_of: _ } => {
             let Counted { version, value, applied, duplicate } = counted;
             let again = if *duplicate { ", a repetition" } else { "" };
             format!("counted to {value} (by {applied}), version {version}{again}")
@@ -282,7 +286,7 @@ fn reply(reply: &Reply) -> String {
         Reply::Topic(info) => format!("from {} to {}", info.first, info.next),
         Reply::Group(info) => format!("at {} of {}, lag {}", info.position, info.next, info.lag),
         Reply::Settled(records) => format!("{records} records"),
-        Reply::Value { kind, epoch: _, version, value } => {
+        Reply::Value { kind, epoch: _, version, value, as_of: _ } => {
             format!("{} at version {version}: {}", kind.as_str(), self::value(value))
         }
     }

@@ -51,15 +51,21 @@ impl Dispatcher {
         }
     }
 
-    /// Whether a cursor's subscriber is to be told that the history is another one.
-    #[inline]
-    pub(super) fn begins_anew(&self, id: CursorId) -> bool {
-        match self.cursors.get(id).map(|cursor| &cursor.target) {
-            Some(Target::Topic(target)) => {
-                target.start.as_ref().is_some_and(|start| start.begins_anew)
-            }
-            Some(Target::Pattern(target)) => target.begins_anew,
-            Some(Target::Watch(_)) | None => false,
+    /// A cursor in a topic that has no place there: it has not started and so has nothing to send, or the
+    /// history is another one. Returns how the turn ends, if it does.
+    #[cold]
+    pub(super) fn not_started(
+        &mut self,
+        id: CursorId,
+        owner: Owner,
+        pull: &mut Pull<'_>,
+    ) -> Option<Turn> {
+        let Some(Target::Topic(target)) = self.cursors.get(id).map(|cursor| &cursor.target) else {
+            return Some(Turn::Ended);
+        };
+        match target.start.as_ref().is_some_and(|start| start.begins_anew) {
+            true => self.new_history(id, owner, pull),
+            false => Some(Turn::Done),
         }
     }
 

@@ -62,6 +62,7 @@ impl Dispatcher {
             Event::ConsumerEnded { member, refusal } => self.consumer_ended(member, refusal),
             Event::Forward(commands) => self.outgoing.extend(commands),
             Event::Renumbered { shard } => self.renumbered(shard),
+            Event::Behind { shard, as_of_ms } => self.set_behind(shard, as_of_ms),
         }
     }
 

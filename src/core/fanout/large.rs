@@ -123,7 +123,7 @@ impl Dispatcher {
             if pull.turn <= 0 {
                 return Turn::More;
             }
-            let stale = self.stale_flags(owner);
+            let stale = self.stale_flags(owner, self.behind_at(id));
             let Some(Target::Watch(target)) = self.cursors.get_mut(id).map(|c| &mut c.target)
             else {
                 return Turn::Ended;

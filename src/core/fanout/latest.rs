@@ -23,7 +23,9 @@ impl Dispatcher {
         owner: Owner,
         pull: &mut Pull<'_>,
     ) -> Turn {
-        let Some((view, next)) = self.topic_place(id) else { return Turn::Done };
+        let Some((view, next)) = self.topic_place(id) else {
+            return self.not_started(id, owner, pull).unwrap_or(Turn::More);
+        };
         let Some(view) = self.topics.get(view).filter(|view| view.ready) else {
             return Turn::Done;
         };
@@ -79,6 +81,9 @@ impl Dispatcher {
         let Some(Target::Pattern(target)) = self.cursors.get(id).map(|c| &c.target) else {
             return Turn::Ended;
         };
+        if target.begins_anew {
+            return self.new_history(id, owner, pull).unwrap_or(Turn::More);
+        }
         let (shard, pattern, position) = (target.shard, target.pattern, target.position);
         let Some(view) = self.shards.get(usize::from(shard)) else { return Turn::Ended };
         let (first, next, epoch) = (view.log.first(), view.log.next(), view.epoch);
@@ -226,13 +231,17 @@ impl Dispatcher {
         self.interval_ms_min = interval_ms;
     }
 
-    /// The flags of an update that comes more seldom than was asked for.
-    pub(super) fn stale_flags(&self, owner: Owner) -> u64 {
+    /// The flags of an update of a cell that is as of `behind_ms`, or that comes more seldom than was
+    /// asked for; with how old the value may get.
+    pub(super) fn stale_flags(&self, owner: Owner, behind_ms: Option<u64>) -> u64 {
         let asked_ms = self.subs.get(owner.entry).map_or(0, |entry| entry.interval_ms);
-        match self.interval_ms_min > asked_ms {
-            true => flags::STALE | self.interval_ms_min << flags::INTERVAL_SHIFT,
-            false => 0,
-        }
+        let (seldom, interval_ms) = match self.interval_ms_min > asked_ms {
+            true => (flags::STALE, self.interval_ms_min),
+            false => (0, 0),
+        };
+        let behind = if behind_ms.is_some() { flags::BEHIND } else { 0 };
+        let age_ms = behind_ms.map_or(0, |at_ms| self.now_ms.saturating_sub(at_ms));
+        seldom | behind | (interval_ms + age_ms) << flags::INTERVAL_SHIFT
     }
 
     fn wake_if_behind(&mut self, id: CursorId) -> Turn {

@@ -13,6 +13,7 @@
 mod access;
 mod anew;
 mod audit;
+mod behind;
 mod consume;
 mod events;
 mod filters;
@@ -49,7 +50,7 @@ pub use session::{Framing, SessionOptions};
 pub use sink::{Lane, Sink};
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -164,6 +165,8 @@ pub struct Dispatcher {
     patterns: PatternIndex,
     cells: Slab<CellView>,
     cell_names: HashMap<(CellKind, Name), usize>,
+    /// Shards whose cells are as of some time, and not of now.
+    behind: BTreeMap<u16, u64>,
     filters: Filters,
     accesses: Accesses,
     audits: Audits,
@@ -264,6 +267,7 @@ impl Dispatcher {
             patterns: PatternIndex::new(seed),
             cells: Slab::new(),
             cell_names: hash_map(seed),
+            behind: BTreeMap::new(),
             filters: Filters::new(seed),
             accesses: Accesses::new(seed),
             audits: Audits::new(seed),

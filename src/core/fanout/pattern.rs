@@ -43,6 +43,12 @@ impl Dispatcher {
             let Some(cursor) = self.cursors.get(id) else { return Turn::Ended };
             let owner = cursor.owner;
             let Target::Pattern(target) = &cursor.target else { return Turn::Ended };
+            if target.begins_anew {
+                match self.new_history(id, owner, pull) {
+                    Some(turn) => return turn,
+                    None => continue,
+                }
+            }
             let (shard, pattern) = (target.shard, target.pattern);
             let Some(view) = self.shards.get(usize::from(shard)) else { return Turn::Ended };
             let (first, next) = (view.log.first(), view.log.next());

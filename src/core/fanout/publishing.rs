@@ -111,3 +111,27 @@ pub(super) fn check_spread(request: &Request, partitions: u16) -> Result<(), Ref
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use super::*;
+    use crate::fanout::FanoutLimits;
+
+    #[test]
+    fn producers_of_two_nodes_never_meet() {
+        let dispatcher =
+            |id, node| Dispatcher::new(id, 1, FanoutLimits::default()).with_issuer(node);
+        let mut issuers = [dispatcher(0, 1), dispatcher(1, 1), dispatcher(0, 2), dispatcher(0, 63)];
+        let mut issued = BTreeSet::new();
+        for round in 0..2_000_u64 {
+            for issuer in &mut issuers {
+                issuer.now_ms = 1_000_000 + round * 10;
+                let producer = issuer.issue_producer().unwrap().producer;
+                assert!(issued.insert(producer), "{producer} was issued before");
+            }
+        }
+        assert_eq!(issued.len(), 8_000);
+    }
+}

@@ -162,11 +162,6 @@ impl Dispatcher {
             true => Mode::Every,
             false => self.subs.get(owner.entry).map_or(Mode::Every, |entry| entry.mode),
         };
-        if self.begins_anew(id)
-            && let Some(turn) = self.new_history(id, owner, pull)
-        {
-            return turn;
-        }
         match (&self.cursors.get(id).map(|cursor| &cursor.target), mode) {
             (Some(Target::Topic(_)), Mode::Every) => self.pull_topic(id, owner, pull),
             (Some(Target::Topic(_)), Mode::Latest) => self.pull_topic_latest(id, owner, pull),
@@ -180,8 +175,12 @@ impl Dispatcher {
     /// One turn of a cursor that takes every record of a topic.
     fn pull_topic(&mut self, id: CursorId, owner: Owner, pull: &mut Pull<'_>) -> Turn {
         loop {
-            // A cursor that has not started has nothing to send yet.
-            let Some((view, next)) = self.topic_place(id) else { return Turn::Done };
+            let Some((view, next)) = self.topic_place(id) else {
+                match self.not_started(id, owner, pull) {
+                    Some(turn) => return turn,
+                    None => continue,
+                }
+            };
             let Some(view) = self.topics.get(view).filter(|view| view.ready) else {
                 return Turn::Done;
             };

@@ -79,7 +79,7 @@ mod tests {
         let first = dispatcher.dequeue(0).unwrap();
         dispatcher.enqueue(0, first);
         assert_eq!(drained(&mut dispatcher), [ids[1], ids[2], ids[0]]);
-        assert_eq!(drained(&mut dispatcher), [], "nobody stands in it any more");
+        assert_eq!(drained(&mut dispatcher), Vec::<usize>::new(), "nobody stands in it any more");
         dispatcher.enqueue(0, ids[1]);
         assert_eq!(drained(&mut dispatcher), [ids[1]]);
     }

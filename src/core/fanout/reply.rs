@@ -82,13 +82,14 @@ fn frame_of(req: u64, reply: Reply) -> Option<ServerFrame> {
             let (level, positions) = (level as u64, None);
             ServerFrame::PubAck { req, epoch, offset, level, positions, duplicate }
         }
-        Reply::Counted { epoch, counted } => ServerFrame::Counted {
+        Reply::Counted { epoch, counted, as_of } => ServerFrame::Counted {
             req,
             epoch,
             version: counted.version,
             value: counted.value,
             applied: counted.applied,
             duplicate: counted.duplicate,
+            as_of,
         },
         Reply::Voted { epoch, voted, partition } => ServerFrame::Voted {
             req,
@@ -105,8 +106,9 @@ fn frame_of(req: u64, reply: Reply) -> Option<ServerFrame> {
         Reply::Settled(records) => {
             ServerFrame::Ok { req, result: Some(encoded(&SettleReply { records })) }
         }
-        Reply::Value { kind, epoch, version, value } => {
-            ServerFrame::Value { req, kind: kind as u64, epoch, version, value: value_of(value) }
+        Reply::Value { kind, epoch, version, value, as_of } => {
+            let (kind, value) = (kind as u64, value_of(value));
+            ServerFrame::Value { req, kind, epoch, version, value, as_of }
         }
     })
 }

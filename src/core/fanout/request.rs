@@ -3,16 +3,16 @@
 use alloc::format;
 use alloc::string::String;
 
-use tidewire_protocol::frame::{BadFrame, CellKind, PresenceOp};
+use tidewire_protocol::frame::{BadFrame, PresenceOp};
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Refusal, ServerFrame};
 
 use super::publishing::check_spread;
 use super::reply::encoded;
 use super::{Dispatcher, invalid};
+use crate::COMMONS;
 use crate::access::Voter;
 use crate::cell::VoterId;
 use crate::shard::{Command, Origin, Request, SessionId};
-use crate::shard_of;
 
 /// Largest request id: what a JavaScript number holds exactly.
 const REQUEST_ID_MAX: u64 = (1 << 53) - 1;
@@ -149,12 +149,19 @@ impl Dispatcher {
                 if partitions > 1 {
                     check_spread(&request, partitions)?;
                 }
-                // Presence is in memory, whatever the policy says.
-                let is_presence = matches!(
-                    request,
-                    Request::Presence { .. } | Request::Get { kind: CellKind::Presence, .. }
-                );
-                let shard = if is_presence { shard_of(&name) } else { home };
+                let shard = match &request {
+                    // Presence is in memory, whatever the policy says.
+                    Request::Presence { .. } => self.policies.home_of_presence(&name),
+                    Request::Get { kind, .. } => self.policies.home_of_cell(*kind, &name),
+                    Request::Counter { .. } if self.policies.is_eventual(&name) => COMMONS,
+                    Request::Counter { .. }
+                    | Request::Publish { .. }
+                    | Request::Vote { .. }
+                    | Request::Tally { .. }
+                    | Request::Group(_)
+                    | Request::Invalidate { .. }
+                    | Request::Topic { .. } => home,
+                };
                 if let Some(session) =
                     self.slot(origin.session).and_then(|slot| self.sessions.get_mut(slot))
                 {

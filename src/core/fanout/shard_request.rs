@@ -21,6 +21,8 @@ use crate::shard::{Request, SessionId};
 
 /// Longest name of a voter or a member in bytes.
 pub(super) const PERSON_BYTES_MAX: usize = 256;
+/// Actors that a read may ask for.
+const AT_LEAST_MAX: usize = 64;
 /// Ballots that one request takes out.
 const INVALIDATED_MAX: usize = 10_000;
 /// Largest data of a member in bytes.
@@ -70,14 +72,20 @@ impl Dispatcher {
                 let rules = rules.map(|rules| Arc::new(self.own_rules(id, rules)));
                 (tally.clone(), Request::Tally { name: tally, op, rules, incarnation: None })
             }
-            ClientFrame::Get { kind, name, key, .. } => {
+            ClientFrame::Get { kind, name, key, options, .. } => {
                 if let Some(key) = &key {
                     if !matches!(kind, CellKind::Map | CellKind::Presence) {
                         return Err(invalid(format!("'{name}': a {} has no keys", kind.as_str())));
                     }
                     check_len("key", key, KEY_BYTES_MAX)?;
                 }
-                (name.clone(), Request::Get { kind, name, key })
+                if options.at_least.len() > AT_LEAST_MAX {
+                    let count = options.at_least.len();
+                    return Err(invalid(format!(
+                        "at_least: at most {AT_LEAST_MAX} actors, not {count}"
+                    )));
+                }
+                (name.clone(), Request::Get { kind, name, key, options })
             }
             ClientFrame::Presence { op, name, member, data, .. } => {
                 self.presence(id, op, name, &member, data)?

@@ -169,7 +169,9 @@ impl Dispatcher {
             | CellKind::Topic
             | CellKind::Rounds => 1,
         };
-        let index = self.cells.insert(CellView::new(kind, name.clone(), partitions));
+        let mut view = CellView::new(kind, name.clone(), partitions);
+        view.behind_ms = self.behind_of(&view);
+        let index = self.cells.insert(view);
         self.cell_names.insert((kind, name.clone()), index);
         self.ask_for_cell(index);
         index

@@ -36,6 +36,8 @@ pub(super) struct WatchCursor {
     /// What the client said it holds: epoch and version.
     held: Option<(u64, u64)>,
     key: Option<String>,
+    /// Whether it was told that the value may be stale.
+    pub(super) told_behind: bool,
     pub(super) started: bool,
     /// The large update that it is in the middle of.
     pub(super) taking: Option<Taking>,
@@ -107,6 +109,7 @@ impl Dispatcher {
             reliable: None,
             held: options.epoch.zip(options.version),
             key,
+            told_behind: false,
             started: false,
             taking: None,
         };
@@ -174,7 +177,8 @@ impl Dispatcher {
         }
         let version = view.version;
         let quiet = target.sent == Some(version);
-        if quiet && target.reliable == Some(version) {
+        let is_told = target.told_behind == view.behind_ms.is_some();
+        if quiet && target.reliable == Some(version) && is_told {
             return Turn::Done;
         }
         if !pull.has_room(self, owner) {
@@ -212,17 +216,20 @@ impl Dispatcher {
     }
 
     fn send_update(&mut self, id: CursorId, owner: Owner, lane: Lane, pull: &mut Pull<'_>) -> Sent {
-        let (sub, stale) = (owner.sub, self.stale_flags(owner));
+        let (sub, behind_ms) = (owner.sub, self.behind_at(id));
+        let stale = self.stale_flags(owner, behind_ms);
         let Some(Target::Watch(target)) = self.cursors.get_mut(id).map(|c| &mut c.target) else {
             return Sent::Whole;
         };
         let Some(view) = self.cells.get_mut(target.view) else { return Sent::Whole };
+        let is_news =
+            core::mem::replace(&mut target.told_behind, behind_ms.is_some()) != behind_ms.is_some();
         let version = view.version;
         let since = target.reliable.max(target.sent);
         pull.head.clear();
         let shared = match (&view.value, &target.key) {
             // Who has never held a value is not told that there is none.
-            (ViewValue::Absent, _) if since.is_none() => None,
+            (ViewValue::Absent, _) if since.is_none() && !is_news => None,
             (ViewValue::Absent, _) => {
                 put_update_header(pull.head, sub, version, flags::FULL | flags::DELETED | stale);
                 pull.head.push(NIL);
@@ -233,7 +240,7 @@ impl Dispatcher {
                 Some(value.clone())
             }
             (ViewValue::Keyed(keyed), Some(key))
-                if since.is_some_and(|since| keyed.key_version(key) <= since) =>
+                if !is_news && since.is_some_and(|since| keyed.key_version(key) <= since) =>
             {
                 None
             }

@@ -26,6 +26,8 @@ pub(super) struct CellView {
     pub(super) encoded: Option<Encoded>,
     /// The partitions of a poll that has several.
     pub(super) poll: Option<Poll>,
+    /// It may lack what was done since this time, because whoever knows is not reached.
+    pub(super) behind_ms: Option<u64>,
     /// The newest large update that replaces everything.
     large_full: Option<u64>,
     /// The large update that leads from a version to the newest.
@@ -69,6 +71,7 @@ impl CellView {
             followers: Vec::new(),
             encoded: None,
             poll: (partitions > 1).then(|| Poll::new(partitions)),
+            behind_ms: None,
             large_full: None,
             large_changes: None,
         }

@@ -2,19 +2,25 @@
 
 use alloc::vec::Vec;
 
-use super::held::Held;
+use super::held::{HELD_MS, Held, refuse};
 use super::leads::Reached;
 use super::{Entry, Output, leader_lost};
 use crate::relay::{Relay, Told};
-use crate::shard::{Command, Following, Interests, LogEntry, Shard};
+use crate::shard::{Behind, Command, Dispatchers, Following, Interests, LogEntry, Shard};
 use crate::snapshot::BadSnapshot;
 
 #[derive(Debug)]
 pub(super) struct Follows {
+    shard: u16,
     pub(super) copy: Copy,
     /// What is asked of the leader; and without a copy, what is followed here.
     pub(super) relay: Relay,
     is_connected: bool,
+    /// Since when no leader is reached.
+    lost_ms: Option<u64>,
+    /// When the leader has told something last.
+    heard_ms: u64,
+    behind: Behind,
     reached: Reached,
     /// It is to lead the shard as soon as its copy is there: in this term and epoch.
     pub(super) leads_then: Option<(u64, u64)>,
@@ -41,9 +47,13 @@ impl Follows {
 
     pub(super) fn with_interests(shard: u16, copy: Copy, interests: Interests) -> Self {
         Self {
+            shard,
             copy,
             relay: Relay::new(shard, interests),
             is_connected: false,
+            lost_ms: None,
+            heard_ms: 0,
+            behind: Behind::default(),
             reached: Reached::default(),
             leads_then: None,
         }
@@ -60,6 +70,12 @@ impl Follows {
         held: &mut Held,
         output: &mut Output,
     ) {
+        if !self.is_connected {
+            self.lost_ms.get_or_insert(now_ms);
+        }
+        if let Command::Follow(dispatcher, _) = &command {
+            self.behind.tell(self.shard, *dispatcher, &mut output.told);
+        }
         if is_about_following(&command) {
             match &mut self.copy {
                 Copy::Whole(shard) => {
@@ -78,12 +94,72 @@ impl Follows {
             // The relay remembers it.
             drop(self.relay.handle(command));
         } else {
-            held.hold(command, now_ms, &mut output.told);
+            let has_waited = self.behind_at_ms().is_none_or(|at_ms| at_ms <= now_ms);
+            let rest = if has_waited { self.answer(command, output) } else { Some(command) };
+            if let Some(command) = rest {
+                held.hold(command, now_ms, &mut output.told);
+            }
         }
+    }
+
+    /// Answers a read from the copy, which may be stale; gives back what it cannot answer.
+    fn answer(&mut self, command: Command, output: &mut Output) -> Option<Command> {
+        if let (Copy::Whole(shard), Command::Request(origin, request)) = (&mut self.copy, &command)
+            && let Some(event) = shard.read_copy(*origin, request)
+        {
+            output.told.push((origin.session.dispatcher, event));
+            return None;
+        }
+        Some(command)
+    }
+
+    /// When it is said of what is shown that it may be stale: when a leader was not reached for so long.
+    /// `None`: it has been said, or there is no need.
+    fn behind_at_ms(&self) -> Option<u64> {
+        let lost_ms = self.lost_ms.filter(|_| !self.is_connected && !self.behind.is_there());
+        lost_ms.map(|lost_ms| lost_ms.saturating_add(HELD_MS))
+    }
+
+    /// What has waited for a leader too long is answered from the copy or refused, and what is shown may
+    /// be stale.
+    pub(super) fn look(&mut self, now_ms: u64, held: &mut Held, output: &mut Output) {
+        if self.behind_at_ms().is_some_and(|at_ms| at_ms <= now_ms) {
+            let followed = match &self.copy {
+                Copy::Whole(shard) => all_of(&shard.interests()),
+                Copy::None | Copy::Behind(_) | Copy::Awaited => self.relay.all(),
+            };
+            let as_of_ms = match &self.copy {
+                Copy::Whole(shard) => shard.now_ms(),
+                Copy::None | Copy::Behind(_) | Copy::Awaited => self.heard_ms,
+            };
+            self.behind.begin(self.shard, as_of_ms, followed, &mut output.told);
+        }
+        while let Some(command) = held.take_late(now_ms) {
+            if let Some(command) = self.answer(command, output) {
+                refuse(&command, &mut output.told);
+            }
+        }
+    }
+
+    /// When [`Self::look`] is due next.
+    pub(super) fn next_look_ms(&self, held: &Held) -> Option<u64> {
+        held.next_timeout_ms().into_iter().chain(self.behind_at_ms()).min()
+    }
+
+    /// The leader has told something.
+    pub(super) fn heard(&mut self, now_ms: u64) {
+        self.heard_ms = now_ms;
+    }
+
+    /// The leader is reached, or is this node: what is shown is as of now.
+    pub(super) fn is_current(&mut self, told: &mut Told) {
+        self.lost_ms = None;
+        self.behind.end(self.shard, told);
     }
 
     pub(super) fn connect(&mut self, held: &mut Held, output: &mut Output) {
         self.is_connected = true;
+        self.is_current(&mut output.told);
         if matches!(self.copy, Copy::None | Copy::Behind(_)) {
             output.to_leader.extend(self.relay.connect());
         }
@@ -92,8 +168,9 @@ impl Follows {
         }
     }
 
-    pub(super) fn disconnect(&mut self, told: &mut Told) {
+    pub(super) fn disconnect(&mut self, now_ms: u64, told: &mut Told) {
         if core::mem::take(&mut self.is_connected) {
+            self.lost_ms = Some(now_ms);
             self.relay.disconnect(&leader_lost(), told);
         }
     }
@@ -184,6 +261,12 @@ impl Follows {
         let rest = self.relay.without_followers();
         core::mem::replace(&mut self.relay, rest).into_interests()
     }
+}
+
+/// Who follows any of these.
+fn all_of(interests: &Interests) -> Dispatchers {
+    let each = interests.iter().map(|following| following.to);
+    each.fold(Dispatchers::default(), Dispatchers::union)
 }
 
 /// Whether a copy answers it as well as the leader.

@@ -21,7 +21,7 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn hold(&mut self, command: Command, now_ms: u64, told: &mut Told) {
         if self.commands.len() >= HELD_MAX {
-            return refuse(command, told);
+            return refuse(&command, told);
         }
         self.commands.push_back((now_ms.saturating_add(HELD_MS), command));
     }
@@ -30,13 +30,18 @@ impl Held {
         self.commands.drain(..).map(|(_, command)| command).collect()
     }
 
-    pub(super) fn refuse_late(&mut self, now_ms: u64, told: &mut Told) {
-        while let Some((at_ms, command)) = self.commands.pop_front() {
-            if at_ms > now_ms {
-                return self.commands.push_front((at_ms, command));
-            }
-            refuse(command, told);
+    /// The next command that has waited for too long.
+    pub(super) fn take_late(&mut self, now_ms: u64) -> Option<Command> {
+        let (at_ms, _) = self.commands.front()?;
+        if *at_ms > now_ms {
+            return None;
         }
+        self.commands.pop_front().map(|(_, command)| command)
+    }
+
+    /// Commands that wait.
+    pub(super) fn len(&self) -> usize {
+        self.commands.len()
     }
 
     pub(super) fn next_timeout_ms(&self) -> Option<u64> {
@@ -44,7 +49,8 @@ impl Held {
     }
 }
 
-fn refuse(command: Command, told: &mut Told) {
-    let mut commands = Vec::from([command]);
-    told.extend(Command::refuse_requests(&mut commands, &no_leader()));
+/// Refuses what no leader was found for.
+pub(super) fn refuse(command: &Command, told: &mut Told) {
+    // What is no request waits for nobody's answer.
+    let _is_request = command.refuse(&no_leader(), told);
 }

@@ -68,6 +68,17 @@ pub struct Entry {
     pub time_ms: u64,
 }
 
+/// What waits on a node that does not lead a shard, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Requests that wait for a leader.
+    pub held: usize,
+    /// Requests that wait for the leader's answer.
+    pub pending: usize,
+    /// Things that are followed by way of the leader.
+    pub followed: usize,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Member {
@@ -171,6 +182,7 @@ impl Member {
     /// What the leader has told this node.
     pub fn take(&mut self, event: Event) {
         if let Part::Follows(follows) = &mut self.part {
+            follows.heard(self.now_ms);
             follows.relay.take(event, &mut self.output.told);
         }
     }
@@ -186,7 +198,7 @@ impl Member {
     /// may or may not have been done.
     pub fn disconnect(&mut self) {
         if let Part::Follows(follows) = &mut self.part {
-            follows.disconnect(&mut self.output.told);
+            follows.disconnect(self.now_ms, &mut self.output.told);
         }
     }
 
@@ -227,8 +239,9 @@ impl Member {
             follows.leads_then = Some((term, epoch));
             return;
         }
-        follows.disconnect(&mut self.output.told);
+        follows.disconnect(self.now_ms, &mut self.output.told);
         let recalls = follows.relay.take_recalls();
+        follows.is_current(&mut self.output.told);
         let follows =
             core::mem::replace(follows, Follows::new(self.config.shard, Copy::None).into());
         let shard = self.shard_to_lead(*follows, epoch);
@@ -300,7 +313,9 @@ impl Member {
         self.now_ms = self.now_ms.max(now_ms);
         match &mut self.part {
             Part::Leads(leads) => leads.shard.handle_timeout(self.now_ms),
-            Part::Follows(_) => self.held.refuse_late(self.now_ms, &mut self.output.told),
+            Part::Follows(follows) => {
+                follows.look(self.now_ms, &mut self.held, &mut self.output);
+            }
         }
     }
 
@@ -309,7 +324,7 @@ impl Member {
     pub fn next_timeout_ms(&self) -> Option<u64> {
         match &self.part {
             Part::Leads(leads) => leads.shard.next_timeout_ms(),
-            Part::Follows(_) => self.held.next_timeout_ms(),
+            Part::Follows(follows) => follows.next_look_ms(&self.held),
         }
     }
 
@@ -322,13 +337,14 @@ impl Member {
         core::mem::take(&mut self.output)
     }
 
-    /// The shard, if this node leads it.
+    /// What waits here for the shard's leader, or for its answer.
     #[must_use]
-    pub fn leading(&self) -> Option<&Shard> {
-        match &self.part {
-            Part::Leads(leads) => Some(&leads.shard),
-            Part::Follows(_) => None,
-        }
+    pub fn waiting(&self) -> Waiting {
+        let (pending, followed) = match &self.part {
+            Part::Leads(_) => (0, 0),
+            Part::Follows(follows) => (follows.relay.pending(), follows.relay.followed()),
+        };
+        Waiting { held: self.held.len(), pending, followed }
     }
 
     /// The term in which this node leads the shard.

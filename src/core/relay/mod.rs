@@ -170,8 +170,8 @@ impl Relay {
                 self.topics.clear();
                 tell(self.all(), event, told);
             }
-            // It is for the dispatchers of the leader's node.
-            Event::Forward(_) => {}
+            // They are for the dispatchers of the leader's node.
+            Event::Forward(_) | Event::Behind { .. } => {}
         }
     }
 
@@ -306,6 +306,7 @@ impl Relay {
             | Event::LogSnapshot { .. }
             | Event::Cell { .. }
             | Event::Renumbered { .. }
+            | Event::Behind { .. }
             | Event::Forward(_) => {}
         }
     }
@@ -333,7 +334,7 @@ impl Relay {
     }
 
     /// Who follows anything.
-    fn all(&self) -> Dispatchers {
+    pub(crate) fn all(&self) -> Dispatchers {
         let each = self.followed.values().map(Followed::all);
         each.fold(Dispatchers::default(), Dispatchers::union)
     }

@@ -80,6 +80,7 @@ impl Event {
             | Self::LogSnapshot { .. }
             | Self::Cell { .. }
             | Self::Renumbered { .. }
+            | Self::Behind { .. }
             | Self::Forward(_) => return (None, self),
         };
         *session = session.at_home();

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use tidewire_protocol::frame::{CellKind, CounterOp};
-use tidewire_protocol::options::CounterOptions;
+use tidewire_protocol::options::{CounterOptions, GetOptions};
 use tidewire_protocol::tally::TallyInfo;
 use tidewire_protocol::{ErrorCode, Name, Refusal, wire};
 
@@ -81,6 +81,7 @@ impl Shard {
         operand: i64,
         options: &CounterOptions,
     ) -> Result<Reply, Refusal> {
+        check_strong(name, options)?;
         if !self.cells.counters.contains_key(name) {
             self.check_room("counter", name)?;
         }
@@ -116,7 +117,7 @@ impl Shard {
             self.log_counter(name, options.id.as_deref());
         }
         self.cells.mark(CellKind::Counter, name);
-        Ok(Reply::Counted { epoch: self.config.epoch, counted })
+        Ok(Reply::Counted { epoch: self.config.epoch, counted, as_of: None })
     }
 
     fn remove_counter(&mut self, name: &Name) {
@@ -141,7 +142,16 @@ impl Shard {
         kind: CellKind,
         name: &Name,
         key: Option<&str>,
+        options: &GetOptions,
     ) -> Result<Reply, Refusal> {
+        if !options.at_least.is_empty() {
+            let message = format!(
+                "'at_least' is of eventual counters only: a read of {} '{name}' sees all that was \
+                 answered before",
+                kind.as_str()
+            );
+            return Err(refuse(ErrorCode::Unsupported, message));
+        }
         let (version, value) = match kind {
             CellKind::Counter => {
                 self.cells.counters.get(name).map_or((0, Value::Absent), |counter| {
@@ -182,12 +192,25 @@ impl Shard {
                 .map_or((0, Value::Absent), |set| read_keyed(&set.members, key)),
             CellKind::Topic => (0, Value::Topic(self.topic_info(name)?)),
         };
-        Ok(Reply::Value { kind, epoch: self.config.epoch, version, value })
+        Ok(Reply::Value { kind, epoch: self.config.epoch, version, value, as_of: None })
     }
 }
 
+/// Checks that an operation numbers nothing as those of eventual counters are.
+fn check_strong(name: &Name, options: &CounterOptions) -> Result<(), Refusal> {
+    let CounterOptions { producer, sequence, tried, .. } = options;
+    if producer.is_none() && sequence.is_none() && tried.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "counter '{name}' is strong: 'producer', 'sequence' and 'tried' are of eventual counters; \
+         give the operation an 'id', which counts once"
+    );
+    Err(refuse(ErrorCode::Unsupported, message))
+}
+
 /// The entries that have changed since a version, or all that exist.
-pub(super) fn entries(keyed: &Keyed, since: Option<u64>) -> CellValue {
+pub(crate) fn entries(keyed: &Keyed, since: Option<u64>) -> CellValue {
     let changes = keyed.changes_since(since);
     CellValue::Entries { full: changes.is_full(), entries: changes.map(copied).collect() }
 }
@@ -197,7 +220,7 @@ fn copied(change: Change<'_>) -> KeyedEntry {
     KeyedEntry { key, version: change.version, value }
 }
 
-fn read_keyed(keyed: &Keyed, key: Option<&str>) -> (u64, Value) {
+pub(crate) fn read_keyed(keyed: &Keyed, key: Option<&str>) -> (u64, Value) {
     match key {
         Some(key) => keyed
             .get(key)
@@ -210,7 +233,7 @@ pub(super) fn info(tally: &Tally) -> TallyInfo {
     TallyInfo { options: tally.rules().options.clone(), rules: tally.rules().clone() }
 }
 
-pub(super) fn encode<T: serde::Serialize>(value: &T) -> Bytes {
+pub(crate) fn encode<T: serde::Serialize>(value: &T) -> Bytes {
     let mut out = Vec::new();
     wire::put_value(&mut out, value);
     out.into()

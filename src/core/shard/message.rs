@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, PresenceOp, TallyOp, TopicOp};
+use tidewire_protocol::frame::{AckLevel, AsOf, CellKind, CounterOp, PresenceOp, TallyOp, TopicOp};
 use tidewire_protocol::group::GroupInfo;
-use tidewire_protocol::options::{CounterOptions, TopicInfo, TopicOptions};
+use tidewire_protocol::options::{CounterOptions, GetOptions, TopicInfo, TopicOptions};
 use tidewire_protocol::tally::{Choice, Rounds, Standings, TallyInfo, TallyReply, TallyRules};
 use tidewire_protocol::{Name, Refusal};
 
@@ -170,6 +170,8 @@ pub enum Request {
         kind: CellKind,
         name: Name,
         key: Option<String>,
+        #[serde(default)]
+        options: GetOptions,
     },
     Presence {
         name: Name,
@@ -252,6 +254,9 @@ pub enum Event {
     /// The shard is another one, or was made again: the numbers of its topics mean nothing any more,
     /// and what is followed is told anew behind this.
     Renumbered { shard: u16 },
+    /// What is shown of the shard is as of this time, and may lack what was done since, because whoever
+    /// knows is not reached; none: it is as of now again.
+    Behind { shard: u16, as_of_ms: Option<u64> },
 }
 
 /// A cell's value on its way to the watchers.
@@ -318,9 +323,13 @@ pub enum Reply {
     },
     /// A publish at level `none`: nothing is sent.
     Silent,
+    /// `as_of`: who has counted it, node and incarnation, and that one's version that contains it; only
+    /// of eventual counters.
     Counted {
         epoch: u64,
         counted: Counted,
+        #[serde(default)]
+        as_of: Option<(u64, u64, u64)>,
     },
     Voted {
         epoch: u64,
@@ -338,6 +347,8 @@ pub enum Reply {
         epoch: u64,
         version: u64,
         value: Value,
+        #[serde(default)]
+        as_of: Option<AsOf>,
     },
 }
 

@@ -6,6 +6,7 @@
 
 mod address;
 mod append;
+mod behind;
 mod cells;
 mod cold;
 mod dead_letters;
@@ -25,12 +26,16 @@ mod replica;
 mod retention;
 mod run;
 mod snapshot;
+mod stale;
 mod state;
 mod tenants;
 mod topics;
 mod watched;
+mod weight;
 
 pub use address::PEER_SLOTS_MAX;
+pub(crate) use behind::Behind;
+pub(crate) use cells::{encode as encode_value, entries as entries_of, read_keyed};
 pub use cold::{Recall, Recalled, Recaller};
 pub use dead_letters::{DeadLetter, DeadOf};
 pub use groups::{GroupAsk, GroupRequest, GroupStart};
@@ -289,7 +294,9 @@ impl Shard {
             Request::Tally { name, op, rules, incarnation } => {
                 self.change_part(&name, op, rules, incarnation)
             }
-            Request::Get { kind, name, key } => self.read(kind, &name, key.as_deref()),
+            Request::Get { kind, name, key, options } => {
+                self.read(kind, &name, key.as_deref(), &options)
+            }
             Request::Presence { name, op, member, data } => {
                 self.change_presence(origin.session, &name, op, &member, data)
             }

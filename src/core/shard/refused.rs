@@ -34,64 +34,32 @@ impl Command {
         refusal: &Refusal,
     ) -> Vec<(DispatcherId, Event)> {
         let mut told = Vec::new();
+        commands.retain(|command| {
+            if let Self::Request(_, request) = command {
+                // It makes room.
+                let makes_room = matches!(request, Request::Topic { .. });
+                if !request.is_change() || makes_room && refusal.code == ErrorCode::StorageFull {
+                    return true;
+                }
+            }
+            // A dead letter is sent again. That one has arrived is kept, or it would be sent again and
+            // again while the disk is full.
+            !matches!(command, Self::DeadLetter(_)) && !command.refuse(refusal, &mut told)
+        });
+        told
+    }
+
+    /// Tells the connections of a request that it is refused. Returns false if it is none.
+    pub fn refuse(&self, refusal: &Refusal, told: &mut Vec<(DispatcherId, Event)>) -> bool {
         let mut tell = |session: SessionId, stream, req| {
             let reply = Reply::Refused(refusal.clone());
             told.push((session.dispatcher, Event::Reply { session, stream, req, reply }));
         };
-        commands.retain(|command| match command {
-            // It makes room.
-            Self::Request(_, Request::Topic { .. }) if refusal.code == ErrorCode::StorageFull => {
-                true
-            }
-            Self::Request(Origin { session, stream, req }, request) if request.is_change() => {
-                tell(*session, *stream, *req);
-                false
-            }
-            Self::Publishes(run) => {
-                for publish in &run.publishes {
-                    tell(run.session, run.stream, publish.req);
-                }
-                false
-            }
-            // It is sent again.
-            Self::DeadLetter(_) => false,
-            // What has arrived is not to be sent again and again while the disk is full.
-            Self::Buried(_)
-            | Self::Request(..)
-            | Self::Follow(..)
-            | Self::Unfollow(..)
-            | Self::SessionEnded(_)
-            | Self::Stored { .. }
-            | Self::Recall(..)
-            | Self::Recalled(_)
-            | Self::Tenants(_)
-            | Self::TenantFull { .. }
-            | Self::PeerEnded(_) => true,
-        });
-        told
-    }
-}
-
-impl Command {
-    /// Takes all requests out of the list, and returns what their connections are told.
-    pub fn refuse_requests(
-        commands: &mut Vec<Self>,
-        refusal: &Refusal,
-    ) -> Vec<(DispatcherId, Event)> {
-        let reply = |session: SessionId, stream, req| {
-            let reply = Reply::Refused(refusal.clone());
-            (session.dispatcher, Event::Reply { session, stream, req, reply })
-        };
-        let mut told = Vec::new();
-        commands.retain(|command| match command {
-            Self::Request(Origin { session, stream, req }, _) => {
-                told.push(reply(*session, *stream, *req));
-                false
-            }
+        match self {
+            Self::Request(Origin { session, stream, req }, _) => tell(*session, *stream, *req),
             Self::Publishes(run) => {
                 let each = run.publishes.iter();
-                told.extend(each.map(|publish| reply(run.session, run.stream, publish.req)));
-                false
+                each.for_each(|publish| tell(run.session, run.stream, publish.req));
             }
             Self::DeadLetter(_)
             | Self::Buried(_)
@@ -103,9 +71,9 @@ impl Command {
             | Self::Recalled(_)
             | Self::Tenants(_)
             | Self::TenantFull { .. }
-            | Self::PeerEnded(_) => true,
-        });
-        told
+            | Self::PeerEnded(_) => return false,
+        }
+        true
     }
 }
 
@@ -128,6 +96,7 @@ impl Round {
             | Event::Leased { .. }
             | Event::ConsumerEnded { .. }
             | Event::Renumbered { .. }
+            | Event::Behind { .. }
             | Event::Forward(_) => true,
         });
         self.refuse(refusal, 0);
@@ -171,7 +140,7 @@ impl Round {
                     let recalled = Recalled { sequences, reason, bodies: Vec::new() };
                     self.events.push((to, Event::Recalled { shard, recalled: recalled.into() }));
                 }
-                told @ (Event::Cooled { .. } | Event::Renumbered { .. }) => {
+                told @ (Event::Cooled { .. } | Event::Renumbered { .. } | Event::Behind { .. }) => {
                     self.events.push((to, told));
                 }
                 refused @ (Event::TopicRefused { .. } | Event::ConsumerEnded { .. }) => {

@@ -247,6 +247,7 @@ mod tests {
                 | Event::Leased { .. }
                 | Event::ConsumerEnded { .. }
                 | Event::Renumbered { .. }
+                | Event::Behind { .. }
                 | Event::Forward(_) => panic!("unexpected: {event:?}"),
             }
         }

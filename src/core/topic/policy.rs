@@ -7,7 +7,7 @@ use tidewire_protocol::frame::{AckLevel, CellKind};
 use tidewire_protocol::{Name, PARTITIONS_MAX, Pattern};
 
 use crate::state_hash::StateHasher;
-use crate::{SHARDS, SHARDS_MAX, shard_of};
+use crate::{COMMONS, SHARDS, SHARDS_MAX, shard_of};
 
 /// What applies to a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct Policy {
     pub partitions: u16,
     /// Whether clients may delete and truncate the topics.
     pub allow_delete: bool,
+    /// Whether each node counts by itself in the counters, which come to the same sum.
+    #[serde(default)]
+    pub is_eventual: bool,
 }
 
 impl Default for Policy {
@@ -45,6 +48,7 @@ impl Default for Policy {
             ack_default: AckLevel::Memory,
             partitions: 1,
             allow_delete: false,
+            is_eventual: false,
         }
     }
 }
@@ -67,6 +71,7 @@ impl Policy {
             ack_default,
             partitions,
             allow_delete,
+            is_eventual,
         } = self;
         hasher.number(*retention_records);
         hasher.number(*retention_bytes);
@@ -77,6 +82,7 @@ impl Policy {
         hasher.number(*ack_default as u8);
         hasher.number(*partitions);
         hasher.flag(*allow_delete);
+        hasher.flag(*is_eventual);
     }
 }
 
@@ -92,6 +98,9 @@ pub struct PolicyTable {
     /// Names on disk are on those of a majority of their nodes.
     #[serde(default)]
     is_replicated: bool,
+    /// Whether a policy has eventual counters; if not, nobody has to look.
+    #[serde(default)]
+    counts_apart: bool,
 }
 
 impl PolicyTable {
@@ -103,7 +112,8 @@ impl PolicyTable {
         };
         let splits = any(|policy| policy.partitions > 1);
         let stores = any(Policy::is_durable);
-        Self { rules, fallback, splits, stores, is_replicated: false }
+        let counts_apart = any(|policy| policy.is_eventual);
+        Self { rules, fallback, splits, stores, counts_apart, is_replicated: false }
     }
 
     /// The same policies in a cluster: it has all shards, whether or not a policy keeps names on disk, and
@@ -150,11 +160,24 @@ impl PolicyTable {
         shard_of(name) + if is_stored { SHARDS } else { 0 }
     }
 
+    /// Whether each node counts by itself in the counter of this name.
+    #[must_use]
+    pub fn is_eventual(&self, counter: &Name) -> bool {
+        self.counts_apart && self.explain(counter).1.is_eventual
+    }
+
+    /// Where a presence set is at home: in a cluster each node has the members of its own connections.
+    #[must_use]
+    pub fn home_of_presence(&self, name: &Name) -> u16 {
+        if self.is_replicated { COMMONS } else { shard_of(name) }
+    }
+
     /// The shard in which a cell is at home.
     #[must_use]
     pub fn home_of_cell(&self, kind: CellKind, name: &Name) -> u16 {
         match kind {
-            CellKind::Presence => shard_of(name),
+            CellKind::Presence => self.home_of_presence(name),
+            CellKind::Counter if self.is_eventual(name) => COMMONS,
             CellKind::Counter
             | CellKind::Tally
             | CellKind::Map
@@ -170,7 +193,8 @@ impl PolicyTable {
     }
 
     pub(crate) fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { rules, fallback, splits: _, stores: _, is_replicated: _ } = self;
+        let Self { rules, fallback, splits: _, stores: _, counts_apart: _, is_replicated: _ } =
+            self;
         hasher.ordered(rules, |hasher, (pattern, policy)| {
             hasher.text(pattern.as_str());
             policy.hash_into(hasher);

@@ -17,7 +17,6 @@ use super::leads::Lead;
 use super::peers::{PeerEvent, Peers};
 use super::steering::Guidance;
 use crate::cluster::raft::Committed;
-use crate::recording::weight;
 use crate::server::Queued;
 
 /// Commands that are taken at once, and bytes after which a round ends. A round is one entry.
@@ -210,6 +209,7 @@ impl Task {
         }
         self.save(now_ms);
         self.purge().await;
+        self.shared.figures.set_waiting(self.number, self.member.waiting());
         if let Some(shard) = self.member.copy() {
             self.shared.figures.set_shard(self.number, shard.stats());
         }
@@ -224,7 +224,7 @@ impl Task {
         while bytes < ROUND_BYTES_MAX
             && let Some((peer, command)) = self.commands.pop_front()
         {
-            bytes += weight(&command);
+            bytes += command.weight();
             match peer {
                 Some(peer) => {
                     if !self.member.handle_peer(peer, command, now_ms) {

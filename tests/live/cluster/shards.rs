@@ -49,6 +49,7 @@ impl Cluster {
         for names in ["log.>", "count.>", "poll.>"] {
             config.push_str(&format!("[[policy]]\nnames = {names:?}\ndurability = \"disk\"\n"));
         }
+        config.push_str("[[policy]]\nnames = \"likes.>\"\nconsistency = \"eventual\"\n");
         config
     }
 

@@ -53,6 +53,7 @@ async fn an_increment_is_sent_again_only_if_it_has_an_id() {
         value: 1,
         applied: 1,
         duplicate: true,
+        as_of: None,
     }])
     .await;
     assert!(within(once).await.unwrap().duplicate);

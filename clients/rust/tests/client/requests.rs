@@ -177,6 +177,7 @@ async fn counters_and_their_options_travel() {
                 value: -7,
                 applied: -7,
                 duplicate: false,
+                as_of: None,
             }])
             .await;
         });
@@ -184,7 +185,15 @@ async fn counters_and_their_options_travel() {
     let (absent, ()) = tokio::join!(client.get_counter(&likes), async {
         let ClientFrame::Get { req, kind, .. } = peer.next().await else { panic!() };
         assert_eq!(kind, CellKind::Counter);
-        peer.send(&[ServerFrame::Value { req, kind: 1, epoch: 1, version: 0, value: None }]).await;
+        peer.send(&[ServerFrame::Value {
+            req,
+            kind: 1,
+            epoch: 1,
+            version: 0,
+            value: None,
+            as_of: None,
+        }])
+        .await;
     });
     assert_eq!(absent.unwrap(), None);
 }
@@ -206,7 +215,8 @@ async fn a_tally_is_created_and_read() {
     let (read, ()) = tokio::join!(client.standings(&tally), async {
         let ClientFrame::Get { req, .. } = peer.next().await else { panic!() };
         let value = Some(encoded(&standings));
-        peer.send(&[ServerFrame::Value { req, kind: 2, epoch: 1, version: 8, value }]).await;
+        peer.send(&[ServerFrame::Value { req, kind: 2, epoch: 1, version: 8, value, as_of: None }])
+            .await;
     });
     assert_eq!(read.unwrap(), (8, standings));
 }

@@ -1,8 +1,8 @@
 //! INCR, GET, WATCH, UPDATE and PRESENCE: counters, maps and presence sets.
 
 use bytes::Bytes;
-use tidewire_protocol::frame::{CellKind, CounterOp, PresenceOp, flags};
-use tidewire_protocol::options::{CounterOptions, TopicInfo, WatchOptions};
+use tidewire_protocol::frame::{AsOf, CellKind, CounterOp, PresenceOp, flags};
+use tidewire_protocol::options::{CounterOptions, GetOptions, TopicInfo, WatchOptions};
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, ServerFrame};
 
 use super::Failure;
@@ -16,6 +16,7 @@ pub(crate) fn group() -> Result<Group, Failure> {
     operands(&mut group, &likes);
     counted(&mut group);
     gets(&mut group, &likes);
+    eventual(&mut group, &likes);
     values(&mut group)?;
     watches(&mut group, &likes);
     updates(&mut group)?;
@@ -44,6 +45,7 @@ fn increments(group: &mut Group, likes: &Name) {
         strict: Some(true),
         ttl_ms: Some(0),
         id: Some("a1".into()),
+        ..CounterOptions::default()
     };
     group.both(
         "counter add with every option",
@@ -92,6 +94,7 @@ fn counted(group: &mut Group) {
         value,
         applied,
         duplicate,
+        as_of: None,
     };
     group.both("counted", &counted(41, 1, false), "[21, 4, 3, 12, 41, 1, false]");
     group.both("counted before", &counted(41, 1, true), "[21, 4, 3, 12, 41, 1, true]");
@@ -100,6 +103,57 @@ fn counted(group: &mut Group) {
         &counted(i64::MIN, -5, false),
         r#"[21, 4, 3, 12, {"int": "-9223372036854775808"}, -5, false]"#,
     );
+}
+
+/// What eventual counters, and reads that may be stale, have beyond.
+fn eventual(group: &mut Group, likes: &Name) {
+    let numbered = CounterOptions {
+        producer: Some(7),
+        sequence: Some(3),
+        tried: vec![(1, 4), (2, 9)],
+        ..CounterOptions::default()
+    };
+    group.both(
+        "counter add that was tried before",
+        &incr(likes, 1, numbered),
+        r#"[20, 4, "post.9.likes", 0, 1, {"producer": 7, "sequence": 3, "tried": [[1, 4], [2, 9]]}]"#,
+    );
+    let counted = ServerFrame::Counted {
+        req: 4,
+        epoch: 3,
+        version: 12,
+        value: 41,
+        applied: 1,
+        duplicate: false,
+        as_of: Some((1, 4, 77)),
+    };
+    group.both(
+        "counted by a node for itself",
+        &counted,
+        "[21, 4, 3, 12, 41, 1, false, [1, 4, 77]]",
+    );
+    let kind = CellKind::Counter;
+    let get = |options| ClientFrame::Get { req: 5, kind, name: likes.clone(), key: None, options };
+    group.both(
+        "get a counter as of an increment",
+        &get(GetOptions { at_least: vec![(1, 4, 77)], linearizable: None }),
+        r#"[24, 5, 1, "post.9.likes", null, {"at_least": [[1, 4, 77]]}]"#,
+    );
+    group.both(
+        "get a counter from its leader only",
+        &get(GetOptions { at_least: Vec::new(), linearizable: Some(true) }),
+        r#"[24, 5, 1, "post.9.likes", null, {"linearizable": true}]"#,
+    );
+    for is_stale in [false, true] {
+        let mut value = Vec::new();
+        tidewire_protocol::wire::put_value(&mut value, &-7);
+        let (value, as_of) = (Some(value.into()), Some(AsOf { as_of_ms: 1_000, is_stale }));
+        group.both(
+            if is_stale { "value that may be stale" } else { "value as of a time" },
+            &ServerFrame::Value { req: 5, kind: 1, epoch: 3, version: 12, value, as_of },
+            &format!("[25, 5, 1, 3, 12, -7, 1000, {is_stale}]"),
+        );
+    }
 }
 
 fn gets(group: &mut Group, likes: &Name) {
@@ -114,7 +168,13 @@ fn gets(group: &mut Group, likes: &Name) {
     for (number, kind) in (1..).zip(kinds) {
         group.both(
             &format!("get a {}", kind.as_str()),
-            &ClientFrame::Get { req: 5, kind, name: likes.clone(), key: None },
+            &ClientFrame::Get {
+                req: 5,
+                kind,
+                name: likes.clone(),
+                key: None,
+                options: GetOptions::default(),
+            },
             &format!(r#"[24, 5, {number}, "post.9.likes", null]"#),
         );
         group.both(
@@ -130,6 +190,7 @@ fn gets(group: &mut Group, likes: &Name) {
             kind: CellKind::Map,
             name: likes.clone(),
             key: Some("k".into()),
+            options: GetOptions::default(),
         },
         r#"[24, 5, 3, "post.9.likes", "k"]"#,
     );
@@ -147,7 +208,7 @@ fn values(group: &mut Group) -> Result<(), Failure> {
         let value = encoded(json)?;
         group.both(
             &format!("value of {what}"),
-            &ServerFrame::Value { req: 5, kind, epoch: 3, version: 12, value },
+            &ServerFrame::Value { req: 5, kind, epoch: 3, version: 12, value, as_of: None },
             &format!("[25, 5, {kind}, 3, 12, {json}]"),
         );
     }
@@ -161,7 +222,7 @@ fn values(group: &mut Group) -> Result<(), Failure> {
         let value = Some(value.into());
         group.both(
             &format!("value of {what}"),
-            &ServerFrame::Value { req: 5, kind: 5, epoch: 3, version: 0, value },
+            &ServerFrame::Value { req: 5, kind: 5, epoch: 3, version: 0, value, as_of: None },
             &format!(
                 r#"[25, 5, 5, 3, 0, {{"first": 10, "next": 42, "bytes": 4096, "batches": 7,
                     "policy": "news"{json}}}]"#
@@ -260,16 +321,23 @@ fn loose(group: &mut Group, likes: &Name) {
         &incr(likes, -1, CounterOptions::default()),
         "9514 04ac706f73742e392e6c696b657300d3ffffffffffffffff",
     );
-    let get = ClientFrame::Get { req: 5, kind: CellKind::Counter, name: likes.clone(), key: None };
+    let get = ClientFrame::Get {
+        req: 5,
+        kind: CellKind::Counter,
+        name: likes.clone(),
+        key: None,
+        options: GetOptions::default(),
+    };
     group.reads("get without trailing fields", &get, r#"[24, 5, 1, "post.9.likes"]"#);
     group.reads(
         "get with a field of a later version",
         &get,
-        r#"[24, 5, 1, "post.9.likes", null, 1]"#,
+        r#"[24, 5, 1, "post.9.likes", null, null, 1]"#,
     );
     let watch = watch(likes, CellKind::Counter, WatchOptions::default());
     group.reads("watch without trailing fields", &watch, r#"[26, 6, 8, 1, "post.9.likes"]"#);
-    let nothing = ServerFrame::Value { req: 5, kind: 1, epoch: 3, version: 0, value: None };
+    let nothing =
+        ServerFrame::Value { req: 5, kind: 1, epoch: 3, version: 0, value: None, as_of: None };
     group.reads("value without trailing fields", &nothing, "[25, 5, 1, 3, 0]");
     let watching = ServerFrame::Watching { req: 6, sub: 8, epoch: 3, version: 12, info: None };
     group.reads("watching without trailing fields", &watching, "[27, 6, 8, 3, 12]");

@@ -40,6 +40,7 @@ fn greetings(group: &mut Group) {
         subscriptions_max: 1000,
         time_ms: 1_764_000_000_000,
         identity: None,
+        actor: None,
     };
     let capabilities = vec!["datagrams".to_owned()];
     group.both(
@@ -68,6 +69,15 @@ fn greetings(group: &mut Group) {
             "subscriptions_max": 1000, "time_ms": 1764000000000,
             "identity": {"issuer": "https://id.example", "subject": "ann",
                 "expires_at_ms": 1764000060000}}]"#,
+    );
+    let (capabilities, session) = (Vec::new(), "c-1".to_owned());
+    let info = ServerInfo { actor: Some((1, 4)), ..ServerInfo::default() };
+    group.both(
+        "welcome by a node",
+        &ServerFrame::Welcome { version: 1, capabilities, session, info },
+        r#"[2, 1, [], "c-1", {"server": "", "node": "", "shards": 0, "max_frame_bytes": 0,
+            "heartbeat_ms": 0, "in_flight_max": 0, "subscriptions_max": 0, "time_ms": 0,
+            "actor": [1, 4]}]"#,
     );
     let auth = ClientFrame::Auth { req: 3, token: "a.b.c".into() };
     group.both("a newer token", &auth, r#"[38, 3, "a.b.c"]"#);

@@ -183,6 +183,7 @@ fn standings(group: &mut Group) {
             epoch: 3,
             version: 306,
             value: Some(encoded(&whole)),
+            as_of: None,
         },
         &format!(
             r#"[25, 5, 2, 3, 306, {{"counts": [3, 300], "ballots": 306, "blank": 2,
@@ -218,6 +219,7 @@ fn rounds(group: &mut Group) {
             epoch: 3,
             version: 9,
             value: Some(encoded(&rounds)),
+            as_of: None,
         },
         r#"[25, 5, 6, 3, 9, {"options": ["a", "b", "c"], "rounds": [
             {"votes": [4, 3, 2], "exhausted": 0, "eliminated": 2},

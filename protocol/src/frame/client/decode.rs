@@ -113,6 +113,7 @@ fn request(kind: u64, req: u64, fields: &mut Fields<'_>) -> Result<Option<Client
             kind: choose(fields.uint("kind")?, CellKind::from_number, "kind: 1 to 6")?,
             name: fields.name("name")?,
             key: fields.opt_str("key")?.map(str::to_owned),
+            options: fields.opt_map("options")?.unwrap_or_default(),
         },
         number::WATCH => ClientFrame::Watch {
             req,

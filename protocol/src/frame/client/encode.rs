@@ -2,6 +2,7 @@
 
 use super::ClientFrame;
 use crate::frame::{Start, head, number};
+use crate::options::GetOptions;
 use crate::wire;
 
 impl ClientFrame {
@@ -96,11 +97,15 @@ impl ClientFrame {
                 wire::put_value(out, choices);
                 wire::put_opt(out, *revision, wire::put_uint);
             }
-            Self::Get { req, kind, name, key } => {
-                request_head(out, number::GET, 4, *req);
+            Self::Get { req, kind, name, key, options } => {
+                let asks = *options != GetOptions::default();
+                request_head(out, number::GET, 4 + usize::from(asks), *req);
                 wire::put_uint(out, *kind as u64);
                 wire::put_str(out, name.as_str());
                 wire::put_opt(out, key.as_deref(), wire::put_str);
+                if asks {
+                    put_options(out, options);
+                }
             }
             Self::Watch { req, sub, kind, name, options } => {
                 request_head(out, number::WATCH, 5, *req);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::ServerFrame;
+use super::{AsOf, ServerFrame};
 use crate::error::Refusal;
 use crate::fields::Fields;
 use crate::frame::{BadFrame, number, open, unknown};
@@ -117,6 +117,7 @@ fn reply(kind: u64, fields: &mut Fields<'_>) -> Result<Option<ServerFrame>, Refu
             value: fields.int("value")?,
             applied: fields.int("applied")?,
             duplicate: fields.boolean("duplicate")?,
+            as_of: fields.opt_value("as_of")?,
         },
         number::VOTED => ServerFrame::Voted {
             req: fields.uint("req")?,
@@ -132,6 +133,7 @@ fn reply(kind: u64, fields: &mut Fields<'_>) -> Result<Option<ServerFrame>, Refu
             epoch: fields.uint("epoch")?,
             version: fields.uint("version")?,
             value: fields.raw_bytes(),
+            as_of: as_of(fields)?,
         },
         number::WATCHING => ServerFrame::Watching {
             req: fields.uint("req")?,
@@ -142,6 +144,12 @@ fn reply(kind: u64, fields: &mut Fields<'_>) -> Result<Option<ServerFrame>, Refu
         },
         _ => return Ok(None),
     }))
+}
+
+fn as_of(fields: &mut Fields<'_>) -> Result<Option<AsOf>, Refusal> {
+    let Some(as_of_ms) = fields.opt_uint("as_of_ms")? else { return Ok(None) };
+    let is_stale = fields.opt_value("stale")?.unwrap_or(false);
+    Ok(Some(AsOf { as_of_ms, is_stale }))
 }
 
 fn error(fields: &mut Fields<'_>) -> Result<ServerFrame, Refusal> {

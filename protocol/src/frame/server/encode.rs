@@ -1,6 +1,6 @@
 //! Writing the frames that a server sends, whole or as a header before shared bytes.
 
-use super::ServerFrame;
+use super::{AsOf, ServerFrame};
 use crate::frame::{Position, head, number};
 use crate::name::Name;
 use crate::wire;
@@ -115,22 +115,27 @@ impl ServerFrame {
                 wire::put_opt(out, missing.as_ref(), wire::put_value);
                 wire::put_opt(out, positions.as_ref(), wire::put_value);
             }
-            Self::Counted { req, epoch, version, value, applied, duplicate } => {
-                head(out, number::COUNTED, 6);
+            Self::Counted { req, epoch, version, value, applied, duplicate, as_of } => {
+                head(out, number::COUNTED, 6 + usize::from(as_of.is_some()));
                 put_uints(out, &[*req, *epoch, *version]);
                 wire::put_int(out, *value);
                 wire::put_int(out, *applied);
                 wire::put_bool(out, *duplicate);
+                put_trailing(out, as_of.as_ref(), wire::put_value);
             }
             Self::Voted { req, epoch, version, status, revision, partition } => {
                 head(out, number::VOTED, 5 + usize::from(partition.is_some()));
                 put_uints(out, &[*req, *epoch, *version, *status, *revision]);
                 put_trailing(out, *partition, wire::put_uint);
             }
-            Self::Value { req, kind, epoch, version, value } => {
-                head(out, number::VALUE, 5);
+            Self::Value { req, kind, epoch, version, value, as_of } => {
+                head(out, number::VALUE, if as_of.is_some() { 7 } else { 5 });
                 put_uints(out, &[*req, *kind, *epoch, *version]);
                 put_raw(out, value.as_deref());
+                put_trailing(out, *as_of, |out, AsOf { as_of_ms, is_stale }| {
+                    wire::put_uint(out, as_of_ms);
+                    wire::put_bool(out, is_stale);
+                });
             }
             Self::Watching { req, sub, epoch, version, info } => {
                 head(out, number::WATCHING, 5);

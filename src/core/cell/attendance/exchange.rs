@@ -86,11 +86,13 @@ impl Attendance {
     }
 
     /// A node was not down after all, or is back: what is told of this life of it is taken over again. It
-    /// tells everything anew, because nothing is known of it any more.
-    pub fn node_is_back(&mut self, node: u64, incarnation: u64) {
-        if self.down.get(&node).is_some_and(|down| *down <= incarnation) {
+    /// tells everything anew, because nothing is known of it any more. Returns whether it was down.
+    pub fn node_is_back(&mut self, node: u64, incarnation: u64) -> bool {
+        let is_back = self.down.get(&node).is_some_and(|down| *down <= incarnation);
+        if is_back {
             self.down.remove(&node);
         }
+        is_back
     }
 
     /// Forgets a node that was removed for ever: that it is down need not be remembered any more once

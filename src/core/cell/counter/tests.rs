@@ -154,7 +154,7 @@ proptest! {
             let version = step as u64 + 1;
             let id_text = id.map(|id| id.to_string());
             let options =
-                CounterOptions { min, max, strict: Some(strict), ttl_ms: None, id: id_text };
+                CounterOptions { min, max, strict: Some(strict), id: id_text, ..CounterOptions::default() };
             let outcome = counter.apply(op, operand, &options, version, 0);
             if let Some(first) = id.and_then(|id| seen.get(&id)) {
                 prop_assert_eq!(outcome, Ok(Counted { duplicate: true, ..*first }));

@@ -136,6 +136,12 @@ impl EventualCounters {
         self.sums.is_empty()
     }
 
+    /// Whether a session is remembered, which may be forgotten some day.
+    #[must_use]
+    pub(crate) fn has_sessions(&self) -> bool {
+        self.activity.len() > 0
+    }
+
     fn own_version(&self) -> u64 {
         self.replicas.get(&self.own).map_or(0, Replica::version)
     }

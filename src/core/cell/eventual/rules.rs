@@ -18,7 +18,7 @@ pub fn check_eventual(
     op: CounterOp,
     options: &CounterOptions,
 ) -> Result<(), Refusal> {
-    let CounterOptions { min, max, strict, ttl_ms, id } = options;
+    let CounterOptions { min, max, strict, ttl_ms, id, producer, sequence, tried: _ } = options;
     let asked = match op {
         CounterOp::Set => "set",
         CounterOp::Reset => "reset",
@@ -29,9 +29,16 @@ pub fn check_eventual(
         CounterOp::Add if id.is_some() => {
             let message = format!(
                 "id of counter '{counter}': it is remembered by one node only, and counter '{counter}' is \
-                 eventual: number the increments by session and sequence, or use a strong counter"
+                 eventual: number the increments by 'producer' and 'sequence', or use a strong counter"
             );
             return Err(Refusal::new(ErrorCode::Unsupported, message));
+        }
+        CounterOp::Add if producer.is_some() != sequence.is_some() || *sequence == Some(0) => {
+            let message = format!(
+                "increment of counter '{counter}': options 'producer' and 'sequence' come together, \
+                 and numbers begin at 1"
+            );
+            return Err(Refusal::new(ErrorCode::InvalidArgument, message));
         }
         CounterOp::Add => return Ok(()),
     };

@@ -58,6 +58,13 @@ impl Versions {
         self.0.get(&actor).copied().unwrap_or(0)
     }
 
+    /// The actor is known at least up to this version.
+    pub(crate) fn raise(&mut self, actor: Actor, version: u64) {
+        if version > self.of(actor) {
+            self.0.insert(actor, version);
+        }
+    }
+
     /// Whether everything in the other one is known here as well.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use tidewire_protocol::frame::CellKind;
+use tidewire_protocol::frame::{AsOf, CellKind};
 use tidewire_protocol::group::GroupInfo;
 use tidewire_protocol::options::TopicInfo;
 use tidewire_protocol::tally::{Standings, TallyInfo, TallyReply};
@@ -75,15 +75,25 @@ pub(super) fn read(
     let mut sum_of = Values::default();
     let partitions = replies.len() as u64;
     for (_, reply) in replies {
-        if let Reply::Value { epoch, version, value, .. } = reply {
+        if let Reply::Value { epoch, version, value, as_of, .. } = reply {
             sum_of.add(epoch, version, value);
+            sum_of.as_of = oldest(sum_of.as_of, as_of);
         } else if let Reply::Refused(refusal) = reply {
             sum_of.refusal = Some(refusal);
         }
     }
-    let (epoch, version) = (sum_of.epoch, sum_of.version);
-    let value = sum_of.encoded(partitions)?;
-    Ok(ServerFrame::Value { req, kind: kind as u64, epoch, version, value: Some(value) })
+    let (epoch, version, as_of) = (sum_of.epoch, sum_of.version, sum_of.as_of);
+    let value = Some(sum_of.encoded(partitions)?);
+    Ok(ServerFrame::Value { req, kind: kind as u64, epoch, version, value, as_of })
+}
+
+/// As of when both of two values are what there is.
+fn oldest(one: Option<AsOf>, other: Option<AsOf>) -> Option<AsOf> {
+    let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
+    Some(AsOf {
+        as_of_ms: one.as_of_ms.min(other.as_of_ms),
+        is_stale: one.is_stale || other.is_stale,
+    })
 }
 
 /// The values that partitions have, on their way to being one.
@@ -91,6 +101,7 @@ pub(super) fn read(
 struct Values {
     epoch: u64,
     version: u64,
+    as_of: Option<AsOf>,
     incarnations: Vec<u64>,
     parts: Vec<TallyPart>,
     info: Option<Box<TallyInfo>>,

@@ -2,8 +2,10 @@ use alloc::vec::Vec;
 use std::string::ToString;
 
 use tidewire_protocol::Pattern;
-use tidewire_protocol::frame::{AckLevel, CounterOp, Start, TallyOp};
-use tidewire_protocol::options::{CounterOptions, PublishOptions, SubscribeOptions, WatchOptions};
+use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp, Start, TallyOp};
+use tidewire_protocol::options::{
+    CounterOptions, GetOptions, PublishOptions, SubscribeOptions, WatchOptions,
+};
 use tidewire_protocol::record::payload_body;
 use tidewire_protocol::tally::{TallyKind, TallyRules};
 
@@ -30,7 +32,7 @@ fn requests() -> Vec<ClientFrame> {
             revision: None,
         },
         ClientFrame::Tally { req, op: TallyOp::Create, tally: name(), rules },
-        ClientFrame::Get { req, kind, name: name(), key: None },
+        ClientFrame::Get { req, kind, name: name(), key: None, options: GetOptions::default() },
         ClientFrame::Presence {
             req,
             op: PresenceOp::Join,

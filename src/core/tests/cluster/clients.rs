@@ -6,7 +6,7 @@ use tidewire_core::cell::VoterId;
 use tidewire_core::shard::{Event, Reply, Request, SessionId, Terms, Value};
 use tidewire_core::topic::Step;
 use tidewire_protocol::frame::{AckLevel, CellKind, CounterOp};
-use tidewire_protocol::options::CounterOptions;
+use tidewire_protocol::options::{CounterOptions, GetOptions};
 use tidewire_protocol::record::payload_body;
 use tidewire_protocol::tally::Choice;
 
@@ -76,9 +76,16 @@ impl Task {
                 let (revision, issuer) = (None, None);
                 Request::Vote { tally: name("poll"), voter, choices, revision, issuer }
             }
-            Self::Read { .. } => {
-                Request::Get { kind: CellKind::Counter, name: name("count"), key: None }
-            }
+            Self::Read { at_least } => Request::Get {
+                kind: CellKind::Counter,
+                name: name("count"),
+                key: None,
+                options: GetOptions {
+                    // Others take what a copy knows when there is no leader.
+                    linearizable: (at_least % 2 == 0).then_some(true),
+                    ..GetOptions::default()
+                },
+            },
         }
     }
 }
@@ -109,6 +116,7 @@ pub(crate) struct Clients {
     next_number: u64,
     pub(crate) generation: u32,
     pub(crate) answers: u64,
+    pub(crate) stale_reads: u64,
 }
 
 const CLIENTS_MAX: u32 = 12;
@@ -129,6 +137,7 @@ impl Clients {
             next_number: 1,
             generation: 1,
             answers: 0,
+            stale_reads: 0,
         }
     }
 
@@ -238,13 +247,20 @@ impl Clients {
                 self.voted.insert(voter, choice);
                 Ok(())
             }
-            (Task::Read { at_least }, Reply::Value { value, .. }) => {
+            (Task::Read { at_least }, Reply::Value { value, as_of, .. }) => {
                 let value = match value {
                     Value::Counter(value) => value,
                     Value::Absent => 0,
                     other => panic!("unexpected: {other:?}"),
                 };
                 // Increments only: this, and that reads never go back, is linearizability.
+                let is_stale = as_of.is_some_and(|as_of| as_of.is_stale);
+                assert!(!is_stale || at_least % 2 == 1, "what is to be linearizable is stale");
+                if is_stale {
+                    assert!(value <= self.counts_begun, "read {value} of {}", self.counts_begun);
+                    self.stale_reads += 1;
+                    return Ok(());
+                }
                 assert!(value >= at_least, "read {value} after {at_least}");
                 assert!(value <= self.counts_begun, "read {value} of {}", self.counts_begun);
                 self.read_max = self.read_max.max(value);

@@ -15,6 +15,7 @@
     reason = "a test that meets what it does not expect is to fail"
 )]
 
+mod apart;
 mod chance;
 mod clients;
 mod follower;
@@ -22,18 +23,20 @@ mod log;
 mod node;
 mod world;
 
+use apart::Figures;
 use world::World;
 
 const STEPS: usize = 1_500;
 
-fn run(seed: u64, nodes: usize) -> u64 {
+fn run(seed: u64, nodes: usize) -> (u64, Figures) {
     let mut world = World::new(seed, nodes);
     for _ in 0..STEPS {
         world.step();
     }
     world.heal();
     world.check();
-    world.trace()
+    let stale_reads = world.clients.stale_reads;
+    (world.trace(), Figures { stale_reads, ..world.apart.figures })
 }
 
 fn seeds(default: u64) -> std::ops::Range<u64> {
@@ -45,13 +48,23 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
 }
 
 fn run_all(nodes: usize) {
-    for seed in seeds(100) {
-        if std::panic::catch_unwind(|| run(seed, nodes)).is_err() {
+    let (mut sum, seeds) = (Figures::default(), seeds(100));
+    let is_enough = seeds.end - seeds.start >= 100;
+    for seed in seeds {
+        if let Ok((_, figures)) = std::panic::catch_unwind(|| run(seed, nodes)) {
+            sum.add(&figures);
+        } else {
             panic!(
                 "seed {seed} with {nodes} nodes failed; again with: TIDEWIRE_CLUSTER_SEED={seed} \
                  cargo test -p tidewire-core --test cluster"
             );
         }
+    }
+    if is_enough {
+        let Figures { counted, lost, duplicates, unknown, taken_over, resent, stale_reads } = sum;
+        assert!(stale_reads > 10, "{sum:?}");
+        assert!(counted > 10_000 && lost > 10 && duplicates > 100, "{sum:?}");
+        assert!(unknown > 100 && taken_over > 100 && resent > 10, "{sum:?}");
     }
 }
 
@@ -68,6 +81,6 @@ fn five_nodes_of_which_three_hold_a_copy_lose_nothing_and_tell_no_lies() {
 #[test]
 fn a_seed_always_does_the_same() {
     for seed in 0..5 {
-        assert_eq!(run(seed, 3), run(seed, 3), "seed {seed}");
+        assert_eq!(run(seed, 3).0, run(seed, 3).0, "seed {seed}");
     }
 }

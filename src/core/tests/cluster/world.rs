@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use tidewire_protocol::options::GetOptions;
 
 use tidewire_core::member::{Output, Proposal};
 use tidewire_core::shard::{Command, Event, Interest, Origin, Reply, Request, SessionId, is_peer};
@@ -9,6 +10,7 @@ use tidewire_protocol::frame::{CellKind, TallyOp};
 use tidewire_protocol::record::Records;
 use tidewire_protocol::tally::{TallyKind, TallyRules};
 
+use super::apart::Apart;
 use super::chance::Chance;
 use super::clients::Clients;
 use super::log::{self, Content, Log};
@@ -32,7 +34,8 @@ pub(crate) struct World {
     /// When each node last heard from a leader, and a leader from each node.
     heard_ms: Vec<u64>,
     answered_ms: Vec<Vec<u64>>,
-    clients: Clients,
+    pub(crate) clients: Clients,
+    pub(crate) apart: Apart,
     is_healed: bool,
     trace: u64,
     /// What followers were delivered, in all lives of all nodes.
@@ -56,6 +59,7 @@ impl World {
             heard_ms: vec![0; nodes],
             answered_ms: vec![vec![0; nodes]; nodes],
             clients: Clients::new(),
+            apart: Apart::new(seed, nodes),
             is_healed: false,
             trace: seed,
             delivered: BTreeMap::new(),
@@ -96,6 +100,9 @@ impl World {
         let node = self.chance.below(self.nodes.len() as u64) as usize;
         self.attempt(client, node);
         self.turn();
+        let (nodes, cut) = (&self.nodes, &self.cut);
+        let is_open = |from: usize, to: usize| nodes[from].is_some() && !cut.contains(&(from, to));
+        self.apart.step(self.now_ms, &|a, b| is_open(a, b) && is_open(b, a));
         self.note(self.now_ms ^ self.clients.answers);
     }
 
@@ -141,6 +148,7 @@ impl World {
         if let Some(crashed) = self.nodes[node].take() {
             self.collect(&crashed);
             self.clients.leave(node);
+            self.apart.crash(node);
             if let Some(log) = self.logs.get_mut(node) {
                 log.leads = false;
             }
@@ -152,6 +160,7 @@ impl World {
             let seed = self.chance.next();
             self.nodes[node] = Some(Node::start(self.logs.get(node), seed, self.now_ms));
             self.heard_ms[node] = self.now_ms;
+            self.apart.start(node);
         }
     }
 
@@ -395,6 +404,7 @@ impl World {
             }
             self.turn();
         }
+        self.apart.heal(self.now_ms);
         let busy: Vec<_> = self.clients.clients.iter().filter(|c| c.task.is_some()).collect();
         assert!(busy.is_empty(), "not answered: {busy:?}");
     }
@@ -407,6 +417,7 @@ impl World {
         self.check_topics(leader);
         self.check_cells(leader);
         self.check_followers(leader);
+        self.apart.check();
     }
 
     /// Every acknowledged publish stands once, at its place, and nothing else does.
@@ -449,7 +460,12 @@ impl World {
         let node = self.nodes[leader].as_mut().unwrap();
         let session = SessionId { dispatcher: 9, slot: 1, generation: 1 };
         let origin = Origin { session, stream: 0, req: 1 };
-        let get = |kind, text| Request::Get { kind, name: name(text), key: None };
+        let get = |kind, text| Request::Get {
+            kind,
+            name: name(text),
+            key: None,
+            options: GetOptions::default(),
+        };
         let requests = [get(CellKind::Counter, "count"), get(CellKind::Tally, "poll")];
         for request in requests {
             let command = Command::Request(origin, request);

@@ -4,7 +4,7 @@ use tidewire_core::shard::ShardLimits;
 use tidewire_core::topic::{Policy, PolicyTable};
 use tidewire_core::{SHARDS, shard_of};
 use tidewire_protocol::frame::{AckLevel, CellKind, Start, read_entries};
-use tidewire_protocol::options::{PublishOptions, SubscribeOptions, WatchOptions};
+use tidewire_protocol::options::{GetOptions, PublishOptions, SubscribeOptions, WatchOptions};
 use tidewire_protocol::record::BodyBuilder;
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, ServerFrame};
 
@@ -62,7 +62,13 @@ fn an_idle_topic_goes_with_its_records_and_its_map() {
     let kept: u64 = net.shards.iter().map(|shard| shard.stats().topic_bytes).sum();
     assert_eq!(kept, 0);
     for kind in [CellKind::Topic, CellKind::Map] {
-        let get = ClientFrame::Get { req: 2, kind, name: name("a"), key: None };
+        let get = ClientFrame::Get {
+            req: 2,
+            kind,
+            name: name("a"),
+            key: None,
+            options: GetOptions::default(),
+        };
         match &net.ask(session, get)[..] {
             [ServerFrame::Error { code: 9, .. }] if kind == CellKind::Topic => {}
             [ServerFrame::Value { value: Some(value), .. }] if kind == CellKind::Map => {

@@ -6,7 +6,7 @@ use tidewire_core::shard::{SessionId, ShardLimits};
 use tidewire_core::shard_of;
 use tidewire_core::topic::{Policy, PolicyTable};
 use tidewire_protocol::frame::{AckLevel, CellKind, Position, Start};
-use tidewire_protocol::options::{PublishOptions, SubscribeOptions, TopicInfo};
+use tidewire_protocol::options::{GetOptions, PublishOptions, SubscribeOptions, TopicInfo};
 use tidewire_protocol::record::BodyBuilder;
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, ServerFrame, partition_of, wire};
 
@@ -88,7 +88,13 @@ fn records_go_to_the_shards_of_their_partitions_and_those_without_key_together()
         })
         .collect();
     assert_eq!(places[..4], places[4..]);
-    let get = ClientFrame::Get { req: 5, kind: CellKind::Topic, name: topic(), key: None };
+    let get = ClientFrame::Get {
+        req: 5,
+        kind: CellKind::Topic,
+        name: topic(),
+        key: None,
+        options: GetOptions::default(),
+    };
     let frames = net.ask(session, get);
     let [ServerFrame::Value { value: Some(value), .. }] = &frames[..] else { panic!("{frames:?}") };
     let info: TopicInfo = wire::from_slice(value).unwrap();

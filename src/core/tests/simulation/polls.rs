@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use tidewire_core::shard::ShardLimits;
 use tidewire_core::topic::{Policy, PolicyTable};
 use tidewire_protocol::frame::{CellKind, CounterOp, TallyOp};
-use tidewire_protocol::options::{CounterOptions, WatchOptions};
+use tidewire_protocol::options::{CounterOptions, GetOptions, WatchOptions};
 use tidewire_protocol::tally::{Choice, Standings, TallyKind, TallyRules};
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, ServerFrame, wire};
 
@@ -39,7 +39,7 @@ fn vote(name: &Name, voter: usize, choices: &[Choice]) -> ClientFrame {
 }
 
 fn get(kind: CellKind, name: &Name) -> ClientFrame {
-    ClientFrame::Get { req: 3, kind, name: name.clone(), key: None }
+    ClientFrame::Get { req: 3, kind, name: name.clone(), key: None, options: GetOptions::default() }
 }
 
 fn net(seed: u64) -> Net {

@@ -14,7 +14,7 @@ use tidewire_protocol::Name;
 use tidewire_protocol::frame::{
     AckLevel, CellKind, CounterOp, PresenceOp, SettleOp, TallyOp, TopicOp,
 };
-use tidewire_protocol::options::{CounterOptions, TopicOptions};
+use tidewire_protocol::options::{CounterOptions, GetOptions, TopicOptions};
 use tidewire_protocol::record::{BodyBuilder, payload_body};
 use tidewire_protocol::tally::{Choice, TallyKind, TallyRules};
 
@@ -137,7 +137,12 @@ impl Chance {
                 revision: self.maybe(9),
                 issuer: None,
             },
-            6 => Request::Get { kind: CellKind::Topic, name: self.name("map"), key: None },
+            6 => Request::Get {
+                kind: CellKind::Topic,
+                name: self.name("map"),
+                key: None,
+                options: GetOptions::default(),
+            },
             _ => Request::Presence {
                 name: self.name("room"),
                 op: if self.below(3) == 0 { PresenceOp::Leave } else { PresenceOp::Join },

@@ -98,6 +98,7 @@ fn replies_and_updates_give_versions() {
         value: -3,
         applied: 1,
         duplicate: false,
+        as_of: None,
     };
     let voted = ServerFrame::Voted {
         req: 900,

@@ -1,6 +1,7 @@
 //! Frames for each operation.
 
 use super::*;
+use tidewire_protocol::options::GetOptions;
 
 /// A frame for each operation, on this name.
 pub(super) fn frames_of(on: &str) -> Vec<(Operation, ClientFrame)> {
@@ -28,7 +29,16 @@ fn frames_of_records(on: &str) -> Vec<(Operation, ClientFrame)> {
                 options: WatchOptions::default(),
             },
         ),
-        (Operation::Subscribe, ClientFrame::Get { req, kind, name: name.clone(), key: None }),
+        (
+            Operation::Subscribe,
+            ClientFrame::Get {
+                req,
+                kind,
+                name: name.clone(),
+                key: None,
+                options: GetOptions::default(),
+            },
+        ),
         (
             Operation::Incr,
             ClientFrame::Incr {

@@ -1,6 +1,7 @@
 //! Voters and members are who their tokens say.
 
 use super::*;
+use tidewire_protocol::options::GetOptions;
 
 #[test]
 fn a_voter_is_who_the_token_says() {
@@ -69,6 +70,7 @@ fn a_member_is_who_the_token_says() {
         kind: CellKind::Presence,
         name: name("room"),
         key: Some("ann".to_owned()),
+        options: GetOptions::default(),
     };
     let frames = net.ask(session, get);
     assert!(matches!(&frames[..], [ServerFrame::Value { .. }]), "{frames:?}");
