@@ -65,7 +65,7 @@ async fn nodes_count_at_once_and_show_who_is_where_and_go_on_alone() {
     let cluster = Cluster::new();
     let ([first, second, third], [a, b, c]) = cluster.of_three_keeping().await;
     assert_eq!(a.server_info().actor, Some((1, 1)));
-    [&first, &second, &third].map(until_all_are_heard);
+    [&first, &second, &third].into_iter().for_each(until_all_are_heard);
 
     // All at once.
     let numberings = [

@@ -85,6 +85,7 @@ class Flags(IntFlag):
     STALE = 4
     PROVISIONAL = 8
     MORE = 16
+    BEHIND = 32
 
 
 class Resumed(IntEnum):

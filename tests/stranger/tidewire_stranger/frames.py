@@ -283,6 +283,7 @@ class Counted(Frame):
     value: I
     applied: I
     duplicate: bool
+    as_of: list[U] | None = None
 
 
 @dataclass(frozen=True)
@@ -313,6 +314,7 @@ class Get(Frame):
     kind: U
     name: str
     key: str | None = None
+    options: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -323,6 +325,8 @@ class Value(Frame):
     epoch: U
     version: U
     value: Any = None
+    as_of_ms: U | None = None
+    stale: bool | None = None
 
 
 @dataclass(frozen=True)
