@@ -149,19 +149,7 @@ impl Dispatcher {
                 if partitions > 1 {
                     check_spread(&request, partitions)?;
                 }
-                let shard = match &request {
-                    // Presence is in memory, whatever the policy says.
-                    Request::Presence { .. } => self.policies.home_of_presence(&name),
-                    Request::Get { kind, .. } => self.policies.home_of_cell(*kind, &name),
-                    Request::Counter { .. } if self.policies.is_eventual(&name) => COMMONS,
-                    Request::Counter { .. }
-                    | Request::Publish { .. }
-                    | Request::Vote { .. }
-                    | Request::Tally { .. }
-                    | Request::Group(_)
-                    | Request::Invalidate { .. }
-                    | Request::Topic { .. } => home,
-                };
+                let shard = self.place_of(&request, &name, home);
                 if let Some(session) =
                     self.slot(origin.session).and_then(|slot| self.sessions.get_mut(slot))
                 {
@@ -189,6 +177,23 @@ pub(super) struct Route {
 }
 
 impl Dispatcher {
+    /// Where a request goes for a name that is at home in this shard.
+    fn place_of(&self, request: &Request, name: &Name, home: u16) -> u16 {
+        match request {
+            // Presence is in memory, whatever the policy says.
+            Request::Presence { .. } => self.policies.home_of_presence(name),
+            Request::Get { kind, .. } => self.policies.home_of_cell(*kind, name),
+            Request::Counter { .. } if self.policies.is_eventual(name) => COMMONS,
+            Request::Counter { .. }
+            | Request::Publish { .. }
+            | Request::Vote { .. }
+            | Request::Tally { .. }
+            | Request::Group(_)
+            | Request::Invalidate { .. }
+            | Request::Topic { .. } => home,
+        }
+    }
+
     /// Where requests for this name go. The next request is likely to be for the same name.
     pub(super) fn route(&mut self, name: &Name) -> (u16, u16) {
         match &self.routed {

@@ -6,7 +6,6 @@ use core::fmt;
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tidewire_protocol::Name;
 use tidewire_protocol::frame::CellKind;
 
 use super::message::{DispatcherId, Event, Interest, SessionId, is_peer};
@@ -184,13 +183,6 @@ impl Shard {
     pub fn tell_anew(&mut self) {
         let interests = self.interests();
         self.take_interests(interests);
-    }
-
-    /// The topics that a node follows by name, or whose maps it watches.
-    #[must_use]
-    pub fn is_followed(&self, name: &Name) -> bool {
-        let topic = self.topics.id_of(name).and_then(|id| self.topics.by_id.get(id as usize));
-        topic.is_some_and(super::topics::Topic::is_followed)
     }
 
     /// Other nodes follow another leader from now on.

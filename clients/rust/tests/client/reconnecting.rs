@@ -161,3 +161,30 @@ async fn goaway_waits_no_longer_than_the_grace() {
     let lost = tokio::time::timeout(Duration::from_secs(5), add).await.unwrap().unwrap();
     assert!(matches!(lost, Err(Error::ConnectionLost { .. })), "{lost:?}");
 }
+
+#[tokio::test]
+async fn a_numbered_increment_says_where_it_was_tried() {
+    let mut server = FakeServer::listen().await;
+    server.info.actor = Some((1, 4));
+    let (client, mut peer) = server.pair().await;
+    let options =
+        CounterOptions { producer: Some(7), sequence: Some(1), ..CounterOptions::default() };
+    let counted = client.start_counter(&name("likes"), CounterOp::Add, 1, options).await.unwrap();
+    let ClientFrame::Incr { options, .. } = peer.next().await else { panic!() };
+    assert_eq!(options.tried, []);
+    drop(peer);
+    server.info.actor = Some((2, 9));
+    let mut peer = server.accept().await;
+    let ClientFrame::Incr { options, .. } = peer.next().await else { panic!() };
+    assert_eq!(options.tried, [(1, 4)]);
+    drop(peer);
+    let mut peer = server.accept().await;
+    let ClientFrame::Incr { req, options, .. } = peer.next().await else { panic!() };
+    assert_eq!((options.producer, options.sequence), (Some(7), Some(1)));
+    assert_eq!(options.tried, [(1, 4), (2, 9)]);
+    let (epoch, version, value, applied) = (1, 2, 1, 1);
+    let (duplicate, as_of) = (true, Some((1, 4, 3)));
+    let frame = ServerFrame::Counted { req, epoch, version, value, applied, duplicate, as_of };
+    peer.send(&[frame]).await;
+    assert_eq!(within(counted).await.unwrap().as_of, Some((1, 4, 3)));
+}

@@ -67,6 +67,20 @@ async fn in_step(peer: &mut Peer) {
 }
 
 #[tokio::test]
+async fn the_same_version_again_says_that_it_may_be_stale_or_is_not() {
+    let server = FakeServer::listen().await;
+    let (mut watch, mut peer, sub) = started(&server, CellKind::Counter).await;
+    let value = Some(encoded(&7));
+    let update = |flags| ServerFrame::Update { sub, version: 5, flags, value: value.clone() };
+    for (flags, behind_ms) in [(1, None), (1 | 32 | 900 << 8, Some(900)), (1, None)] {
+        peer.send(&[update(flags)]).await;
+        let event = within(watch.next()).await.unwrap();
+        assert_eq!((event.version, event.behind_ms), (5, behind_ms));
+        assert_eq!(event.value, WatchValue::Counter(7));
+    }
+}
+
+#[tokio::test]
 async fn only_the_newest_version_is_seen() {
     let server = FakeServer::listen().await;
     let (mut watch, mut peer, sub) = started(&server, CellKind::Counter).await;

@@ -70,15 +70,7 @@ fn greetings(group: &mut Group) {
             "identity": {"issuer": "https://id.example", "subject": "ann",
                 "expires_at_ms": 1764000060000}}]"#,
     );
-    let (capabilities, session) = (Vec::new(), "c-1".to_owned());
-    let info = ServerInfo { actor: Some((1, 4)), ..ServerInfo::default() };
-    group.both(
-        "welcome by a node",
-        &ServerFrame::Welcome { version: 1, capabilities, session, info },
-        r#"[2, 1, [], "c-1", {"server": "", "node": "", "shards": 0, "max_frame_bytes": 0,
-            "heartbeat_ms": 0, "in_flight_max": 0, "subscriptions_max": 0, "time_ms": 0,
-            "actor": [1, 4]}]"#,
-    );
+    welcome_by_a_node(group);
     let auth = ClientFrame::Auth { req: 3, token: "a.b.c".into() };
     group.both("a newer token", &auth, r#"[38, 3, "a.b.c"]"#);
     let info = IdentityInfo { issuer: "local".into(), subject: "shop".into(), expires_at_ms: None };
@@ -89,6 +81,18 @@ fn greetings(group: &mut Group) {
         "a newer token is taken",
         &taken,
         r#"[7, 3, {"issuer": "local", "subject": "shop"}]"#,
+    );
+}
+
+fn welcome_by_a_node(group: &mut Group) {
+    let (capabilities, session) = (Vec::new(), "c-1".to_owned());
+    let info = ServerInfo { actor: Some((1, 4)), ..ServerInfo::default() };
+    group.both(
+        "welcome by a node",
+        &ServerFrame::Welcome { version: 1, capabilities, session, info },
+        r#"[2, 1, [], "c-1", {"server": "", "node": "", "shards": 0, "max_frame_bytes": 0,
+            "heartbeat_ms": 0, "in_flight_max": 0, "subscriptions_max": 0, "time_ms": 0,
+            "actor": [1, 4]}]"#,
     );
 }
 

@@ -74,6 +74,7 @@ impl ServerFrame {
             | Self::Progress { .. }
             | Self::Leased { .. }
             | Self::Update { .. } => {}
+            Self::Counted { .. } | Self::Value { .. } => self.encode_cell(out),
             Self::Welcome { version, capabilities, session, info } => {
                 head(out, number::WELCOME, 4);
                 wire::put_uint(out, *version);
@@ -115,33 +116,37 @@ impl ServerFrame {
                 wire::put_opt(out, missing.as_ref(), wire::put_value);
                 wire::put_opt(out, positions.as_ref(), wire::put_value);
             }
-            Self::Counted { req, epoch, version, value, applied, duplicate, as_of } => {
-                head(out, number::COUNTED, 6 + usize::from(as_of.is_some()));
-                put_uints(out, &[*req, *epoch, *version]);
-                wire::put_int(out, *value);
-                wire::put_int(out, *applied);
-                wire::put_bool(out, *duplicate);
-                put_trailing(out, as_of.as_ref(), wire::put_value);
-            }
             Self::Voted { req, epoch, version, status, revision, partition } => {
                 head(out, number::VOTED, 5 + usize::from(partition.is_some()));
                 put_uints(out, &[*req, *epoch, *version, *status, *revision]);
                 put_trailing(out, *partition, wire::put_uint);
-            }
-            Self::Value { req, kind, epoch, version, value, as_of } => {
-                head(out, number::VALUE, if as_of.is_some() { 7 } else { 5 });
-                put_uints(out, &[*req, *kind, *epoch, *version]);
-                put_raw(out, value.as_deref());
-                put_trailing(out, *as_of, |out, AsOf { as_of_ms, is_stale }| {
-                    wire::put_uint(out, as_of_ms);
-                    wire::put_bool(out, is_stale);
-                });
             }
             Self::Watching { req, sub, epoch, version, info } => {
                 head(out, number::WATCHING, 5);
                 put_uints(out, &[*req, u64::from(*sub), *epoch, *version]);
                 put_raw(out, info.as_deref());
             }
+        }
+    }
+
+    /// Encodes what is said of a counter that was changed, or of a cell that was read.
+    fn encode_cell(&self, out: &mut Vec<u8>) {
+        if let Self::Counted { req, epoch, version, value, applied, duplicate, as_of } = self {
+            head(out, number::COUNTED, 6 + usize::from(as_of.is_some()));
+            put_uints(out, &[*req, *epoch, *version]);
+            wire::put_int(out, *value);
+            wire::put_int(out, *applied);
+            wire::put_bool(out, *duplicate);
+            put_trailing(out, as_of.as_ref(), wire::put_value);
+        }
+        if let Self::Value { req, kind, epoch, version, value, as_of } = self {
+            head(out, number::VALUE, if as_of.is_some() { 7 } else { 5 });
+            put_uints(out, &[*req, *kind, *epoch, *version]);
+            put_raw(out, value.as_deref());
+            put_trailing(out, *as_of, |out, AsOf { as_of_ms, is_stale }| {
+                wire::put_uint(out, as_of_ms);
+                wire::put_bool(out, is_stale);
+            });
         }
     }
 }

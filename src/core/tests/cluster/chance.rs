@@ -1,4 +1,5 @@
-//! Randomness from a seed.
+//! Randomness from a seed, for all simulations of the core.
+#![allow(dead_code, reason = "no simulation needs all of it")]
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
@@ -15,6 +16,11 @@ impl Chance {
 
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
+    }
+
+    /// Below the number of things that there are.
+    pub(crate) fn index(&mut self, count: usize) -> usize {
+        usize::try_from(self.next() % count as u64).unwrap_or(0)
     }
 
     pub(crate) fn one_in(&mut self, times: u64) -> bool {

@@ -98,8 +98,8 @@ impl World {
 
     fn step(&mut self) {
         self.net.now_ms += 1;
-        for _ in 0..self.net.chance.below(3) {
-            let (first, count) = (self.net.chance.below(ROWS), 1 + self.net.chance.below(8));
+        for _ in 0..self.net.chance.index(3) {
+            let (first, count) = (self.net.chance.index(ROWS), 1 + self.net.chance.index(8));
             self.write((0..count).map(|row| (first + 37 * row) % ROWS), true);
         }
         if self.net.chance.one_in(40) {
@@ -111,11 +111,11 @@ impl World {
         }
         self.net.arrive(false);
         for index in 0..self.watchers.len() {
-            match self.net.chance.below(20) {
+            match self.net.chance.index(20) {
                 0 => self.vanish(index),
                 _ if self.watchers[index].session.is_none() => self.connect(index),
                 _ => {
-                    let budget = 1 + self.net.chance.below(3 * FRAME_BYTES_MAX);
+                    let budget = 1 + self.net.chance.index(3 * FRAME_BYTES_MAX);
                     self.read(index, budget);
                 }
             }
@@ -123,7 +123,7 @@ impl World {
     }
 
     fn connect(&mut self, index: usize) {
-        let dispatcher = self.net.chance.below(DISPATCHERS.into());
+        let dispatcher = self.net.chance.index(DISPATCHERS.into());
         let session = self.net.open(dispatcher);
         let watcher = &mut self.watchers[index];
         (watcher.session, watcher.dispatcher) = (Some(session), dispatcher);

@@ -43,7 +43,7 @@ fn fill(net: &mut Net, records: u64) -> BTreeMap<String, u64> {
     let publisher = net.open(0);
     let mut counts = BTreeMap::new();
     for number in 0..records {
-        let topic = Name::parse(&format!("cold.{}", net.chance.below(4))).unwrap();
+        let topic = Name::parse(&format!("cold.{}", net.chance.index(4))).unwrap();
         let count: &mut u64 = counts.entry(topic.to_string()).or_default();
         let mut body = BodyBuilder::new();
         body.push(Some(&format!("key {}", *count % 7)), &[], Some(count.to_string().as_bytes()));

@@ -16,6 +16,7 @@
 
 mod access;
 mod boards;
+#[path = "../cluster/chance.rs"]
 mod chance;
 mod cold;
 mod disk;
@@ -166,7 +167,7 @@ struct Held {
 }
 
 fn follow_all(world: &mut World, held: &Held) -> SessionId {
-    let dispatcher = world.net.chance.below(DISPATCHERS.into());
+    let dispatcher = world.net.chance.index(DISPATCHERS.into());
     let session = world.net.open(dispatcher);
     let pattern = Pattern::parse("sim.>").unwrap();
     let start = match held.positions.is_empty() {

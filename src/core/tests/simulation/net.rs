@@ -115,7 +115,7 @@ impl Net {
             self.collected.extend(alone.map(|command| (shard, command)));
             next = dispatcher.more_commands();
         }
-        if self.chance.below(4) == 0 {
+        if self.chance.index(4) == 0 {
             self.pass_on();
         }
     }
@@ -151,7 +151,7 @@ impl Net {
     /// Lets some (or all) of what is recalled be read; it does not wait for other events.
     fn read_back(&mut self, all: bool) {
         while !self.recalls.is_empty() && (all || self.chance.one_in(2)) {
-            let (shard, recall) = self.recalls.remove(self.chance.below(self.recalls.len()));
+            let (shard, recall) = self.recalls.remove(self.chance.index(self.recalls.len()));
             self.reads += 1;
             let recalled = self.disks.get_mut(&shard).unwrap().read(&recall);
             match recall.to {
@@ -175,7 +175,7 @@ impl Net {
         wires.sort_unstable();
         for wire in wires {
             let queue = self.wires.get_mut(&wire).unwrap();
-            let count = if all { queue.len() } else { self.chance.below(queue.len() + 1) };
+            let count = if all { queue.len() } else { self.chance.index(queue.len() + 1) };
             for event in queue.drain(..count) {
                 self.dispatchers[usize::from(wire.1)].apply(event, self.now_ms);
             }

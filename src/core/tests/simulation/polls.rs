@@ -91,7 +91,7 @@ fn two_who_create_the_poll_with_other_rules_do_not_make_half_of_each() {
         let sessions = [0, 1, 2].map(|dispatcher| net.open(dispatcher));
         for (generation, session) in sessions.into_iter().enumerate() {
             net.request(session, tally(TallyOp::Create, &poll(), Some(rules(generation))));
-            for _ in 0..net.chance.below(3) {
+            for _ in 0..net.chance.index(3) {
                 net.seal();
                 net.arrive(false);
             }
@@ -115,13 +115,13 @@ fn whoever_opens_closes_and_deletes_at_once_leaves_all_partitions_in_the_same_st
         let admins = [0, 1, 2].map(|dispatcher| net.open(dispatcher));
         net.ask(admins[0], tally(TallyOp::Create, &poll(), Some(rules(0))));
         for _ in 0..12 {
-            let op = match net.chance.below(7) {
+            let op = match net.chance.index(7) {
                 0 => TallyOp::Delete,
                 1 | 2 => TallyOp::Create,
                 3 | 4 => TallyOp::Open,
                 _ => TallyOp::Close,
             };
-            let admin = admins[net.chance.below(3)];
+            let admin = admins[net.chance.index(3)];
             net.request(admin, tally(op, &poll(), Some(rules(0))));
             if net.chance.one_in(2) {
                 net.seal();

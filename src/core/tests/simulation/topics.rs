@@ -77,10 +77,10 @@ impl World {
                 topic: if number < 2 * BRIEF_TOPICS {
                     BUSY_TOPICS + number % BRIEF_TOPICS
                 } else {
-                    net.chance.below(BUSY_TOPICS)
+                    net.chance.index(BUSY_TOPICS)
                 },
                 session: None,
-                dispatcher: net.chance.below(DISPATCHERS.into()),
+                dispatcher: net.chance.index(DISPATCHERS.into()),
                 next: None,
                 seen: 0,
                 missed: 0,
@@ -108,15 +108,15 @@ impl World {
     pub(crate) fn publish(&mut self) {
         let is_brief = self.net.chance.one_in(25);
         let index = match is_brief {
-            true => BUSY_TOPICS + self.net.chance.below(BRIEF_TOPICS),
-            false => self.net.chance.below(BUSY_TOPICS),
+            true => BUSY_TOPICS + self.net.chance.index(BRIEF_TOPICS),
+            false => self.net.chance.index(BUSY_TOPICS),
         };
         self.publish_to(index);
     }
 
     pub(crate) fn publish_to(&mut self, index: usize) {
         let mut body = BodyBuilder::new();
-        let payloads: Vec<Vec<u8>> = (0..=self.net.chance.below(5))
+        let payloads: Vec<Vec<u8>> = (0..=self.net.chance.index(5))
             .map(|_| {
                 self.published += 1;
                 format!("record {}", self.published).into_bytes()
@@ -165,7 +165,7 @@ impl World {
     pub(crate) fn vanish(&mut self, index: usize) {
         if let Some(session) = self.clients[index].session.take() {
             self.net.close(session);
-            self.clients[index].dispatcher = self.net.chance.below(DISPATCHERS.into());
+            self.clients[index].dispatcher = self.net.chance.index(DISPATCHERS.into());
         }
     }
 
@@ -233,7 +233,7 @@ impl World {
 
     pub(crate) fn step(&mut self) {
         self.net.now_ms += self.net.chance.next() % 5;
-        for _ in 0..self.net.chance.below(6) {
+        for _ in 0..self.net.chance.index(6) {
             self.publish();
         }
         if self.net.chance.one_in(2) {
@@ -242,12 +242,12 @@ impl World {
         self.net.arrive(false);
         self.take_acks();
         for _ in 0..self.clients.len() / 8 {
-            let index = self.net.chance.below(self.clients.len());
-            match self.net.chance.below(12) {
+            let index = self.net.chance.index(self.clients.len());
+            match self.net.chance.index(12) {
                 0 => self.vanish(index),
                 1 | 2 if self.clients[index].session.is_none() => self.connect(index),
                 _ => {
-                    let budget = 1 + self.net.chance.below(3000);
+                    let budget = 1 + self.net.chance.index(3000);
                     self.read(index, budget);
                 }
             }

@@ -18,22 +18,10 @@ use tidewire_protocol::options::{CounterOptions, GetOptions, TopicOptions};
 use tidewire_protocol::record::{BodyBuilder, payload_body};
 use tidewire_protocol::tally::{Choice, TallyKind, TallyRules};
 
-/// SplitMix64 (Steele, Lea, Flood 2014): the commands of a seed are always the same.
-pub(crate) struct Chance(pub(crate) u64);
+pub(crate) use super::chance::Chance;
 
+/// The commands of a seed are always the same.
 impl Chance {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
     pub(crate) fn maybe(&mut self, limit: u64) -> Option<u64> {
         (self.below(2) == 0).then(|| self.below(limit))
     }

@@ -7,6 +7,8 @@
     reason = "a test that meets what it does not expect is to fail"
 )]
 
+#[path = "../cluster/chance.rs"]
+mod chance;
 mod cold;
 mod commands;
 mod recovery;

@@ -64,20 +64,20 @@ fn run(seed: u64) -> (u64, usize) {
     }
     for _ in 0..600 {
         net.now_ms += 1;
-        match net.chance.below(8) {
+        match net.chance.index(8) {
             0..=3 => {
-                let topic = topic(net.chance.below(TOPICS));
+                let topic = topic(net.chance.index(TOPICS));
                 net.request(publisher, publish(&topic));
             }
             4 => net.seal(),
             5 => net.arrive(false),
             _ => {
-                let chosen = net.chance.below(watchers.len());
+                let chosen = net.chance.index(watchers.len());
                 let watcher = &mut watchers[chosen];
                 if net.chance.one_in(12) {
                     watcher.change(&mut net);
                 }
-                let budget = net.chance.below(400);
+                let budget = net.chance.index(400);
                 watcher.read(&mut net, budget);
             }
         }

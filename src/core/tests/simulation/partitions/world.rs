@@ -62,10 +62,10 @@ impl World {
 
     fn publish(&mut self) {
         let keyless = self.net.chance.one_in(4);
-        let records: Vec<_> = (0..=self.net.chance.below(5))
+        let records: Vec<_> = (0..=self.net.chance.index(5))
             .map(|_| {
                 self.published += 1;
-                let key = format!("key {}", self.net.chance.below(12));
+                let key = format!("key {}", self.net.chance.index(12));
                 ((!keyless).then_some(key), self.published.to_string().into_bytes())
             })
             .collect();
@@ -99,7 +99,7 @@ impl World {
     }
 
     fn connect(&mut self, index: usize) {
-        let dispatcher = self.net.chance.below(DISPATCHERS.into());
+        let dispatcher = self.net.chance.index(DISPATCHERS.into());
         let session = self.net.open(dispatcher);
         let follower = &mut self.followers[index];
         follower.session = Some(session);
@@ -131,7 +131,7 @@ impl World {
             self.net.now_ms += IDLE_TIMEOUT_MS;
             self.net.settle();
         }
-        for _ in 0..self.net.chance.below(4) {
+        for _ in 0..self.net.chance.index(4) {
             self.publish();
         }
         if self.net.chance.one_in(2) {
@@ -141,12 +141,12 @@ impl World {
         self.take_acks();
         let all_vanish = self.net.chance.one_in(60);
         for index in 0..self.followers.len() {
-            match self.net.chance.below(16) {
+            match self.net.chance.index(16) {
                 _ if all_vanish => self.vanish(index),
                 0 => self.vanish(index),
                 1..=3 if self.followers[index].session.is_none() => self.connect(index),
                 _ => {
-                    let budget = 1 + self.net.chance.below(900);
+                    let budget = 1 + self.net.chance.index(900);
                     self.read(index, budget);
                 }
             }

@@ -48,7 +48,7 @@ impl World {
         let admin = net.open(2);
         let voters = (0..VOTERS)
             .map(|_| {
-                let dispatcher = net.chance.below(DISPATCHERS.into());
+                let dispatcher = net.chance.index(DISPATCHERS.into());
                 Voter { session: net.open(dispatcher), asked: None }
             })
             .collect();
@@ -82,7 +82,7 @@ impl World {
 
     fn step(&mut self) {
         self.net.now_ms += 1;
-        for _ in 0..self.net.chance.below(8) {
+        for _ in 0..self.net.chance.index(8) {
             self.vote();
         }
         if self.net.chance.one_in(2) {
@@ -91,7 +91,7 @@ impl World {
         self.net.arrive(false);
         (0..VOTERS).for_each(|voter| self.take_reply(voter));
         for index in 0..self.watchers.len() {
-            match (self.net.chance.below(20), self.watchers[index].session) {
+            match (self.net.chance.index(20), self.watchers[index].session) {
                 (0, Some(session)) => {
                     self.net.close(session);
                     self.watchers[index].session = None;
@@ -104,14 +104,14 @@ impl World {
     }
 
     fn vote(&mut self) {
-        let voter = self.net.chance.below(VOTERS);
+        let voter = self.net.chance.index(VOTERS);
         if self.voters[voter].asked.is_some() {
             return;
         }
-        let count = self.net.chance.below(4);
+        let count = self.net.chance.index(4);
         // Options that every generation has.
         let choices: Vec<Choice> =
-            (0..count).map(|_| Choice::Index(self.net.chance.below(3) as u64)).collect();
+            (0..count).map(|_| Choice::Index(self.net.chance.index(3) as u64)).collect();
         self.net.request(self.voters[voter].session, vote(&poll(), voter, &choices));
         self.voters[voter].asked = Some(choices);
     }
@@ -142,7 +142,7 @@ impl World {
     }
 
     fn watch(&mut self, index: usize) {
-        let dispatcher = self.net.chance.below(DISPATCHERS.into());
+        let dispatcher = self.net.chance.index(DISPATCHERS.into());
         let session = self.net.open(dispatcher);
         let watcher = &mut self.watchers[index];
         *watcher =
