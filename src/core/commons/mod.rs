@@ -128,7 +128,7 @@ impl Commons {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         let Actor { node, incarnation } = self.own();
-        incarnation << NODE_BITS | node % (1 << NODE_BITS)
+        (incarnation << NODE_BITS) | (node % (1 << NODE_BITS))
     }
 
     /// Carries out a command of one of this node's dispatchers.

@@ -43,7 +43,9 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            Some(Ok(node)) = kept.join_next() => drop(streams.remove(&node)),
+            Some(Ok(node)) = kept.join_next() => {
+                streams.remove(&node);
+            }
         }
     }
 }
