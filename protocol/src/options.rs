@@ -233,7 +233,14 @@ pub struct ServerInfo {
     /// Who counts in eventual counters for the connection: node and incarnation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<(u64, u64)>,
+    /// URLs of other nodes that serve the same names, for when this one is gone; at most
+    /// [`NODES_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
 }
+
+/// Other nodes that WELCOME names at most.
+pub const NODES_MAX: usize = 16;
 
 /// Who a connection is, as WELCOME and the reply to AUTH say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -182,6 +182,11 @@ impl Cluster {
         }
     }
 
+    /// Where clients of this node go when it is gone.
+    pub(crate) fn client_urls(&self) -> Vec<String> {
+        self.roster.client_urls(tidewire_protocol::options::NODES_MAX)
+    }
+
     /// Packets of gossip that could not be read, and times that a node was suspected.
     pub(crate) fn gossip_counts(&self) -> (u64, u64) {
         (self.totals.packets_refused.load(Relaxed), self.totals.suspicions.load(Relaxed))

@@ -57,6 +57,12 @@ impl Roster {
         self.nodes.load().iter().find(|node| node.id == id).cloned()
     }
 
+    /// Where clients of this node go when it is gone: other nodes that serve clients, at most so many.
+    /// The first one is each time the one behind this node, so that a full list differs by node.
+    pub(crate) fn client_urls(&self, at_most: usize) -> Vec<String> {
+        urls_beside_own(&self.nodes.load(), at_most)
+    }
+
     /// Counts the changes; each wakes who waits for one.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -123,6 +129,19 @@ pub(super) fn own(gossip: &Gossip, since_ms: u64) -> NodeInfo {
     }
 }
 
+fn urls_beside_own(nodes: &[NodeInfo], at_most: usize) -> Vec<String> {
+    let own = nodes.iter().position(|node| node.is_self).unwrap_or(0);
+    let behind = nodes.iter().cycle().skip(own + 1).take(nodes.len().saturating_sub(1));
+    let serves = |node: &&NodeInfo| {
+        let is_there = match node.state {
+            NodeState::Alive | NodeState::Suspect => true,
+            NodeState::Down | NodeState::Left => false,
+        };
+        is_there && node.activity == Some(Activity::Active)
+    };
+    behind.filter(serves).filter_map(|node| node.client_url.clone()).take(at_most).collect()
+}
+
 /// What others wait for: all but how long packets take.
 fn essence(node: &NodeInfo) -> NodeInfo {
     NodeInfo { round_trip_us: None, ..node.clone() }
@@ -130,4 +149,43 @@ fn essence(node: &NodeInfo) -> NodeInfo {
 
 fn shown<S: serde::Serializer>(address: &NodeAddress, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: u64, state: NodeState, activity: Activity) -> NodeInfo {
+        NodeInfo {
+            id: NodeId::new(id).unwrap(),
+            name: String::new(),
+            address: NodeAddress::parse("a:1").unwrap(),
+            client_url: Some(format!("ws://{id}")),
+            incarnation: 1,
+            state,
+            since_ms: 0,
+            activity: Some(activity),
+            version: String::new(),
+            feature_level: 1,
+            load: NodeLoad::default(),
+            round_trip_us: None,
+            is_reachable: true,
+            is_self: id == 3,
+        }
+    }
+
+    #[test]
+    fn clients_are_told_of_nodes_that_serve_them_beginning_behind_the_own_one() {
+        let nodes = [
+            node(1, NodeState::Alive, Activity::Active),
+            node(2, NodeState::Down, Activity::Active),
+            node(3, NodeState::Alive, Activity::Active),
+            node(4, NodeState::Alive, Activity::Draining),
+            node(5, NodeState::Suspect, Activity::Active),
+            NodeInfo { client_url: None, ..node(6, NodeState::Alive, Activity::Active) },
+        ];
+        assert_eq!(urls_beside_own(&nodes, 16), ["ws://5", "ws://1"]);
+        assert_eq!(urls_beside_own(&nodes, 1), ["ws://5"]);
+        assert_eq!(urls_beside_own(&nodes[2..3], 16), [""; 0]);
+    }
 }

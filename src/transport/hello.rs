@@ -8,6 +8,7 @@ use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame, VERSION};
 use super::connection::Peer;
 use crate::audit::Entry;
 use crate::auth::Credential;
+use crate::cluster::Cluster;
 use crate::server::{Account, Admission, Core, Who, session_name, wall_ms};
 
 /// Cells may travel in datagrams.
@@ -86,6 +87,7 @@ impl Welcome {
                 time_ms: core.now_ms(),
                 identity: self.admission.account.as_ref().map(Account::info),
                 actor: Some(core.shared.commons.actor.into()),
+                nodes: core.shared.cluster.as_ref().map_or_else(Vec::new, Cluster::client_urls),
             },
         }
     }

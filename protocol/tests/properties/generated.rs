@@ -277,24 +277,26 @@ pub(crate) fn server_frame() -> impl Strategy<Value = ServerFrame> {
 }
 
 fn answer() -> BoxedStrategy<ServerFrame> {
-    let info = (text(), text(), number(), number(), number(), number()).prop_map(
-        |(server, node, shards, max_frame_bytes, heartbeat_ms, time_ms)| ServerInfo {
-            server,
-            node,
-            shards,
-            max_frame_bytes,
-            heartbeat_ms,
-            in_flight_max: shards,
-            subscriptions_max: max_frame_bytes,
-            time_ms,
-            actor: Some((shards, time_ms)),
-            identity: (shards % 2 == 0).then(|| IdentityInfo {
-                issuer: "local".to_owned(),
-                subject: shards.to_string(),
-                expires_at_ms: (time_ms % 2 == 0).then_some(time_ms),
-            }),
-        },
-    );
+    let info = (text(), text(), number(), number(), number(), number(), vec(text(), 0..3))
+        .prop_map(|(server, node, shards, max_frame_bytes, heartbeat_ms, time_ms, nodes)| {
+            ServerInfo {
+                server,
+                nodes,
+                node,
+                shards,
+                max_frame_bytes,
+                heartbeat_ms,
+                in_flight_max: shards,
+                subscriptions_max: max_frame_bytes,
+                time_ms,
+                actor: Some((shards, time_ms)),
+                identity: (shards % 2 == 0).then(|| IdentityInfo {
+                    issuer: "local".to_owned(),
+                    subject: shards.to_string(),
+                    expires_at_ms: (time_ms % 2 == 0).then_some(time_ms),
+                }),
+            }
+        });
     prop_oneof![
         (number(), vec(text(), 0..3), text(), info).prop_map(
             |(version, capabilities, session, info)| ServerFrame::Welcome {

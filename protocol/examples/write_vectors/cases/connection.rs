@@ -41,6 +41,7 @@ fn greetings(group: &mut Group) {
         time_ms: 1_764_000_000_000,
         identity: None,
         actor: None,
+        nodes: Vec::new(),
     };
     let capabilities = vec!["datagrams".to_owned()];
     group.both(
@@ -61,14 +62,30 @@ fn greetings(group: &mut Group) {
         expires_at_ms: Some(1_764_000_060_000),
     });
     let info = ServerInfo { identity, ..info };
+    let welcome = ServerFrame::Welcome {
+        version: 1,
+        capabilities: capabilities.clone(),
+        session: "c-1".into(),
+        info: info.clone(),
+    };
     group.both(
         "welcome of somebody",
-        &ServerFrame::Welcome { version: 1, capabilities, session: "c-1".into(), info },
+        &welcome,
         r#"[2, 1, ["datagrams"], "c-1", {"server": "tidewire/0.1.0", "node": "n1", "shards": 4,
             "max_frame_bytes": 1048576, "heartbeat_ms": 15000, "in_flight_max": 1024,
             "subscriptions_max": 1000, "time_ms": 1764000000000,
             "identity": {"issuer": "https://id.example", "subject": "ann",
                 "expires_at_ms": 1764000060000}}]"#,
+    );
+    let nodes = vec!["wss://n2.example:7171".into(), "wss://n3.example:7171".into()];
+    let info = ServerInfo { identity: None, nodes, ..info };
+    group.both(
+        "welcome to a node of a cluster",
+        &ServerFrame::Welcome { version: 1, capabilities, session: "c-1".into(), info },
+        r#"[2, 1, ["datagrams"], "c-1", {"server": "tidewire/0.1.0", "node": "n1", "shards": 4,
+            "max_frame_bytes": 1048576, "heartbeat_ms": 15000, "in_flight_max": 1024,
+            "subscriptions_max": 1000, "time_ms": 1764000000000,
+            "nodes": ["wss://n2.example:7171", "wss://n3.example:7171"]}]"#,
     );
     welcome_by_a_node(group);
     let auth = ClientFrame::Auth { req: 3, token: "a.b.c".into() };
