@@ -10,11 +10,18 @@ pub(crate) struct Backoff {
     shortest_ms: u64,
     longest_ms: u64,
     attempt: u32,
+    /// Whether one was short because there is another server to go to.
+    has_hurried: bool,
 }
 
 impl Backoff {
     pub(crate) fn new(shortest_ms: u64, longest_ms: u64) -> Self {
-        Self { shortest_ms, longest_ms: longest_ms.max(shortest_ms), attempt: 0 }
+        Self {
+            shortest_ms,
+            longest_ms: longest_ms.max(shortest_ms),
+            attempt: 0,
+            has_hurried: false,
+        }
     }
 
     /// The delay before the next attempt. `random` is drawn uniformly from 0 to 1.
@@ -25,9 +32,19 @@ impl Backoff {
         Duration::from_millis(self.shortest_ms) + spread.mul_f64(random.clamp(0.0, 1.0))
     }
 
+    /// The delay before the first attempt where there are other servers than the one that was lost: at
+    /// most the shortest, once in a row.
+    pub(crate) fn next_elsewhere(&mut self, random: f64) -> Duration {
+        if std::mem::replace(&mut self.has_hurried, true) {
+            return self.next(random);
+        }
+        Duration::from_millis(self.shortest_ms).mul_f64(random.clamp(0.0, 1.0))
+    }
+
     /// A connection has held: the next delay is a short one again.
     pub(crate) fn reset(&mut self) {
         self.attempt = 0;
+        self.has_hurried = false;
     }
 }
 
@@ -44,5 +61,14 @@ mod tests {
         assert_eq!(backoff.next(0.0), Duration::from_millis(500));
         backoff.reset();
         assert_eq!(backoff.next(1.0), Duration::from_millis(1_000));
+    }
+
+    #[test]
+    fn another_server_is_tried_soon_but_only_once_in_a_row() {
+        let mut backoff = Backoff::new(500, 20_000);
+        let mut delay_ms = |random| backoff.next_elsewhere(random).as_millis();
+        assert_eq!((delay_ms(0.5), delay_ms(1.0), delay_ms(1.0)), (250, 1_000, 2_000));
+        backoff.reset();
+        assert_eq!(backoff.next_elsewhere(0.0), Duration::ZERO);
     }
 }

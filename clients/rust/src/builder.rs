@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actor::{self, Connector};
+use crate::actor;
 use crate::backoff::Backoff;
 use crate::client::Client;
+use crate::connector::Connector;
 use crate::error::Error;
 use crate::link::Link;
 use crate::target::Target;
+use crate::targets::Targets;
 use crate::token::Token;
 use crate::transport;
 
@@ -47,13 +49,14 @@ pub(crate) struct CertificateFiles {
 /// Settings of a [`Client`], made by [`Client::builder`].
 #[derive(Clone, Debug)]
 pub struct Builder {
-    target: Target,
+    targets: Targets,
     trust: Trust,
     certificate: Option<CertificateFiles>,
     client_name: String,
     token: Token,
     connect_timeout: Duration,
     patience: Duration,
+    repeat_for: Duration,
     reconnect: bool,
     reconnect_delay_ms: (u64, u64),
 }
@@ -61,16 +64,28 @@ pub struct Builder {
 impl Builder {
     pub(crate) fn new(url: &str) -> Result<Self, Error> {
         Ok(Self {
-            target: Target::parse(url)?,
+            targets: Targets::new(Target::parse(url)?),
             trust: Trust::System,
             certificate: None,
             client_name: concat!("tidewire-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             token: Token::default(),
             connect_timeout: Duration::from_secs(5),
             patience: Duration::from_secs(10),
+            repeat_for: Duration::from_secs(30),
             reconnect: true,
             reconnect_delay_ms: (500, 20_000),
         })
+    }
+
+    /// Another node of the same cluster. When a connection cannot be made or is lost, the client tries
+    /// them all. Nodes tell their clients of the others (`cluster.client_url`) as well, so one URL is
+    /// enough as long as that node is there at first.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the URL cannot be used, or is encrypted and another one is not.
+    pub fn also(mut self, url: &str) -> Result<Self, Error> {
+        self.targets.add(Target::parse(url)?)?;
+        Ok(self)
     }
 
     /// Whose certificate to accept. [`Trust::System`] unless given.
@@ -122,6 +137,15 @@ impl Builder {
         self
     }
 
+    /// How long a request is sent again that was refused with `unavailable`, or whose connection was lost
+    /// and cannot be made again: only what may be done twice, and what has been done counts once. 0: such a refusal
+    /// is told at once. 30,000 ms unless given.
+    #[must_use]
+    pub fn repeat_for_ms(mut self, repeat_for_ms: u64) -> Self {
+        self.repeat_for = Duration::from_millis(repeat_for_ms);
+        self
+    }
+
     /// Whether to connect again after a cut. True unless given.
     #[must_use]
     pub fn reconnect(mut self, reconnect: bool) -> Self {
@@ -137,7 +161,7 @@ impl Builder {
         self
     }
 
-    /// Makes the connection. The first attempt is the only one: when it fails, the error says why.
+    /// Makes the connection. Each URL is tried once, in order: when the last one fails, the error says why.
     ///
     /// # Errors
     /// [`Error::Config`] for settings that cannot work, [`Error::Connect`] when the server cannot
@@ -146,34 +170,40 @@ impl Builder {
         if self.client_name.len() > 128 {
             return Err(Error::Config("the client's name has at most 128 bytes".to_owned()));
         }
-        if self.trust != Trust::System && !self.target.transport.is_encrypted() {
-            let message = format!(
-                "{} is not encrypted, so there is no certificate to check: use wss:// or quic://",
-                self.target.url()
-            );
-            return Err(Error::Config(message));
-        }
-        if self.certificate.is_some() && !self.target.transport.is_encrypted() {
-            let message = format!(
-                "{} is not encrypted, so no certificate can be shown: use wss:// or quic://",
-                self.target.url()
-            );
-            return Err(Error::Config(message));
+        for target in self.targets.given() {
+            self.check_encryption(target)?;
         }
         let token = self.token;
-        let connector = Connector::new(
-            self.target.clone(),
+        let mut connector = Connector::new(
+            self.targets,
             (&self.trust, self.certificate.as_ref()),
             self.client_name,
             token.clone(),
             self.connect_timeout,
         )?;
-        let established = connector.connect().await?;
-        let link = Arc::new(Link::new(connector.framing(), self.patience));
+        let established = connector.connect_first().await?;
+        let link = Arc::new(Link::new(self.patience, self.repeat_for));
         established.announce(&link);
         let (shortest, longest) = self.reconnect_delay_ms;
         let again = self.reconnect.then(|| Backoff::new(shortest, longest));
         tokio::spawn(actor::run(Arc::clone(&link), connector, established, again));
         Ok(Client::new(link, token))
+    }
+
+    /// Certificates belong to connections that are encrypted.
+    fn check_encryption(&self, target: &Target) -> Result<(), Error> {
+        let what = if self.trust != Trust::System {
+            "there is no certificate to check"
+        } else if self.certificate.is_some() {
+            "no certificate can be shown"
+        } else {
+            return Ok(());
+        };
+        if target.transport.is_encrypted() {
+            return Ok(());
+        }
+        let url = target.url();
+        let message = format!("{url} is not encrypted, so {what}: use wss:// or quic://");
+        Err(Error::Config(message))
     }
 }

@@ -105,6 +105,13 @@ impl Client {
         self.link().info()
     }
 
+    /// How often a request was sent again so far: because the connection was lost, or the server could not
+    /// carry it out at the moment.
+    #[must_use]
+    pub fn repeated(&self) -> u64 {
+        self.link().traffic().repeated
+    }
+
     /// Follows the state of the connection. The receiver holds the newest state only.
     #[must_use]
     pub fn states(&self) -> watch::Receiver<ConnectionState> {

@@ -141,10 +141,12 @@ impl Job {
     }
 
     /// The record is done. Returns whether that counts: not if its time was over and another
-    /// consumer has got it.
+    /// consumer has got it, nor if the connection or the node that led the group was lost meanwhile;
+    /// the record may be delivered again then.
     ///
     /// # Errors
-    /// When the server refuses or the connection is lost; the record may be delivered again then.
+    /// When the server refuses or the connection is lost for good; the record may be delivered again
+    /// then.
     pub async fn ack(self) -> Result<bool, Error> {
         self.start_ack().await?.await
     }

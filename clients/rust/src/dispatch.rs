@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidewire_protocol::frame::split_first;
-use tidewire_protocol::{ClientFrame, ErrorCode, ServerFrame};
+use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame};
 
 use crate::error::{self, Error};
 use crate::link::Link;
+use crate::repeating::may_go_on_later;
 use crate::routes::Route;
 use crate::waiting::Waiter;
 
@@ -51,7 +52,7 @@ impl Link {
             ServerFrame::Error { req: 0, code, message, retry_after_ms, sub, actual } => {
                 let refusal = error::refusal(code, message, retry_after_ms, actual);
                 match sub {
-                    Some(sub) => self.end_route(sub, &Error::Refused(refusal)),
+                    Some(sub) => self.refused_route(sub, refusal),
                     None => self.part(refusal),
                 }
             }
@@ -79,21 +80,31 @@ impl Link {
         }
     }
 
+    /// What has run does not run any more. One that a change of leaders has ended begins again.
+    fn refused_route(&self, sub: u32, refusal: Refusal) {
+        let is_there = self.routes().table.contains_key(&sub);
+        let is_brief = is_there && refusal.code == ErrorCode::Unavailable;
+        if !(is_brief && self.postpone_opening(sub, &refusal)) {
+            self.end_route(sub, &Error::Refused(refusal));
+        }
+    }
+
     fn end_route(&self, sub: u32, why: &Error) {
         let route = self.routes().table.remove(&sub);
+        self.traffic().repeating.forget_opening(sub);
         if let Some(route) = route {
             route.end(why);
         }
     }
 
     fn reply(&self, req: u64, frame: ServerFrame) -> Result<(), String> {
-        if self.renumber(req, &frame) {
+        if self.renumber(req, &frame) || self.postpone(req, &frame) {
             return Ok(());
         }
         match self.answered(req) {
             // Nobody waits for a reply whose Pending was dropped.
             Some(Waiter::Reply(sender)) => drop(sender.send(Ok(frame))),
-            Some(Waiter::Opens(sub)) => return self.opened(sub, frame),
+            Some(Waiter::Opens(sub)) => self.opened(sub, frame),
             Some(Waiter::Numbers) => self.numbered(&frame),
             Some(Waiter::Rejoins | Waiter::Nobody) | None => self.unexpected(frame),
         }
@@ -101,23 +112,22 @@ impl Link {
     }
 
     /// The reply to SUBSCRIBE or WATCH.
-    fn opened(&self, sub: u32, frame: ServerFrame) -> Result<(), String> {
-        let Some(route) = self.routes().table.get(&sub).cloned() else { return Ok(()) };
+    fn opened(&self, sub: u32, frame: ServerFrame) {
+        let Some(route) = self.routes().table.get(&sub).cloned() else { return };
         if let ServerFrame::Error { code, message, retry_after_ms, actual, .. } = frame {
             let refusal = error::refusal(code, message, retry_after_ms, actual);
-            if refusal.code.is_retryable() && !route.is_opening() {
-                // It ran before: the server is not ready for it yet, a later connection is.
-                return Err(format!("the server cannot resume a subscription yet: {refusal}"));
+            let is_brief = may_go_on_later(&refusal, !route.is_opening());
+            if !(is_brief && self.postpone_opening(sub, &refusal)) {
+                self.end_route(sub, &Error::Refused(refusal));
             }
-            self.end_route(sub, &Error::Refused(refusal));
-            return Ok(());
+            return;
         }
+        self.traffic().repeating.forget_opening(sub);
         match route {
             Route::Subscription(inbox) => inbox.opened(frame),
             Route::Watch(slot) => slot.opened(frame),
             Route::Consumer(shelf) => shelf.opened(),
         }
-        Ok(())
     }
 
     /// A reply that no request of this client waits for.

@@ -34,14 +34,22 @@
 //!
 //! A request that is in flight when the connection is cut fails with [`Error::ConnectionLost`],
 //! unless doing it twice is the same as doing it once: reads, ballots, increments with an
-//! idempotence id, and publishes, which carry numbers by which the server knows them, are sent again
-//! on the next connection.
+//! idempotence id, acknowledgements of consumers, and publishes, which carry numbers by which the
+//! server knows them, are sent again on the next connection. So they are when the server refuses
+//! them with `unavailable`, for [`Builder::repeat_for_ms`]: another node is about to take the place
+//! of one that is gone.
+//!
+//! # Several nodes
+//!
+//! The nodes of a cluster serve the same names. [`Builder::also`] names more than one, and each node
+//! tells its clients of others; when a connection is lost, the next one is made to another node.
 
 mod actor;
 mod backoff;
 mod builder;
 mod cells;
 mod client;
+mod connector;
 mod consumer;
 mod cursor;
 mod dispatch;
@@ -55,6 +63,7 @@ mod numbering;
 mod outbox;
 mod pending;
 mod presence;
+mod repeating;
 mod reply;
 mod routes;
 mod shelf;
@@ -62,6 +71,7 @@ mod state;
 mod subscription;
 mod tally;
 mod target;
+mod targets;
 mod token;
 mod topics;
 mod traffic;

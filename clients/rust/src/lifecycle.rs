@@ -8,6 +8,7 @@ use tidewire_protocol::options::ServerInfo;
 
 use crate::error::Error;
 use crate::link::Link;
+use crate::outbox::Framing;
 use crate::routes::Route;
 use crate::state::ConnectionState;
 use crate::waiting::{Waiter, Waiting};
@@ -53,7 +54,12 @@ impl Link {
 
     /// Takes the request that is answered by now.
     pub(crate) fn answered(&self, req: u64) -> Option<Waiter> {
-        let waiting = self.traffic().waiting.remove(req)?;
+        let mut traffic = self.traffic();
+        let waiting = traffic.waiting.remove(req)?;
+        if waiting.refused_at.is_some_and(|at| at.elapsed() < self.repeat_for) {
+            traffic.repeating.succeeded();
+        }
+        drop(traffic);
         if waiting.holds_room {
             self.room.add_permits(1);
         }
@@ -129,7 +135,7 @@ impl Link {
     }
 
     /// A new connection is there: everything that goes on after a cut is sent first.
-    pub(crate) fn resume(&self, info: ServerInfo) {
+    pub(crate) fn resume(&self, framing: Framing, info: ServerInfo) {
         let mut traffic = self.traffic();
         let in_flight_max = usize::try_from(info.in_flight_max).unwrap_or(usize::MAX);
         let in_flight_max = in_flight_max.clamp(1, IN_FLIGHT_CEILING);
@@ -141,17 +147,21 @@ impl Link {
             .ok()
             .filter(|max| *max > 0)
             .unwrap_or(tidewire_protocol::FRAME_BYTES_MAX);
-        traffic.outbox.reset(frame_bytes_max);
+        traffic.outbox.begin(framing, frame_bytes_max);
         let before = traffic.info.actor;
         traffic.waiting.note_tried(before);
         traffic.info = info;
         (traffic.parting, traffic.grace) = (None, None);
+        traffic.repeating.begin();
         for member in traffic.members.clone() {
             traffic.push_rejoin(member);
         }
         let routes: Vec<(u32, Route)> =
             self.routes().table.iter().map(|(sub, route)| (*sub, route.clone())).collect();
         for (sub, route) in routes {
+            if let Route::Consumer(shelf) = &route {
+                shelf.begin();
+            }
             traffic.push_opening(sub, &route);
         }
         traffic.ask_again();
@@ -167,8 +177,7 @@ impl Link {
     pub(crate) fn cut(&self, reason: &str) {
         let mut traffic = self.traffic();
         traffic.online = false;
-        let frame_bytes_max = traffic.outbox.frame_bytes_max();
-        traffic.outbox.reset(frame_bytes_max);
+        traffic.outbox.clear();
         let lost = traffic.waiting.take_unrepeatable();
         drop(traffic);
         self.roomy.notify_waiters();
@@ -191,7 +200,7 @@ impl Link {
         }
     }
 
-    fn fail(&self, lost: Vec<Waiting>, why: &Error) {
+    pub(crate) fn fail(&self, lost: Vec<Waiting>, why: &Error) {
         for waiting in lost {
             if waiting.holds_room {
                 self.room.add_permits(1);

@@ -12,7 +12,6 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot, watch};
 
 use crate::error::Error;
 use crate::inbox::Inbox;
-use crate::outbox::Framing;
 use crate::routes::{Route, Routes};
 use crate::shelf::Shelf;
 use crate::state::ConnectionState;
@@ -25,6 +24,8 @@ use crate::watch_slot::WatchSlot;
 pub(crate) struct Link {
     /// How long a request waits for a connection.
     patience: Duration,
+    /// How long a request is sent again and again.
+    pub(crate) repeat_for: Duration,
     traffic: Mutex<Traffic>,
     routes: Mutex<Routes>,
     /// Room for requests in flight.
@@ -35,6 +36,8 @@ pub(crate) struct Link {
     pub(crate) roomy: Notify,
     /// Something was answered or written; whoever drains the connection looks again.
     pub(crate) settled: Notify,
+    /// Something waits to be sent again.
+    pub(crate) postponed: Notify,
     /// The server asks to go away.
     pub(crate) goaway: Notify,
     pub(crate) states: watch::Sender<ConnectionState>,
@@ -52,15 +55,17 @@ enum Attempt {
 }
 
 impl Link {
-    pub(crate) fn new(framing: Framing, patience: Duration) -> Self {
+    pub(crate) fn new(patience: Duration, repeat_for: Duration) -> Self {
         Self {
             patience,
-            traffic: Mutex::new(Traffic::new(framing)),
+            repeat_for,
+            traffic: Mutex::new(Traffic::new()),
             routes: Mutex::default(),
             room: Semaphore::new(IN_FLIGHT_MAX),
             filled: Notify::new(),
             roomy: Notify::new(),
             settled: Notify::new(),
+            postponed: Notify::new(),
             goaway: Notify::new(),
             states: watch::Sender::new(ConnectionState::Connecting),
             closing: watch::Sender::new(false),

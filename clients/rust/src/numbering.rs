@@ -38,9 +38,22 @@ pub(crate) fn wants_number(frame: &ClientFrame) -> bool {
     *ack != AckLevel::None && options.producer.is_none() && options.sequence.is_none()
 }
 
+/// Whether it is a publish that a server knows again.
+pub(crate) fn is_numbered(frame: &ClientFrame) -> bool {
+    matches!(frame, ClientFrame::Publish { options, .. } if options.producer.is_some())
+}
+
+/// Whether a request waits for the number that it is sent with.
+fn lacks_number(waiting: &Waiting) -> bool {
+    waiting.repeat.as_ref().is_some_and(wants_number)
+}
+
 impl Traffic {
     /// Whether a publish can be sent now; if an id is needed for that, it is asked for.
     pub(crate) fn may_publish(&mut self) -> bool {
+        if self.repeating.holds_publishes {
+            return false;
+        }
         match self.numbering.state {
             State::Known(_) | State::Unavailable => true,
             State::Asked => false,
@@ -99,7 +112,7 @@ impl Link {
             None if is_transient(frame) => State::Unknown,
             None => State::Unavailable,
         };
-        let freed = traffic.push_repeats_that(wants_number);
+        let freed = traffic.push_repeats_that(lacks_number);
         drop(traffic);
         self.room.add_permits(freed);
         self.roomy.notify_waiters();
@@ -129,7 +142,7 @@ impl Link {
         if matches!(traffic.numbering.state, State::Known(id) if Some(id) == refused) {
             traffic.ask_for_producer();
         }
-        let freed = if is_first { traffic.push_repeats_that(wants_number) } else { 0 };
+        let freed = if is_first { traffic.push_repeats_that(lacks_number) } else { 0 };
         drop(traffic);
         self.room.add_permits(freed);
         self.filled.notify_one();

@@ -36,26 +36,27 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(framing: Framing) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             segments: VecDeque::new(),
             bytes: 0,
-            framing,
+            framing: Framing::Message,
             frame_bytes_max: tidewire_protocol::FRAME_BYTES_MAX,
             writing: false,
         }
     }
 
     /// Starts over for a new connection.
-    pub(crate) fn reset(&mut self, frame_bytes_max: usize) {
+    pub(crate) fn begin(&mut self, framing: Framing, frame_bytes_max: usize) {
+        self.clear();
+        (self.framing, self.frame_bytes_max) = (framing, frame_bytes_max);
+    }
+
+    /// The connection is gone, and with it what was to be written.
+    pub(crate) fn clear(&mut self) {
         self.segments.clear();
         self.bytes = 0;
         self.writing = false;
-        self.frame_bytes_max = frame_bytes_max;
-    }
-
-    pub(crate) fn frame_bytes_max(&self) -> usize {
-        self.frame_bytes_max
     }
 
     /// Whether requests may be added.
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn frames_share_a_write_until_it_is_full() {
-        let mut outbox = Outbox::new(Framing::Message);
+        let mut outbox = Outbox::new();
         for nonce in 0..100_000 {
             outbox.push(&ping(nonce)).unwrap();
         }
@@ -168,8 +169,8 @@ mod tests {
     #[test]
     fn a_frame_over_the_servers_limit_is_refused_and_leaves_nothing_behind() {
         for framing in [Framing::Message, Framing::Prefixed] {
-            let mut outbox = Outbox::new(framing);
-            outbox.reset(20);
+            let mut outbox = Outbox::new();
+            outbox.begin(framing, 20);
             outbox.push(&ping(1)).unwrap();
             let hello = ClientFrame::Hello {
                 version: 1,
@@ -185,7 +186,8 @@ mod tests {
 
     #[test]
     fn a_prefix_states_the_length_of_the_frame_behind_it() {
-        let mut outbox = Outbox::new(Framing::Prefixed);
+        let mut outbox = Outbox::new();
+        outbox.begin(Framing::Prefixed, 1_000);
         outbox.push(&ping(1)).unwrap();
         assert_eq!(outbox.take().unwrap(), [0, 0, 0, 3, 0x92, 3, 1]);
     }

@@ -52,15 +52,19 @@ impl Shelf {
         self.state().opener.is_some()
     }
 
-    /// The CONSUME that starts it under this id. What was leased over an earlier connection and not
-    /// taken is not this consumer's any more.
+    /// Another connection begins. What was leased over the one before and not taken is not this
+    /// consumer's any more.
+    pub(crate) fn begin(&self) {
+        self.state().records.clear();
+    }
+
+    /// The CONSUME that starts it under this id.
     pub(crate) fn open(&self, req: u64, sub: u32) -> Option<ClientFrame> {
         let mut state = self.state();
         if state.ended.is_some() {
             return None;
         }
         state.sub = sub;
-        state.records.clear();
         let (topic, group, options) =
             (self.topic.clone(), self.group.clone(), self.options.clone());
         Some(ClientFrame::Consume { req, sub, topic, group, options })

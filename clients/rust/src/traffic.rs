@@ -9,7 +9,8 @@ use tidewire_protocol::{ClientFrame, Name, Refusal};
 
 use crate::error::Error;
 use crate::numbering::{Numbering, wants_number};
-use crate::outbox::{Framing, Outbox};
+use crate::outbox::Outbox;
+use crate::repeating::Repeating;
 use crate::routes::Route;
 use crate::waiting::{Waiter, Waiting, WaitingTable, is_repeatable};
 
@@ -28,6 +29,9 @@ pub(crate) struct Traffic {
     /// Presence to declare again after a cut.
     pub(crate) members: Vec<Member>,
     pub(crate) numbering: Numbering,
+    pub(crate) repeating: Repeating,
+    /// Requests that were sent again, each time.
+    pub(crate) repeated: u64,
     /// What the server said before it closed.
     pub(crate) parting: Option<Refusal>,
     /// The server wants the connection to end within so long.
@@ -43,15 +47,17 @@ pub(crate) struct Member {
 }
 
 impl Traffic {
-    pub(crate) fn new(framing: Framing) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             online: false,
             waiting: WaitingTable::default(),
-            outbox: Outbox::new(framing),
+            outbox: Outbox::new(),
             info: ServerInfo::default(),
             in_flight_max: IN_FLIGHT_MAX,
             members: Vec::new(),
             numbering: Numbering::default(),
+            repeating: Repeating::default(),
+            repeated: 0,
             parting: None,
             grace: None,
         }
@@ -98,18 +104,19 @@ impl Traffic {
         let frame = ClientFrame::Presence { req, op, name, member, data };
         // It fitted before; when the server takes smaller frames now, the member is not there.
         if self.outbox.push(&frame).is_ok() {
-            let waiting = Waiting::new(Waiter::Rejoins, None, false);
+            let waiting = Waiting::new(Waiter::Rejoins, Some(frame), false);
             self.waiting.insert(req, waiting);
         }
     }
 
     /// Sends again what may be sent again; returns the room of what no longer fits.
     pub(crate) fn push_repeats(&mut self) -> usize {
-        self.push_repeats_that(|_| true)
+        // Members were declared again just now.
+        self.push_repeats_that(|waiting| !matches!(waiting.waiter, Waiter::Rejoins))
     }
 
     /// The same for those of which this holds. A publish whose number is not known waits for it.
-    pub(crate) fn push_repeats_that(&mut self, which: fn(&ClientFrame) -> bool) -> usize {
+    pub(crate) fn push_repeats_that(&mut self, which: fn(&Waiting) -> bool) -> usize {
         let mut freed = 0;
         for (req, mut frame) in self.waiting.repeats(which) {
             let is_renumbered = wants_number(&frame);
@@ -117,7 +124,9 @@ impl Traffic {
                 continue;
             }
             let Err(refusal) = self.outbox.push(&frame) else {
+                self.repeated += 1;
                 if let Some(waiting) = self.waiting.get_mut(req) {
+                    waiting.is_postponed = false;
                     waiting.attempts = if is_renumbered { 1 } else { waiting.attempts + 1 };
                     waiting.repeat = is_repeatable(&frame).then_some(frame);
                 }

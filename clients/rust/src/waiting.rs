@@ -1,7 +1,9 @@
 //! Requests that the server has not answered yet.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
+use tidewire_protocol::frame::{GroupOp, SettleOp, TallyOp};
 use tidewire_protocol::{ClientFrame, ServerFrame};
 use tokio::sync::oneshot;
 
@@ -34,13 +36,26 @@ pub(crate) struct Waiting {
     pub(crate) attempts: u32,
     /// Whether it is a publish with a number of this client's own.
     pub(crate) is_numbered_here: bool,
+    /// When it was refused for the moment first.
+    pub(crate) refused_at: Option<Instant>,
+    /// Whether it waits to be sent again, over the same connection.
+    pub(crate) is_postponed: bool,
     /// How often it got another number, because the server did not know the producer.
     pub(crate) renumbered: u32,
 }
 
 impl Waiting {
     pub(crate) fn new(waiter: Waiter, repeat: Option<ClientFrame>, holds_room: bool) -> Self {
-        Self { waiter, repeat, holds_room, attempts: 1, is_numbered_here: false, renumbered: 0 }
+        Self {
+            waiter,
+            repeat,
+            holds_room,
+            attempts: 1,
+            is_numbered_here: false,
+            refused_at: None,
+            is_postponed: false,
+            renumbered: 0,
+        }
     }
 }
 
@@ -74,9 +89,13 @@ impl WaitingTable {
         self.entries.is_empty()
     }
 
-    /// Takes out every request that must not be sent again.
+    /// Takes out every request that must not be sent again on another connection, or that each of these
+    /// begins with.
     pub(crate) fn take_unrepeatable(&mut self) -> Vec<Waiting> {
-        self.entries.extract_if(|_, waiting| waiting.repeat.is_none()).map(|(_, w)| w).collect()
+        let stays = |waiting: &Waiting| {
+            waiting.repeat.is_some() && !matches!(waiting.waiter, Waiter::Rejoins)
+        };
+        self.entries.extract_if(|_, waiting| !stays(waiting)).map(|(_, w)| w).collect()
     }
 
     /// Takes out every request.
@@ -99,13 +118,10 @@ impl WaitingTable {
     }
 
     /// The requests to send again of which this holds, oldest first.
-    pub(crate) fn repeats(&self, which: fn(&ClientFrame) -> bool) -> Vec<(u64, ClientFrame)> {
-        let chosen = |waiting: &Waiting| waiting.repeat.clone().filter(which);
-        let mut repeats: Vec<(u64, ClientFrame)> = self
-            .entries
-            .iter()
-            .filter_map(|(req, waiting)| Some((*req, chosen(waiting)?)))
-            .collect();
+    pub(crate) fn repeats(&self, which: fn(&Waiting) -> bool) -> Vec<(u64, ClientFrame)> {
+        let chosen = self.entries.iter().filter(|(_, waiting)| which(waiting));
+        let mut repeats: Vec<(u64, ClientFrame)> =
+            chosen.filter_map(|(req, waiting)| Some((*req, waiting.repeat.clone()?))).collect();
         repeats.sort_unstable_by_key(|(req, _)| *req);
         repeats
     }
@@ -122,6 +138,10 @@ pub(crate) fn is_repeatable(frame: &ClientFrame) -> bool {
         | ClientFrame::Presence { .. } => true,
         ClientFrame::Incr { options, .. } => options.id.is_some() || options.producer.is_some(),
         ClientFrame::Publish { options, .. } => options.producer.is_some(),
+        // Made once more with the same rules, it stays as it is.
+        ClientFrame::Tally { op, .. } => *op == TallyOp::Create,
+        ClientFrame::Group { op, .. } => matches!(op, GroupOp::Create | GroupOp::Status),
+        ClientFrame::Settle { op, .. } => *op == SettleOp::Ack,
         ClientFrame::Hello { .. }
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -131,10 +151,7 @@ pub(crate) fn is_repeatable(frame: &ClientFrame) -> bool {
         | ClientFrame::Unsubscribe { .. }
         | ClientFrame::Credit { .. }
         | ClientFrame::Watch { .. }
-        | ClientFrame::Group { .. }
         | ClientFrame::Consume { .. }
-        | ClientFrame::Settle { .. }
-        | ClientFrame::Topic { .. }
-        | ClientFrame::Tally { .. } => false,
+        | ClientFrame::Topic { .. } => false,
     }
 }

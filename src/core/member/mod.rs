@@ -390,7 +390,7 @@ fn leader_lost() -> Refusal {
     let message = "the node that leads the shard of this name has changed while the request was \
                    under way: it may or may not have been carried out; repeat it with the same \
                    sequence or id, which counts once";
-    Refusal::new(ErrorCode::Unavailable, message).retry_after_ms(RETRY_AFTER_MS)
+    Refusal::new(ErrorCode::Unavailable, message).retry_after_ms(LOST_RETRY_AFTER_MS)
 }
 
 fn no_leader() -> Refusal {
@@ -400,3 +400,5 @@ fn no_leader() -> Refusal {
 }
 
 const RETRY_AFTER_MS: u64 = 1_000;
+/// Whoever asks again waits at its node until another one leads.
+const LOST_RETRY_AFTER_MS: u64 = 50;

@@ -24,11 +24,11 @@ pub(crate) enum Dialer {
 
 impl Dialer {
     pub(crate) fn new(
-        target: &Target,
+        transport: Transport,
         trust: &Trust,
         certificate: Option<&CertificateFiles>,
     ) -> Result<Self, Error> {
-        Ok(match target.transport {
+        Ok(match transport {
             Transport::WebSocket => Self::WebSocket { tls: None },
             Transport::WebSocketTls => {
                 let mut config = tls::client_config(trust, certificate)?;

@@ -1,0 +1,155 @@
+//! Making connections: to the nodes of one cluster, or to one server.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidewire_protocol::frame::split_first;
+use tidewire_protocol::options::ServerInfo;
+use tidewire_protocol::{ClientFrame, ServerFrame, VERSION};
+
+use crate::builder::{CertificateFiles, Trust};
+use crate::error::{self, Error};
+use crate::link::Link;
+use crate::outbox::Framing;
+use crate::state::{ConnectionState, Transport};
+use crate::target::Target;
+use crate::targets::Targets;
+use crate::token::Token;
+use crate::transport::{Connection, Dialer};
+
+/// The heartbeat when the server names none.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// What connections are made with.
+pub(crate) struct Connector {
+    pub(crate) targets: Targets,
+    /// For each transport that is used.
+    dialers: Vec<(Transport, Dialer)>,
+    client: String,
+    token: Token,
+    timeout: Duration,
+}
+
+impl Connector {
+    pub(crate) fn new(
+        targets: Targets,
+        (trust, certificate): (&Trust, Option<&CertificateFiles>),
+        client: String,
+        token: Token,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let mut dialers: Vec<(Transport, Dialer)> = Vec::new();
+        for Target { transport, .. } in targets.given() {
+            if dialers.iter().all(|(known, _)| known != transport) {
+                dialers.push((*transport, Dialer::new(*transport, trust, certificate)?));
+            }
+        }
+        Ok(Self { targets, dialers, client, token, timeout })
+    }
+
+    /// Tries each server that was given, once.
+    pub(crate) async fn connect_first(&mut self) -> Result<Established, Error> {
+        let mut failed = None;
+        for target in self.targets.given().to_vec() {
+            match self.connect(&target).await {
+                Ok(established) => return Ok(established),
+                // What no other attempt would mend says more than that a server is not there.
+                Err(error) if failed.is_none() || error.is_final() => failed = Some(error),
+                Err(error) => tracing::debug!(%error, "not connected"),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::Config("a client needs a URL".to_owned())))
+    }
+
+    /// Connects, says HELLO and takes WELCOME.
+    pub(crate) async fn connect(&mut self, target: &Target) -> Result<Established, Error> {
+        let shaken = tokio::time::timeout(self.timeout, self.shake_hands(target)).await;
+        let established = shaken.unwrap_or_else(|_elapsed| {
+            let timeout_ms = self.timeout.as_millis();
+            Err(failed(target, format!(
+                "no answer within {timeout_ms} ms; is the address right, and does a firewall let it \
+                 through?"
+            )))
+        })?;
+        self.targets.learn(&established.info.nodes);
+        Ok(established)
+    }
+
+    /// With the newest token.
+    fn hello(&self, transport: Transport) -> ClientFrame {
+        let (token, client) = (self.token.get(), Some(self.client.clone()));
+        let capabilities = match transport {
+            Transport::WebSocket | Transport::WebSocketTls => Vec::new(),
+            Transport::Quic => vec!["datagrams".to_owned()],
+        };
+        ClientFrame::Hello { version: VERSION, capabilities, token, client }
+    }
+
+    async fn shake_hands(&self, target: &Target) -> Result<Established, Error> {
+        let dialer = self.dialers.iter().find(|(transport, _)| *transport == target.transport);
+        let Some((_, dialer)) = dialer else {
+            return Err(failed(target, "this client has no connections of that kind".to_owned()));
+        };
+        let mut connection = dialer.dial(target).await?;
+        let mut hello = Vec::new();
+        self.hello(target.transport).encode(&mut hello);
+        let answer = connection.exchange(hello).await.map_err(|reason| failed(target, reason))?;
+        welcome(target, connection, answer)
+    }
+}
+
+fn welcome(
+    target: &Target,
+    connection: Connection,
+    mut answer: Bytes,
+) -> Result<Established, Error> {
+    let first = split_first(&mut answer)
+        .map_err(|broken| failed(target, format!("no WELCOME came back: {broken}")))?;
+    match ServerFrame::decode(&first) {
+        Ok(ServerFrame::Welcome { version: VERSION, session, info, .. }) => {
+            Ok(Established { connection, session, info, target: target.clone(), rest: answer })
+        }
+        Ok(ServerFrame::Error { code, message, retry_after_ms, actual, .. }) => {
+            Err(Error::Refused(error::refusal(code, message, retry_after_ms, actual)))
+        }
+        Ok(ServerFrame::GoAway { code, message, .. }) => {
+            Err(failed(target, error::refusal(code, message, None, None).to_string()))
+        }
+        Ok(_) => Err(failed(target, "the server did not begin with WELCOME".to_owned())),
+        Err(bad) => Err(failed(target, format!("no WELCOME came back: {}", bad.refusal))),
+    }
+}
+
+fn failed(target: &Target, reason: String) -> Error {
+    Error::Connect { url: target.url(), reason }
+}
+
+/// A connection whose server has said WELCOME.
+pub(crate) struct Established {
+    pub(crate) connection: Connection,
+    session: String,
+    info: ServerInfo,
+    pub(crate) target: Target,
+    /// Frames that came along with WELCOME.
+    pub(crate) rest: Bytes,
+}
+
+impl Established {
+    /// Lets requests flow, those first that go on after a cut.
+    pub(crate) fn announce(&self, link: &Link) {
+        let (session, transport) = (self.session.clone(), self.target.transport);
+        let framing = match transport {
+            Transport::WebSocket | Transport::WebSocketTls => Framing::Message,
+            Transport::Quic => Framing::Prefixed,
+        };
+        link.resume(framing, self.info.clone());
+        link.set_state(ConnectionState::Connected { session, transport });
+    }
+
+    pub(crate) fn heartbeat(&self) -> Duration {
+        match self.info.heartbeat_ms {
+            0 => HEARTBEAT,
+            heartbeat_ms => Duration::from_millis(heartbeat_ms.max(100)),
+        }
+    }
+}
