@@ -47,7 +47,11 @@ pub(super) async fn follow(
             }
             continue;
         };
-        let opened = tokio::time::timeout(OPEN, open(&shared, shard, leader)).await;
+        let opened = tokio::select! {
+            opened = tokio::time::timeout(OPEN, open(&shared, shard, leader)) => opened,
+            // Whoever led until now is gone, and would be waited for in vain.
+            () = until_another(&mut lead, node, leader.get()) => continue,
+        };
         if let Ok(Some((send, recv))) = opened {
             let (commands, queue) = mpsc::channel(COMMANDS_MAX);
             if events.send(LinkEvent::Connected(commands)).await.is_err() {
