@@ -125,7 +125,8 @@ impl Daemon {
     }
 
     pub(crate) fn builder(&self, via: Via) -> Builder {
-        let builder = Client::builder(&self.url(via)).unwrap();
+        // What the server refuses for the moment is to be seen.
+        let builder = Client::builder(&self.url(via)).unwrap().repeat_for_ms(0);
         if via == Via::Ws { builder } else { builder.trust(Trust::Fingerprint(self.sha256)) }
     }
 

@@ -98,7 +98,7 @@ async fn reconnect(
         if is_hopeless {
             return Err(reason);
         }
-        if lost_at.elapsed() >= link.repeat_for {
+        if lost_at.elapsed() >= link.patience.max(link.repeat_for) {
             link.give_up(&reason);
         }
         delay = backoff.next(fastrand::f64());

@@ -71,7 +71,7 @@ impl Builder {
             token: Token::default(),
             connect_timeout: Duration::from_secs(5),
             patience: Duration::from_secs(10),
-            repeat_for: Duration::from_secs(30),
+            repeat_for: Duration::from_secs(15),
             reconnect: true,
             reconnect_delay_ms: (500, 20_000),
         })
@@ -137,9 +137,10 @@ impl Builder {
         self
     }
 
-    /// How long a request is sent again that was refused with `unavailable`, or whose connection was lost
-    /// and cannot be made again: only what may be done twice, and what has been done counts once. 0: such a refusal
-    /// is told at once. 30,000 ms unless given.
+    /// How long a request is sent again that was refused with `unavailable`: only what may be done twice,
+    /// and what has been done counts once. 0: such a refusal is told at once, as is one that asks for a
+    /// pause of more than 2 s. 15,000 ms unless given. What was sent before the connection was lost waits
+    /// for the next one as long, and not shorter than [`Builder::offline_wait_ms`].
     #[must_use]
     pub fn repeat_for_ms(mut self, repeat_for_ms: u64) -> Self {
         self.repeat_for = Duration::from_millis(repeat_for_ms);

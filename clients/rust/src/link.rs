@@ -23,7 +23,7 @@ use crate::watch_slot::WatchSlot;
 #[derive(Debug)]
 pub(crate) struct Link {
     /// How long a request waits for a connection.
-    patience: Duration,
+    pub(crate) patience: Duration,
     /// How long a request is sent again and again.
     pub(crate) repeat_for: Duration,
     traffic: Mutex<Traffic>,

@@ -16,7 +16,10 @@ use crate::link::Link;
 use crate::numbering::is_numbered;
 
 /// Bounds of the pause, which doubles as long as nothing is carried out.
-const PAUSE_MS: (u64, u64) = (50, 2_000);
+const PAUSE_MS: (u64, u64) = (50, 500);
+
+/// Who asks for a longer pause than this is not about to change leaders: the caller is told so.
+const ASKED_MS_MAX: u64 = 2_000;
 
 /// What waits to be sent again.
 #[derive(Debug)]
@@ -105,7 +108,7 @@ impl Link {
             Some(_) | None => return false,
         }
         let since = *waiting.refused_at.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.repeat_for {
+        if since.elapsed() >= self.repeat_for || asks_for_long(*retry_after_ms) {
             return false;
         }
         waiting.is_postponed = true;
@@ -130,7 +133,7 @@ impl Link {
         let new = Opening { since: Instant::now(), is_due: true };
         let opening = traffic.repeating.openings.entry(sub).or_insert(new);
         opening.is_due = true;
-        if opening.since.elapsed() >= self.repeat_for {
+        if opening.since.elapsed() >= self.repeat_for || asks_for_long(refusal.retry_after_ms) {
             traffic.repeating.forget_opening(sub);
             return false;
         }
@@ -183,6 +186,10 @@ impl Link {
         let lost = self.traffic().waiting.take_all();
         self.fail(lost, &Error::ConnectionLost { reason: reason.to_owned() });
     }
+}
+
+fn asks_for_long(retry_after_ms: Option<u64>) -> bool {
+    retry_after_ms.is_some_and(|asked_ms| asked_ms > ASKED_MS_MAX)
 }
 
 /// Whether a subscription that ran before may go on a little later: the copy of its topic on the node

@@ -75,7 +75,7 @@ async fn the_time_for_it_is_limited() {
 async fn what_was_lost_with_a_connection_is_given_up_when_there_is_none_for_too_long() {
     let server = FakeServer::listen().await;
     let builder = Client::builder(&server.url()).unwrap().repeat_for_ms(50);
-    let builder = builder.reconnect_delay_ms(1, 20).connect_timeout_ms(100);
+    let builder = builder.offline_wait_ms(50).reconnect_delay_ms(1, 20).connect_timeout_ms(100);
     let (client, mut peer) =
         within(async { tokio::join!(builder.connect(), server.accept()) }).await;
     let client = client.unwrap();
