@@ -1,5 +1,7 @@
 //! A server for one bench or demo: a child process of the same program, so that its CPU time is its own.
 
+pub(crate) mod cluster;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -21,6 +23,7 @@ const LINE_BYTES_MAX: u64 = 64 * 1024;
 
 /// What the server logs on standard error; for a bench only what is wrong, unless asked for.
 const LOG_VARIABLE: &str = "TIDEWIRE_LOG";
+const LOGGED: &str = "warn";
 
 /// A running server. Dropping it ends it at once; [`ChildServer::stop`] lets it drain.
 #[derive(Debug)]
@@ -29,6 +32,7 @@ pub(crate) struct ChildServer {
     /// Kept open, so that whatever else the server prints does not fail.
     _stdout: BufReader<ChildStdout>,
     address: SocketAddr,
+    admin: SocketAddr,
     certificate_sha256: [u8; 32],
 }
 
@@ -41,6 +45,7 @@ struct FirstLine {
 #[derive(Debug, Deserialize)]
 struct Listening {
     address: SocketAddr,
+    admin: SocketAddr,
     certificate_sha256: String,
 }
 
@@ -59,6 +64,18 @@ impl ChildServer {
     /// # Errors
     /// As [`Self::start`].
     pub(crate) async fn start_on(config: String, listen: SocketAddr) -> Result<Self, String> {
+        Self::start_logging(config, listen, LOGGED).await
+    }
+
+    /// The same, where it logs this unless the user has asked for something else.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn start_logging(
+        config: String,
+        listen: SocketAddr,
+        logged: &str,
+    ) -> Result<Self, String> {
         let program = own_program()?;
         let mut command = Command::new(&program);
         command
@@ -73,7 +90,7 @@ impl ChildServer {
             command.env_remove(variable);
         }
         if std::env::var_os(LOG_VARIABLE).is_none() {
-            command.env(LOG_VARIABLE, "warn");
+            command.env(LOG_VARIABLE, logged);
         }
         Self::spawn(command, config)
             .await
@@ -104,12 +121,13 @@ impl ChildServer {
         if line.is_empty() {
             return Err("ended before it listened".to_owned());
         }
-        let Listening { address, certificate_sha256 } = serde_json::from_str::<FirstLine>(&line)
-            .map_err(|error| format!("its first line is '{}': {error}", line.trim_end()))?
-            .listening;
+        let Listening { address, admin, certificate_sha256 } =
+            serde_json::from_str::<FirstLine>(&line)
+                .map_err(|error| format!("its first line is '{}': {error}", line.trim_end()))?
+                .listening;
         let certificate_sha256 = fingerprint(&certificate_sha256)?;
         let child = starting.0.take().ok_or("has ended")?;
-        Ok(Self { child, _stdout: stdout, address, certificate_sha256 })
+        Ok(Self { child, _stdout: stdout, address, admin, certificate_sha256 })
     }
 
     /// The process.
@@ -120,6 +138,11 @@ impl ChildServer {
     /// Where it listens, for both transports.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its admin listener is.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// What its certificate is known by.

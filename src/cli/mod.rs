@@ -24,6 +24,8 @@ mod tally;
 mod timestamp;
 mod topic;
 
+pub(crate) use admin::http::ask as ask_admin;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 

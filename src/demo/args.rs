@@ -63,6 +63,11 @@ pub struct DemoArgs {
     /// kept on disk.
     #[arg(long)]
     pub crash_test: bool,
+    /// Let so many nodes be one cluster, each a process of its own, and kill the one that leads the tally
+    /// when half of the ballots are counted; the votes are kept on the disks of a majority.
+    #[arg(long, value_name = "3|5", value_parser = three_or_five,
+          conflicts_with_all = ["crash_test", "lan", "data_dir"])]
+    pub cluster: Option<u8>,
     /// Connections that cast votes, in turn over WebSocket and QUIC.
     #[arg(long, value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=512))]
@@ -71,6 +76,14 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 300,
           value_parser = clap::value_parser!(u16).range(0..=5000))]
     pub watchers: u16,
+}
+
+fn three_or_five(raw: &str) -> Result<u8, String> {
+    match raw {
+        "3" => Ok(3),
+        "5" => Ok(5),
+        _ => Err("the cluster of the demo has 3 or 5 nodes".to_owned()),
+    }
 }
 
 /// Where votes are kept.
@@ -201,6 +214,17 @@ mod tests {
         }
         let refused = both("--lan", "10.0.0.7:80").unwrap_err();
         assert!(refused.contains("--lan=10.0.0.7"), "{refused}");
+    }
+
+    #[test]
+    fn a_cluster_has_three_or_five_nodes() {
+        let nodes = |args: &[&str]| parse(args).unwrap().cluster;
+        assert_eq!(
+            (nodes(&[]), nodes(&["--cluster", "3"]), nodes(&["--cluster=5"])),
+            (None, Some(3), Some(5))
+        );
+        assert!(parse(&["--cluster", "2"]).err().unwrap().contains("3 or 5 nodes"));
+        assert!(parse(&["--cluster", "3", "--crash-test"]).err().unwrap().contains("--crash-test"));
     }
 
     #[test]

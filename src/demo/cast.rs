@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::freshness::{Clock, SenderLog};
+use super::pause::Pauses;
 
 /// How often a vote is sent at most when the server is away or busy.
 const ATTEMPTS_MAX: u32 = 8;
@@ -39,6 +40,7 @@ pub(crate) struct Tallied {
     sent: AtomicU64,
     accepted: AtomicU64,
     duplicates: AtomicU64,
+    answers: Pauses,
 }
 
 impl Tallied {
@@ -50,6 +52,11 @@ impl Tallied {
     /// Votes that the server counted when they came.
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// The longest time in which no vote was answered.
+    pub(crate) fn longest_pause(&self) -> Duration {
+        self.answers.longest()
     }
 
     /// Votes that the server had counted already: their first answer was lost.
@@ -136,6 +143,7 @@ impl Sender {
     ) -> Result<(), Error> {
         while let Some(UnderWay { ballot, answer }) = under_way.recv().await {
             let voted = self.answer(&ballot, answer).await?;
+            tallied.answers.event(self.clock.now_ns());
             let version = match voted.status {
                 VoteStatus::Accepted | VoteStatus::Changed => {
                     tallied.accepted.fetch_add(1, Ordering::Relaxed);

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tidewire_client::{Builder, Client, Error, Trust};
+use tidewire_client::{Client, Error, Trust};
 
 /// Where a server is, and the certificate it shows.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
+    /// Other nodes of the same cluster, that show the same certificate.
+    others: Vec<SocketAddr>,
     pub(crate) certificate_sha256: [u8; 32],
     /// What proves who this is, where there are accounts.
     token: Option<String>,
@@ -30,7 +32,14 @@ impl Endpoint {
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
             ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
         };
-        Self { address: SocketAddr::new(ip, listening.port()), certificate_sha256, token: None }
+        let address = SocketAddr::new(ip, listening.port());
+        Self { address, others: Vec::new(), certificate_sha256, token: None }
+    }
+
+    /// The nodes of a cluster; nothing if there is none.
+    pub(crate) fn of_nodes(nodes: &[SocketAddr], certificate_sha256: [u8; 32]) -> Option<Self> {
+        let (first, others) = nodes.split_first()?;
+        Some(Self { others: others.to_vec(), ..Self::local(*first, certificate_sha256) })
     }
 
     /// The same for who shows this. Its WebSockets are over TLS.
@@ -43,40 +52,42 @@ impl Endpoint {
     /// # Errors
     /// When the server cannot be reached.
     pub(crate) async fn websocket(&self, name: &str) -> Result<Client, Error> {
-        let scheme = if self.token.is_some() { "wss" } else { "ws" };
-        self.builder(scheme, name)?.connect().await
+        self.connect(self.websocket_scheme(), name, 0).await
     }
 
-    /// Connects over QUIC.
-    ///
-    /// # Errors
-    /// When the server cannot be reached or shows another certificate.
-    pub(crate) async fn quic(&self, name: &str) -> Result<Client, Error> {
-        self.builder("quic", name)?.connect().await
+    fn websocket_scheme(&self) -> &'static str {
+        if self.token.is_some() { "wss" } else { "ws" }
     }
 
-    fn builder(&self, scheme: &str, name: &str) -> Result<Builder, Error> {
-        let url = format!("{scheme}://{}", self.address);
-        let mut builder = Client::builder(&url)?.client_name(name);
+    /// Connects to one of the nodes; the others are there for when that is gone.
+    async fn connect(&self, scheme: &str, name: &str, at: usize) -> Result<Client, Error> {
+        let mut nodes = vec![self.address];
+        nodes.extend(&self.others);
+        let first = at % nodes.len();
+        nodes.rotate_left(first);
+        let mut urls = nodes.iter().map(|address| format!("{scheme}://{address}"));
+        let mut builder = Client::builder(&urls.next().unwrap_or_default())?.client_name(name);
+        for url in urls {
+            builder = builder.also(&url)?;
+        }
         if scheme != "ws" {
             builder = builder.trust(Trust::Fingerprint(self.certificate_sha256));
         }
-        Ok(match &self.token {
-            Some(token) => builder.token(token),
-            None => builder,
-        })
+        if let Some(token) = &self.token {
+            builder = builder.token(token);
+        }
+        builder.connect().await
     }
 
-    /// So many connections, in turn over WebSocket and over QUIC.
+    /// So many connections, in turn over WebSocket and over QUIC, and in turn to all nodes.
     ///
     /// # Errors
     /// When one of them cannot be made.
     pub(crate) async fn both_ways(&self, count: usize, name: &str) -> Result<Vec<Client>, Error> {
         let mut clients = Vec::with_capacity(count);
         for at in 0..count {
-            let client =
-                if at % 2 == 0 { self.websocket(name).await } else { self.quic(name).await };
-            clients.push(client?);
+            let scheme = if at % 2 == 0 { self.websocket_scheme() } else { "quic" };
+            clients.push(self.connect(scheme, name, at / 2).await?);
         }
         Ok(clients)
     }

@@ -75,7 +75,7 @@ impl Victim {
     }
 }
 
-async fn wait_for(client: &Client, tally: &Name, ballots: u64) -> Result<u64, String> {
+pub(super) async fn wait_for(client: &Client, tally: &Name, ballots: u64) -> Result<u64, String> {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let deadline = Instant::now() + PATIENCE;

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::latency::Latencies;
+use super::pause::Pauses;
 
 /// Pairs of vote and watcher joined per tick at most: about a millisecond of one core.
 const PAIRS_PER_TICK_MAX: usize = 100_000;
@@ -72,7 +73,10 @@ impl SenderLog {
 
 /// What one watcher notes.
 #[derive(Debug, Default)]
-pub(crate) struct WatcherLog(Mutex<VecDeque<Update>>);
+pub(crate) struct WatcherLog {
+    updates: Mutex<VecDeque<Update>>,
+    pauses: Pauses,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Update {
@@ -83,10 +87,16 @@ struct Update {
 impl WatcherLog {
     /// The watcher holds this version.
     pub(crate) fn received(&self, version: u64, at_ns: u64) {
-        let mut updates = lock(&self.0);
+        self.pauses.event(at_ns);
+        let mut updates = lock(&self.updates);
         if updates.len() < UPDATES_MAX {
             updates.push_back(Update { version, at_ns });
         }
+    }
+
+    /// The longest time between two updates.
+    pub(crate) fn longest_pause(&self) -> Duration {
+        self.pauses.longest()
     }
 }
 
@@ -217,7 +227,7 @@ impl Meter {
 
 /// The updates that came in before every unanswered vote was sent.
 fn settled(log: &WatcherLog, settled_ns: u64) -> Vec<Update> {
-    let mut updates = lock(&log.0);
+    let mut updates = lock(&log.updates);
     let count = updates.iter().take_while(|update| update.at_ns <= settled_ns).count();
     updates.drain(..count).collect()
 }

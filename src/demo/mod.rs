@@ -7,6 +7,7 @@
 
 mod args;
 pub(crate) mod cast;
+mod cluster;
 pub(crate) mod connections;
 mod crash;
 mod election;
@@ -15,6 +16,7 @@ pub(crate) mod freshness;
 pub(crate) mod fuzz;
 mod lan;
 pub(crate) mod latency;
+pub(crate) mod pause;
 mod profile;
 mod replay;
 mod report;
@@ -26,7 +28,6 @@ pub use args::{DemoArgs, Kept, Rate};
 pub(crate) use status::{per_second, tenths};
 
 use std::path::PathBuf;
-use std::pin::pin;
 
 use crate::cli::{CliError, Globals};
 use crate::config::{Config, Durability, PolicyConfig};
@@ -59,6 +60,9 @@ pub async fn run(args: DemoArgs, globals: &Globals) -> Result<(), CliError> {
     // Removed at the end, unless it is the user's own.
     let temporary = tempfile::tempdir().map_err(|error| cannot_start(&error))?;
     let data_dir = args.data_dir.clone().unwrap_or_else(|| temporary.path().join("data"));
+    if let Some(nodes) = args.cluster {
+        return cluster::run(&args, nodes.into(), election, globals).await;
+    }
     if args.crash_test {
         let victim = Victim::start(args.listen, &data_dir).await;
         let victim = victim.map_err(|error| cannot_start(&error))?;
@@ -85,9 +89,13 @@ pub async fn run(args: DemoArgs, globals: &Globals) -> Result<(), CliError> {
         }
     };
     let port = endpoint.address.port();
+    let playing = async {
+        let outcome = play(&args, election, endpoint).await?;
+        conclude(&args, &outcome, globals).await
+    };
     let ended = match opened {
         Ok(()) => tokio::select! {
-            ended = play(&args, election, endpoint, globals) => ended,
+            ended = playing => ended,
             error = keep_inviting(lan.as_ref(), port) => Err(error),
         },
         Err(error) => Err(error),
@@ -142,7 +150,11 @@ async fn crash(
     let endpoint = victim.endpoint();
     let half = election.ballots() / 2;
     let crashing = tokio::spawn(victim.crash(replay::TALLY, half));
-    let ended = play(args, election, endpoint, globals).await;
+    let played = play(args, election, endpoint).await;
+    let ended = match played {
+        Ok(outcome) => conclude(args, &outcome, globals).await,
+        Err(error) => Err(error),
+    };
     if ended.is_err() {
         // What went wrong first is worth more than what follows from it.
         crashing.abort();
@@ -153,28 +165,26 @@ async fn crash(
     victim.stop().await.map_err(|error| failed(WRONG, error))
 }
 
+/// Replays the election, unless somebody stops it.
 async fn play(
     args: &DemoArgs,
     election: Election,
     endpoint: Endpoint,
-    globals: &Globals,
-) -> Result<(), CliError> {
-    let mut stop = pin!(stop_asked());
-    let played = tokio::select! {
+) -> Result<Outcome, CliError> {
+    tokio::select! {
         played = replay::play(args, election, endpoint) => played,
-        () = stop.as_mut() => Err(failed(INTERRUPTED, "the demo was stopped before its end".into())),
-    };
-    match played {
-        Ok(outcome) => {
-            let shown = show(&outcome, globals);
-            if !args.headless {
-                say("The page goes on showing the result; Ctrl-C ends the demo.");
-                stop.await;
-            }
-            shown
-        }
-        Err(error) => Err(error),
+        () = stop_asked() => Err(failed(INTERRUPTED, "the demo was stopped before its end".into())),
     }
+}
+
+/// Shows the result, and keeps the page up if that is wanted.
+async fn conclude(args: &DemoArgs, outcome: &Outcome, globals: &Globals) -> Result<(), CliError> {
+    let shown = show(outcome, globals);
+    if !args.headless {
+        say("The page goes on showing the result; Ctrl-C ends the demo.");
+        stop_asked().await;
+    }
+    shown
 }
 
 fn show(outcome: &Outcome, globals: &Globals) -> Result<(), CliError> {

@@ -64,6 +64,7 @@ pub(crate) async fn play(
     let tallied = Arc::new(Tallied::default());
     let senders = senders(args, endpoint, &tally, clock).await;
     let senders = senders.map_err(explain("the voters' connections"))?;
+    let voting: Vec<Client> = senders.iter().map(|sender| sender.client.clone()).collect();
     let logs = senders.iter().map(|sender| Arc::clone(&sender.log)).collect();
     let observer = Observer {
         client: control.clone(),
@@ -83,7 +84,9 @@ pub(crate) async fn play(
     cast::cast_all(senders, replay, tallied).await.map_err(explain("casting the votes"))?;
     let elapsed = started.elapsed();
 
-    let count = Count { control, tally, watchers, election, elapsed };
+    let sent_again = voting.iter().map(Client::repeated).sum();
+    let watchers_pause = watchers.longest_pause();
+    let count = Count { control, tally, watchers, election, elapsed, sent_again, watchers_pause };
     let closed = count.close().await.map_err(explain("closing the tally"))?;
     drop(stop);
     let observer = observing.await;
@@ -115,6 +118,8 @@ struct Count {
     watchers: Watchers,
     election: Arc<Election>,
     elapsed: Duration,
+    sent_again: u64,
+    watchers_pause: Duration,
 }
 
 impl Count {
@@ -153,6 +158,10 @@ impl Count {
             latency_pairs: meter.each_watcher().count(),
             latency_last: meter.last_watcher().summary_ms(),
             elapsed: self.elapsed,
+            sent_again: self.sent_again,
+            longest_pause: tallied.longest_pause(),
+            watchers_pause: self.watchers_pause,
+            nodes: None,
         })
     }
 }

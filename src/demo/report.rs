@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use tidewire_client::{Rounds, Standings};
 
+use super::cluster::Nodes;
 use super::latency::SummaryMs;
 use super::status::{per_second, tenths};
 
@@ -31,6 +32,13 @@ pub(crate) struct Outcome {
     pub(crate) latency_last: Option<SummaryMs>,
     /// From the first vote to the last answer.
     pub(crate) elapsed: Duration,
+    /// Times that a vote was sent again, since its answer was lost or it was refused for the moment.
+    pub(crate) sent_again: u64,
+    /// The longest times in which no vote was answered, and a watcher got no update.
+    pub(crate) longest_pause: Duration,
+    pub(crate) watchers_pause: Duration,
+    /// Where the votes were cast on a cluster.
+    pub(crate) nodes: Option<Nodes>,
 }
 
 /// The object that `--json` prints.
@@ -52,6 +60,10 @@ pub(crate) struct Report<'a> {
     latency_last_watcher_ms: Option<SummaryMs>,
     votes_per_s: f64,
     elapsed_s: f64,
+    sent_again: u64,
+    longest_pause_ms: u128,
+    watchers_longest_pause_ms: u128,
+    cluster: Option<&'a Nodes>,
     faults: Vec<String>,
 }
 
@@ -104,6 +116,7 @@ impl Outcome {
             }
         }
         faults.extend(self.disagreement.clone());
+        faults.extend(self.nodes.iter().flat_map(|nodes| nodes.faults.clone()));
         faults
     }
 
@@ -126,6 +139,10 @@ impl Outcome {
             latency_last_watcher_ms: self.latency_last,
             votes_per_s: tenths(self.votes_per_s()),
             elapsed_s: (self.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+            sent_again: self.sent_again,
+            longest_pause_ms: self.longest_pause.as_millis(),
+            watchers_longest_pause_ms: self.watchers_pause.as_millis(),
+            cluster: self.nodes.as_ref(),
             faults: self.faults(),
         }
     }
@@ -205,8 +222,37 @@ impl Outcome {
         if let Some(SummaryMs { p50, p99, .. }) = self.latency_last {
             writeln!(out, "           p50 {p50:.2} ms, p99 {p99:.2} ms to the last watcher")?;
         }
+        self.write_interruptions(out)?;
         for fault in self.faults() {
             writeln!(out, "WRONG      {fault}")?;
+        }
+        Ok(())
+    }
+
+    /// What was noticed of a server that was gone.
+    fn write_interruptions(&self, out: &mut String) -> std::fmt::Result {
+        let (pause, watchers) = (self.longest_pause.as_millis(), self.watchers_pause.as_millis());
+        if self.sent_again > 0 {
+            writeln!(
+                out,
+                "again      {} times a vote was sent again, and counted once",
+                self.sent_again
+            )?;
+            writeln!(
+                out,
+                "           {pause} ms without an answer at most, {watchers} ms without an update"
+            )?;
+        }
+        let Some(nodes) = &self.nodes else { return Ok(()) };
+        let Nodes { nodes, killed, counted_before, missed_entries, caught_up_ms, faults } = nodes;
+        writeln!(
+            out,
+            "nodes      {nodes}; node {killed} led the tally, was killed at {counted_before} ballots and \
+             started again;\n           it had the {missed_entries} entries that it missed after \
+             {caught_up_ms} ms"
+        )?;
+        if faults.is_empty() {
+            writeln!(out, "           each answers with this count, and its own copy has it")?;
         }
         Ok(())
     }

@@ -75,6 +75,11 @@ impl Watchers {
         self.all.iter().map(|watcher| Arc::clone(&watcher.log)).collect()
     }
 
+    /// The longest time that one of them got no update.
+    pub(crate) fn longest_pause(&self) -> Duration {
+        self.all.iter().map(|watcher| watcher.log.longest_pause()).max().unwrap_or_default()
+    }
+
     /// Waits until every watcher that still runs holds this version, or the time is over. Returns
     /// how many do not hold it.
     pub(crate) async fn hold(&self, version: u64, limit: Duration) -> usize {

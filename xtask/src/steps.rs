@@ -19,6 +19,7 @@ pub(crate) const STEPS: &[(&str, Step)] = &[
     ("demo", demo),
     ("lan", lan),
     ("crash", crash),
+    ("cluster", cluster),
     ("stranger", stranger),
     ("checkers", checkers),
     ("page", page),
@@ -68,6 +69,11 @@ fn lan() -> Result<(), String> {
 /// The same with the votes on disk and a server that is killed in the middle.
 fn crash() -> Result<(), String> {
     play(&["--crash-test"], &[])
+}
+
+/// The same over three nodes, of which the one that leads the tally is killed in the middle.
+fn cluster() -> Result<(), String> {
+    play(&["--cluster", "3"], &["\"faults\":[]"])
 }
 
 fn play(options: &[&str], also: &[&str]) -> Result<(), String> {

@@ -26,7 +26,7 @@ const NOT_CONNECTED: u8 = 3;
 ///
 /// # Errors
 /// When there is no server, or it refuses; with the server's own sentence.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     admin: SocketAddr,
     method: Method,
     path: &str,

@@ -31,6 +31,10 @@ fn outcome() -> Outcome {
         latency_pairs: 39,
         latency_last: None,
         elapsed: Duration::from_millis(1500),
+        sent_again: 0,
+        longest_pause: Duration::ZERO,
+        watchers_pause: Duration::ZERO,
+        nodes: None,
     }
 }
 
