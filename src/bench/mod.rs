@@ -7,6 +7,7 @@
 mod accounts;
 mod args;
 mod delivery;
+mod failover;
 mod fanout;
 mod flood;
 mod flow;
@@ -61,6 +62,9 @@ pub async fn run(args: BenchArgs, globals: &Globals) -> Result<(), CliError> {
     }
     if let Workload::Journal(args) = workload {
         return journal::run(args, globals).await;
+    }
+    if let Workload::Failover(args) = workload {
+        return failover::run(args, globals).await;
     }
     let (Some(to), Some(output)) = (workload.target(), workload.output()) else { return Ok(()) };
     workload.check(open_files::raise_limit()).map_err(CliError::usage)?;
@@ -121,7 +125,7 @@ async fn run_workload(
         Workload::Idle(args) => idle::run(args, sizes, target, progress).await,
         Workload::Latency(args) => latency::run(args, sizes, target, progress).await,
         Workload::Flood(args) => flood::run(args, sizes, target, progress).await,
-        Workload::Journal(_) | Workload::Hold(_) => {
+        Workload::Failover(_) | Workload::Journal(_) | Workload::Hold(_) => {
             Err(CliError::usage("this workload needs no server"))
         }
     }
@@ -137,6 +141,7 @@ impl Workload {
             Self::Idle(_) => "idle",
             Self::Latency(_) => "latency",
             Self::Flood(_) => "flood",
+            Self::Failover(_) => "failover",
             Self::Journal(_) => "journal",
             Self::Hold(_) => "hold",
         }
@@ -184,7 +189,7 @@ impl Workload {
                 accounts: true,
                 ..Needs::default()
             },
-            Self::Journal(_) | Self::Hold(_) => Needs::default(),
+            Self::Failover(_) | Self::Journal(_) | Self::Hold(_) => Needs::default(),
         }
     }
 }

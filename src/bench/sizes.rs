@@ -23,7 +23,7 @@ impl Sizes {
             Workload::Idle(args) => Self::idle(args),
             Workload::Latency(args) => Self::latency(args),
             Workload::Flood(args) => Self::flood(args),
-            Workload::Journal(_) | Workload::Hold(_) => Self::default(),
+            Workload::Failover(_) | Workload::Journal(_) | Workload::Hold(_) => Self::default(),
         }
     }
 

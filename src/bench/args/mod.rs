@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::failover::FailoverArgs;
 use super::journal::JournalArgs;
 use crate::child::fingerprint;
 
@@ -72,6 +73,12 @@ pub(crate) enum Workload {
     /// identity on many connections that publishes as fast as it is let. Told are the latencies before
     /// it, meanwhile and after it, and how soon the others are back to normal.
     Flood(FloodArgs),
+    /// Kill nodes of a cluster, and measure how long writes wait
+    ///
+    /// Starts three nodes of its own. Each kill is of a node that leads some shards; told is the longest
+    /// time without an acknowledgement there, and the longest time that subscribers of the other shards
+    /// got nothing. Every record that was acknowledged is to be delivered.
+    Failover(FailoverArgs),
     /// Append to the journal on disk, without a server before it
     ///
     /// What the disk room takes in rounds of all its shards, and what a plain file takes of the same
@@ -92,7 +99,7 @@ impl Workload {
             Self::Idle(args) => Some(&args.target),
             Self::Latency(args) => Some(&args.target),
             Self::Flood(args) => Some(&args.target),
-            Self::Journal(_) | Self::Hold(_) => None,
+            Self::Failover(_) | Self::Journal(_) | Self::Hold(_) => None,
         }
     }
 
@@ -105,7 +112,7 @@ impl Workload {
             Self::Idle(args) => Some(&args.output),
             Self::Latency(args) => Some(&args.output),
             Self::Flood(args) => Some(&args.output),
-            Self::Journal(_) | Self::Hold(_) => None,
+            Self::Failover(_) | Self::Journal(_) | Self::Hold(_) => None,
         }
     }
 }
