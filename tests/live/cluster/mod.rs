@@ -1,5 +1,6 @@
 //! Nodes of a cluster: how they find each other, what they see of each other, and who is refused.
 
+mod clients;
 mod commons;
 mod decided;
 mod growth;
