@@ -84,7 +84,7 @@ impl Link {
     fn refused_route(&self, sub: u32, refusal: Refusal) {
         let is_there = self.routes().table.contains_key(&sub);
         let is_brief = is_there && refusal.code == ErrorCode::Unavailable;
-        if !(is_brief && self.postpone_opening(sub, &refusal)) {
+        if !(is_brief && self.postpone_opening(sub, &refusal, true)) {
             self.end_route(sub, &Error::Refused(refusal));
         }
     }
@@ -116,8 +116,9 @@ impl Link {
         let Some(route) = self.routes().table.get(&sub).cloned() else { return };
         if let ServerFrame::Error { code, message, retry_after_ms, actual, .. } = frame {
             let refusal = error::refusal(code, message, retry_after_ms, actual);
-            let is_brief = may_go_on_later(&refusal, !route.is_opening());
-            if !(is_brief && self.postpone_opening(sub, &refusal)) {
+            let ran_before = !route.is_opening();
+            let is_brief = may_go_on_later(&refusal, ran_before);
+            if !(is_brief && self.postpone_opening(sub, &refusal, ran_before)) {
                 self.end_route(sub, &Error::Refused(refusal));
             }
             return;

@@ -127,13 +127,19 @@ impl Link {
     }
 
     /// A subscription, watch or consumer was not opened, or was ended, for the moment: it is opened again.
-    /// Returns false if that was tried for too long.
-    pub(crate) fn postpone_opening(&self, sub: u32, refusal: &Refusal) -> bool {
+    /// Returns false if that was tried for too long. What ran before is not given up sooner than a
+    /// connection is.
+    pub(crate) fn postpone_opening(&self, sub: u32, refusal: &Refusal, ran_before: bool) -> bool {
+        let at_most = match ran_before {
+            true => self.repeat_for.max(self.patience),
+            false => self.repeat_for,
+        };
+        let is_long = !ran_before && asks_for_long(refusal.retry_after_ms);
         let mut traffic = self.traffic();
         let new = Opening { since: Instant::now(), is_due: true };
         let opening = traffic.repeating.openings.entry(sub).or_insert(new);
         opening.is_due = true;
-        if opening.since.elapsed() >= self.repeat_for || asks_for_long(refusal.retry_after_ms) {
+        if opening.since.elapsed() >= at_most || is_long {
             traffic.repeating.forget_opening(sub);
             return false;
         }
@@ -192,8 +198,9 @@ fn asks_for_long(retry_after_ms: Option<u64>) -> bool {
     retry_after_ms.is_some_and(|asked_ms| asked_ms > ASKED_MS_MAX)
 }
 
-/// Whether a subscription that ran before may go on a little later: the copy of its topic on the node
-/// that it goes on with has not arrived there yet.
+/// Whether a subscription may go on a little later. One that ran before may wait for the copy of its topic
+/// on the node that it goes on with, which has not arrived there yet.
 pub(crate) fn may_go_on_later(refusal: &Refusal, ran_before: bool) -> bool {
-    refusal.code.is_retryable() || (ran_before && refusal.code == ErrorCode::OutOfRange)
+    refusal.code == ErrorCode::Unavailable
+        || (ran_before && (refusal.code.is_retryable() || refusal.code == ErrorCode::OutOfRange))
 }
