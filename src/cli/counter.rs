@@ -148,12 +148,14 @@ fn print_value(name: &Name, value: Option<Value>, globals: &Globals) -> Result<(
     let (exists, as_of) = (value.is_some(), value.as_ref().and_then(|value| value.as_of));
     let number = value.map_or(Ok(0), |value| value.counter())?;
     if globals.json {
-        let mut shown = json!({ "counter": name.as_str(), "value": number, "exists": exists });
-        if let Some(AsOf { as_of_ms, is_stale }) = as_of {
-            shown["as_of_ms"] = as_of_ms.into();
-            shown["stale"] = is_stale.into();
-        }
-        output.json(&shown)?;
+        let name = name.as_str();
+        output.json(&match as_of {
+            None => json!({ "counter": name, "value": number, "exists": exists }),
+            Some(AsOf { as_of_ms, is_stale }) => json!({
+                "counter": name, "value": number, "exists": exists, "as_of_ms": as_of_ms,
+                "stale": is_stale,
+            }),
+        })?;
     } else {
         output.line(&number.to_string())?;
     }

@@ -50,7 +50,7 @@ pub(super) async fn follow(
         let opened = tokio::select! {
             opened = tokio::time::timeout(OPEN, open(&shared, shard, leader)) => opened,
             // Whoever led until now is gone, and would be waited for in vain.
-            () = until_another(&mut lead, node, leader.get()) => continue,
+            () = until_another(&mut lead, &mut guidance, (node, leader.get())) => continue,
         };
         if let Ok(Some((send, recv))) = opened {
             let (commands, queue) = mpsc::channel(COMMANDS_MAX);

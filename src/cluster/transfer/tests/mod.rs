@@ -4,6 +4,8 @@
     reason = "a test that meets what it does not expect is to fail"
 )]
 
+#[path = "../../../core/tests/cluster/chance.rs"]
+mod chance;
 #[allow(dead_code, unreachable_pub, reason = "the tests of shards use all of it")]
 #[path = "../../../core/tests/state/commands.rs"]
 mod commands;
