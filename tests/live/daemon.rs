@@ -197,6 +197,9 @@ impl Drop for Daemon {
 /// The binary under test.
 pub(crate) fn tidewire() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidewire"));
-    command.stdin(Stdio::null()).env_remove("TIDEWIRE_URL").env("TIDEWIRE_LOG", "warn");
+    command
+        .stdin(Stdio::null())
+        .env_remove("TIDEWIRE_URL")
+        .env("TIDEWIRE_LOG", "warn,openraft=off");
     command
 }

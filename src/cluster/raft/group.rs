@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::storage::RaftStateMachine;
 use openraft::{Config, Raft, SnapshotPolicy};
+use tidewire_core::SHARDS;
+use tokio::sync::watch;
 
 use super::log_storage::LogStorage;
 use super::network::Network;
@@ -72,12 +74,20 @@ impl Group {
 
 /// The groups of this node, by their numbers.
 #[derive(Clone, Default)]
-pub(crate) struct GroupTable(Arc<Mutex<HashMap<u16, Group>>>);
+pub(crate) struct GroupTable(Arc<Mutex<HashMap<u16, Group>>>, Arc<watch::Sender<usize>>);
 
 impl GroupTable {
     pub(crate) fn insert(&self, group: Group) {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         groups.insert(group.number, group);
+        self.1.send_replace(groups.len());
+    }
+
+    /// Waits until the groups of all shards have started, and the one without a shard.
+    pub(crate) async fn all_started(&self) {
+        let mut count = self.1.subscribe();
+        // The sender is in this table.
+        drop(count.wait_for(|count| *count > usize::from(SHARDS)).await);
     }
 
     pub(crate) fn find(&self, number: u16) -> Option<Group> {

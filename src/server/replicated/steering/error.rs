@@ -22,9 +22,7 @@ pub(crate) enum SteeringError {
          admin cluster init` makes it the first node of a cluster, which keeps them"
     )]
     OldData(String),
-    #[error(
-        "the group in which the cluster decides has not started on this node: its log says why"
-    )]
+    #[error("a group of this node has not started within 20 s: the server's log says why")]
     NotStarted,
     #[error("{0}")]
     Engine(String),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::deciding::decide;
 use super::joining::address_of;
 use super::messages::{Answer, Request, ask};
-use super::{Shared, SteeringError, begin, parts};
+use super::{Shared, SteeringError, begin, started_parts};
 use crate::cluster::meta::{MetaCommand, PolicyText};
 use crate::cluster::raft::{Node, NodeId};
 use crate::cluster::{Cluster, FEATURE_LEVEL, NodeState};
@@ -22,7 +22,7 @@ const LED: Duration = Duration::from_secs(20);
 /// # Errors
 /// When it is a member already, or a node that it reaches belongs to a cluster.
 pub(crate) async fn found(shared: &Shared) -> Result<(), SteeringError> {
-    let (replication, cluster) = parts(shared)?;
+    let (replication, cluster) = started_parts(shared).await?;
     if replication.steering.decided.now().is_founded() {
         return Err(SteeringError::Member);
     }

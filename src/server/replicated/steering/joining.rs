@@ -7,7 +7,7 @@ use tidewire_core::fanout::ISSUERS;
 
 use super::deciding::{ask_leader, decide_here};
 use super::messages::{Answer, Holds, Joining, Request};
-use super::{Replication, Shared, SteeringError, begin, parts};
+use super::{Replication, Shared, SteeringError, begin, parts, started_parts};
 use crate::cluster::meta::{
     Admission, Comer, DataDirectory, Meta, MetaNode, PolicyText, admit, difference,
 };
@@ -22,7 +22,7 @@ pub(super) const JOIN: Duration = Duration::from_secs(45);
 /// # Errors
 /// When it does not.
 pub(crate) async fn join(shared: &Shared) -> Result<(), SteeringError> {
-    let (replication, cluster) = parts(shared)?;
+    let (replication, cluster) = started_parts(shared).await?;
     if let (Holds::OfItself, what) = holds(replication) {
         return Err(SteeringError::OldData(what));
     }

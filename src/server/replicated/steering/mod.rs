@@ -31,6 +31,7 @@ pub(crate) use status::{ClusterDecisions, GroupStatus, decisions, groups};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tidewire_core::SHARDS;
 use tokio::sync::watch;
@@ -40,6 +41,8 @@ use crate::cluster::raft::{self, Decided, Group, LogStorage, MetaMachine, NodeId
 use crate::cluster::{self, ClusterId, services};
 use crate::journal::{META, OpenedGroup};
 
+/// How long the groups of a server may take to start.
+const START: Duration = Duration::from_secs(20);
 /// How long leadership is spread after an operator has wanted it.
 const SPREAD_MS: u64 = 60_000;
 
@@ -111,6 +114,15 @@ fn parts(shared: &Shared) -> Result<(&Replication, &cluster::Cluster), SteeringE
         (Some(replication), Some(cluster)) => Ok((replication, cluster)),
         (None, _) | (_, None) => Err(SteeringError::NoCluster),
     }
+}
+
+/// The same, once all groups have started: before, nobody knows what they hold.
+async fn started_parts(
+    shared: &Shared,
+) -> Result<(&Replication, &cluster::Cluster), SteeringError> {
+    let (replication, cluster) = parts(shared)?;
+    let started = tokio::time::timeout(START, replication.groups.all_started()).await;
+    started.map(|()| (replication, cluster)).map_err(|_late| SteeringError::NotStarted)
 }
 
 /// Starts the meta group, and what follows from it, until the server ends.

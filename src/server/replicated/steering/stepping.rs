@@ -129,7 +129,8 @@ impl Stepper {
         let placed = meta.placement.groups.get(usize::from(group.number));
         let is_alone = is_first && placed.is_some_and(|placed| placed.copies == own);
         // What a server that was alone has logged stays.
-        let is_new = group.log.log().remembered().vote.is_none();
+        let is_new = group.log.log().remembered().vote.is_none()
+            && group.raft.metrics().borrow().membership_config.nodes().next().is_none();
         if is_alone && is_new && !self.under_way.contains_key(&group.number) {
             let (shared, group) = (Shared::clone(&self.shared), group.clone());
             let number = group.number;
