@@ -65,8 +65,9 @@ impl Seat {
             return Some(client.clone());
         }
         let url = self.stage.urls.lock().unwrap()[self.node].clone()?;
-        let connect = Client::builder(&url).unwrap().reconnect(false).connect();
-        self.client = timeout(CONNECT, connect).await.ok().and_then(Result::ok);
+        // What is sent again is seen here, and not done by the client itself.
+        let builder = Client::builder(&url).unwrap().reconnect(false).repeat_for_ms(0);
+        self.client = timeout(CONNECT, builder.connect()).await.ok().and_then(Result::ok);
         self.client.clone()
     }
 
