@@ -1,5 +1,6 @@
 //! The nodes: processes that are started, killed, stood still and started again, and where they are.
 
+use std::net::UdpSocket;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -35,8 +36,13 @@ impl Nodes {
     /// A cluster of so many, which has been founded and joined.
     pub(crate) async fn start(count: usize, volume: Option<Volume>, seed: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
+        // They are held until the relay has ports of its own.
+        let held: Vec<UdpSocket> =
+            (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> =
+            held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
         let relay = Relay::start(&ports, seed).await;
+        drop(held);
         let urls = Arc::new(Mutex::new(vec![None; count]));
         let mut nodes = Self { folder, relay, ports, states: Vec::new(), volume, urls };
         nodes.certify();
@@ -214,8 +220,4 @@ impl Nodes {
         }
         Ok(())
     }
-}
-
-fn free_port() -> u16 {
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

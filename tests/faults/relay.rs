@@ -44,7 +44,12 @@ impl Relay {
         for to in 0..nodes.len() {
             let front = Arc::new(bind().await);
             ports.push(front.local_addr().unwrap().port());
-            tokio::spawn(serve(front, nodes.to_vec(), to, Arc::clone(&ways), seed));
+            // A node tells those who have called it apart by where they call from.
+            let mut backs = Vec::new();
+            for _ in nodes {
+                backs.push(Arc::new(bind().await));
+            }
+            tokio::spawn(serve((front, backs), nodes.to_vec(), to, Arc::clone(&ways), seed));
         }
         Self { ways, ports }
     }
@@ -80,11 +85,15 @@ async fn bind() -> UdpSocket {
 }
 
 /// What others send to one node, and what it answers.
-async fn serve(front: Arc<UdpSocket>, nodes: Vec<u16>, to: usize, ways: Ways, seed: u64) {
-    // A node tells those who have called it apart by where they call from.
+async fn serve(
+    (front, backs): (Arc<UdpSocket>, Vec<Arc<UdpSocket>>),
+    nodes: Vec<u16>,
+    to: usize,
+    ways: Ways,
+    seed: u64,
+) {
     let mut roads = Vec::new();
-    for from in 0..nodes.len() {
-        let back = Arc::new(bind().await);
+    for (from, back) in backs.into_iter().enumerate() {
         let number = (from * nodes.len() + to) as u64;
         let there = Road { way: (from, to), socket: Arc::clone(&back), port: nodes[to] };
         let here = Road { way: (to, from), socket: Arc::clone(&front), port: nodes[from] };
