@@ -16,17 +16,14 @@ mod identity;
 mod incarnation;
 pub(crate) mod links;
 pub(crate) mod meta;
-#[allow(dead_code, unused_imports, reason = "states of shards are not taken over yet")]
 pub(crate) mod raft;
 mod roster;
 mod seeds;
-#[allow(dead_code, reason = "other services are built at the same time")]
 pub(crate) mod services;
 mod task;
 #[cfg(test)]
 mod tests;
 mod time;
-#[allow(dead_code, unused_imports, reason = "nothing starts groups yet")]
 pub(crate) mod transfer;
 
 use std::net::{SocketAddr, UdpSocket};

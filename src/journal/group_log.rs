@@ -28,10 +28,6 @@ const PLACE_BYTES: usize = 64 * 1024;
 pub(super) const MESSAGES: usize = PLACES as usize + 3;
 /// Entries of one append, so that the blocks of a commit can be numbered.
 pub(crate) const APPEND_ENTRIES_MAX: usize = 16 * 1024;
-#[allow(
-    dead_code,
-    reason = "what is decided for the cluster as a whole is not kept in a group yet"
-)]
 /// Bytes of the state of a group without a shard: sled writes more of it into a file that it does not
 /// sync.
 pub(crate) const SNAPSHOT_BYTES_MAX: usize = 1024 * 1024;
@@ -48,10 +44,6 @@ pub(crate) struct GroupLog {
     pub(super) reader: SyncSender<Option<Read>>,
     pub(super) state: Arc<State>,
     places: Arc<Semaphore>,
-    #[allow(
-        dead_code,
-        reason = "what is decided for the cluster as a whole is not kept in a group yet"
-    )]
     /// One at a time.
     snapshots: Arc<Semaphore>,
     pub(super) log: Arc<Mutex<Log>>,
@@ -102,10 +94,6 @@ impl GroupLog {
     }
 
     /// The shard whose log it is, or [`super::META`].
-    #[allow(
-        dead_code,
-        reason = "what is decided for the cluster as a whole is not kept in a group yet"
-    )]
     pub(crate) fn shard(&self) -> u16 {
         self.shard
     }
@@ -232,10 +220,6 @@ impl GroupLog {
         })
     }
 
-    #[allow(
-        dead_code,
-        reason = "what is decided for the cluster as a whole is not kept in a group yet"
-    )]
     /// Saves the state of a group without a shard; it is on the disk when this returns.
     ///
     /// # Errors

@@ -133,10 +133,6 @@ pub(crate) enum Message {
     /// A shard's state after the rounds that it has handed over so far, or, if it stands on an entry of
     /// a group, as of that.
     Checkpoint { shard: u16, snapshot: Box<ShardSnapshot>, base: Option<Base> },
-    #[allow(
-        dead_code,
-        reason = "what is decided for the cluster as a whole is not kept in a group yet"
-    )]
     /// The state of a group without a shard.
     Snapshot { shard: u16, bytes: Vec<u8>, done: Done },
     /// A state that was taken from another node is all there, and counts from now on.

@@ -85,10 +85,6 @@ pub(crate) struct Opening<'a> {
 }
 
 /// A group and its log, as they were when the node ended.
-#[allow(
-    dead_code,
-    reason = "what is decided for the cluster as a whole is not kept in a group yet"
-)]
 pub(crate) struct OpenedGroup {
     pub(crate) log: GroupLog,
     /// The last entry that its shard holds.
@@ -104,10 +100,6 @@ pub(crate) struct Opened {
     pub(crate) shards: Vec<(Shard, DiskRoom)>,
     /// The groups of these shards in the same order, and the one without a shard last; none without a
     /// cluster.
-    #[allow(
-        dead_code,
-        reason = "what is decided for the cluster as a whole is not kept in a group yet"
-    )]
     pub(crate) groups: Vec<OpenedGroup>,
     pub(crate) storage: Storage,
     pub(crate) voter_key: hmac::Key,

@@ -22,8 +22,6 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use error::TransferError;
-pub(crate) use figures::TransferFigures;
-pub(crate) use sink::{Sink, Step, Taken};
+pub(crate) use sink::Taken;
 pub(crate) use source::Source;
-pub(crate) use states::{States, base_of};
+pub(crate) use states::States;

@@ -76,6 +76,13 @@ impl Task {
             self.follow();
         }
         let NewState { taken, base, installed: told } = state;
+        let (blocks, reused) = taken.blocks();
+        tracing::info!(
+            shard = self.number,
+            blocks,
+            reused,
+            "a state of another node is taken over"
+        );
         let config = self.config.clone();
         self.replacing = Some(Box::pin(async move {
             let installed = tokio::task::spawn_blocking(move || taken.install(config)).await;

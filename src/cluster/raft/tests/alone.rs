@@ -25,8 +25,6 @@ use crate::journal::{EntryId, Opened, OpenedGroup};
 #[derive(Clone)]
 struct Nobody;
 
-type Rpc<E> = RPCError<NodeId, Node, RaftError<NodeId, E>>;
-
 fn unreachable() -> Unreachable {
     Unreachable::new(&AnyError::error("there is nobody else"))
 }

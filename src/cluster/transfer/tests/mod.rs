@@ -22,7 +22,8 @@ use bytes::Bytes;
 use super::error::TransferError;
 use super::frame::{Before, HEAD_BYTES};
 use super::piece::Piece;
-use super::{Sink, Source, Step, Taken};
+use super::sink::{Sink, Step};
+use super::{Source, Taken};
 use crate::journal::GroupLog;
 
 /// A piece as it comes over a stream.

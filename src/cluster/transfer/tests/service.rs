@@ -14,7 +14,9 @@ use tidewire_protocol::Name;
 use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::record::payload_body;
 
-use super::super::{States, Taken, TransferError, base_of};
+use super::super::error::TransferError;
+use super::super::states::base_of;
+use super::super::{States, Taken};
 use super::node::{Node, SHARD, config};
 use super::states::leader;
 use crate::cluster::links::Incoming;
