@@ -46,7 +46,18 @@ struct Figures {
     resumed_elsewhere: Latencies,
     /// Of subscribers of topics whose leader lives, on nodes that live.
     untouched: Latencies,
+    /// The longest of the first two.
+    slowest: Option<Slowest>,
     faults: Vec<String>,
+}
+
+/// A kill behind which the writes to a topic have waited longest.
+#[derive(Debug)]
+struct Slowest {
+    kill: u32,
+    killed: usize,
+    group: u16,
+    pause: Duration,
 }
 
 /// Runs it and prints what was measured.
@@ -97,8 +108,11 @@ async fn measure(
         cluster.kill(killed);
         figures.kills += 1;
         let seen = round.until_all_go_on().await.map_err(failed)?;
-        for (seen, leader) in seen.iter().zip(&leaders) {
+        for (group, (seen, leader)) in (0..).zip(seen.iter().zip(&leaders)) {
             figures.add(seen, *leader == killed, killed);
+            if *leader == killed {
+                figures.waited(Slowest { kill, killed, group, pause: seen.acknowledgements });
+            }
         }
         figures.faults.extend(round.end().await);
         cluster.restart(killed).await.map_err(failed)?;
@@ -122,15 +136,27 @@ impl Figures {
         }
     }
 
+    fn waited(&mut self, one: Slowest) {
+        if self.slowest.as_ref().is_none_or(|slowest| slowest.pause < one.pause) {
+            self.slowest = Some(one);
+        }
+    }
+
     fn tell(&self, globals: &Globals) {
-        let Self { kills, resumed, resumed_elsewhere, untouched, faults } = self;
+        let Self { kills, resumed, resumed_elsewhere, untouched, slowest, faults } = self;
         if globals.json {
             let group = |latencies: &Latencies| json!({ "topics": latencies.count(), "ms": latencies.summary_ms() });
+            let slowest = slowest.as_ref().map(|slowest| {
+                let Slowest { kill, killed, group, pause } = slowest;
+                let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                json!({ "kill": kill + 1, "node": killed + 1, "group": group, "ms": ms })
+            });
             let object = json!({
                 "kills": kills,
                 "writes_resume": group(resumed),
                 "writes_resume_elsewhere": group(resumed_elsewhere),
                 "others_longest_pause": group(untouched),
+                "slowest": slowest,
                 "faults": faults,
             });
             return print(&object.to_string());
@@ -142,6 +168,14 @@ impl Figures {
             ("others' subscribers, longest pause     ", untouched),
         ] {
             lines.push(line(what, latencies));
+        }
+        if let Some(Slowest { kill, killed, group, pause }) = slowest {
+            lines.push(format!(
+                "slowest: group {group}, {} ms behind kill {}, of node {}",
+                pause.as_millis(),
+                kill + 1,
+                killed + 1
+            ));
         }
         lines.extend(faults.iter().map(|fault| format!("WRONG  {fault}")));
         print(&lines.join("\n"));
