@@ -1,9 +1,12 @@
 //! The structured fields of frames: maps whose unknown keys are ignored.
 
+mod counter;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorCode, Refusal};
 use crate::record::Record;
+pub use counter::{CounterOptions, Numbering};
 
 /// What PUBLISH may ask for beyond the body.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,36 +147,6 @@ impl Test {
 
 fn invalid(message: String) -> Refusal {
     Refusal::new(ErrorCode::InvalidArgument, message)
-}
-
-/// What INCR may ask for beyond the operand.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct CounterOptions {
-    /// Lower bound of the result.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub min: Option<i64>,
-    /// Upper bound of the result.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max: Option<i64>,
-    /// Refuse rather than clamp.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub strict: Option<bool>,
-    /// Deleted so long after this operation; 0 removes a time to live.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ttl_ms: Option<u64>,
-    /// Idempotence key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// Who numbers its increments of eventual counters, as PRODUCER has issued it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub producer: Option<u64>,
-    /// The producer's number of this increment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sequence: Option<u64>,
-    /// The actors that it was sent to before and that have not answered: node and incarnation.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tried: Vec<(u64, u64)>,
 }
 
 /// What GET may ask for.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tidewire_protocol::ClientFrame;
 use tidewire_protocol::Name;
 use tidewire_protocol::frame::CounterOp;
-use tidewire_protocol::options::CounterOptions;
+use tidewire_protocol::options::{CounterOptions, Numbering};
 
 use crate::client::Client;
 use crate::error::Error;
@@ -43,11 +43,10 @@ impl Increments {
     /// one; `outcome_unknown` that it cannot say whether it was counted before.
     pub async fn add(&self, counter: &Name, delta: i64) -> Result<Counted, Error> {
         let sequence = self.last.fetch_add(1, Relaxed) + 1;
-        let options = CounterOptions {
-            producer: Some(self.producer),
-            sequence: Some(sequence),
-            ..CounterOptions::default()
-        };
+        let (producer, sequence) = (Some(self.producer), Some(sequence));
+        let numbering = Numbering { producer, sequence, tried: Vec::new() };
+        let options =
+            CounterOptions { numbering: Some(numbering.into()), ..CounterOptions::default() };
         self.client.counter(counter, CounterOp::Add, delta, options).await
     }
 }

@@ -98,7 +98,7 @@ pub use tidewire_protocol as protocol;
 pub use tidewire_protocol::frame::{AckLevel, AsOf, CellKind, CounterOp, Position, Start};
 pub use tidewire_protocol::group::{ConsumeOptions, GroupInfo, GroupOptions};
 pub use tidewire_protocol::options::{
-    Condition, CounterOptions, GetOptions, IdentityInfo, PublishOptions, ServerInfo,
+    Condition, CounterOptions, GetOptions, IdentityInfo, Numbering, PublishOptions, ServerInfo,
     SubscribeOptions, TopicInfo, TopicOptions, WatchOptions,
 };
 pub use tidewire_protocol::record::{BodyBuilder, Record};

@@ -109,10 +109,10 @@ impl WaitingTable {
         let Some(actor) = actor else { return };
         for waiting in self.entries.values_mut() {
             if let Some(ClientFrame::Incr { options, .. }) = &mut waiting.repeat
-                && options.producer.is_some()
-                && !options.tried.contains(&actor)
+                && let Some(numbering) = &mut options.numbering
+                && !numbering.tried.contains(&actor)
             {
-                options.tried.push(actor);
+                numbering.tried.push(actor);
             }
         }
     }
@@ -136,7 +136,7 @@ pub(crate) fn is_repeatable(frame: &ClientFrame) -> bool {
         | ClientFrame::Invalidate { .. }
         | ClientFrame::Get { .. }
         | ClientFrame::Presence { .. } => true,
-        ClientFrame::Incr { options, .. } => options.id.is_some() || options.producer.is_some(),
+        ClientFrame::Incr { options, .. } => options.id.is_some() || options.numbering.is_some(),
         ClientFrame::Publish { options, .. } => options.producer.is_some(),
         // Made once more with the same rules, it stays as it is.
         ClientFrame::Tally { op, .. } => *op == TallyOp::Create,

@@ -11,7 +11,7 @@ use tidewire_protocol::frame::{
 };
 use tidewire_protocol::group::{ConsumeOptions, GroupOptions, SettleOptions};
 use tidewire_protocol::options::{
-    Condition, CounterOptions, GetOptions, IdentityInfo, PublishOptions, ServerInfo,
+    Condition, CounterOptions, GetOptions, IdentityInfo, Numbering, PublishOptions, ServerInfo,
     SubscribeOptions, TopicOptions, WatchOptions,
 };
 use tidewire_protocol::tally::{Choice, Overvote, TallyKind, TallyRules};
@@ -175,22 +175,21 @@ fn as_of() -> BoxedStrategy<AsOf> {
     (number(), any::<bool>()).prop_map(|(as_of_ms, is_stale)| AsOf { as_of_ms, is_stale }).boxed()
 }
 
+/// One that numbers nothing is none at all.
+fn numbering() -> BoxedStrategy<Box<Numbering>> {
+    let producer = number().prop_map(Some);
+    (producer, of(number()), vec((number(), number()), 0..4))
+        .prop_map(|(producer, sequence, tried)| Box::new(Numbering { producer, sequence, tried }))
+        .boxed()
+}
+
 fn cell() -> BoxedStrategy<ClientFrame> {
     let op = prop::sample::select(vec![CounterOp::Add, CounterOp::Set, CounterOp::Reset]);
     let bounds = (of(signed()), of(signed()), of(any::<bool>()), of(number()), of(text()));
-    let numbered = (of(number()), of(number()), vec((number(), number()), 0..4));
-    let counter_options = (bounds, numbered).prop_map(
-        |((min, max, strict, ttl_ms, id), (producer, sequence, tried))| CounterOptions {
-            min,
-            max,
-            strict,
-            ttl_ms,
-            id,
-            producer,
-            sequence,
-            tried,
-        },
-    );
+    let counter_options =
+        (bounds, of(numbering())).prop_map(|((min, max, strict, ttl_ms, id), numbering)| {
+            CounterOptions { min, max, strict, ttl_ms, id, numbering }
+        });
     let get_options = (vec((number(), number(), number()), 0..4), of(any::<bool>()))
         .prop_map(|(at_least, linearizable)| GetOptions { at_least, linearizable });
     let watch_options = (of(number()), of(text()), of(number()), of(number())).prop_map(

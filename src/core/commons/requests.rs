@@ -30,12 +30,11 @@ impl Commons {
         if self.is_second_life {
             return Err(self.second_life(name));
         }
-        let tried: Vec<Actor> = options.tried.iter().map(|actor| Actor::from(*actor)).collect();
-        let by = options.producer.zip(options.sequence).map(|(session, sequence)| Attempt {
-            session,
-            sequence,
-            tried: &tried,
-        });
+        let numbering = options.numbering.as_deref();
+        let tried = numbering.map_or(&[][..], |numbering| &numbering.tried);
+        let tried: Vec<Actor> = tried.iter().map(|actor| Actor::from(*actor)).collect();
+        let number = numbering.and_then(|it| it.producer.zip(it.sequence));
+        let by = number.map(|(session, sequence)| Attempt { session, sequence, tried: &tried });
         let added = self.counters.add(name, operand, by, self.now_ms)?;
         self.is_changed |= !added.duplicate;
         let counted = Counted {

@@ -10,7 +10,7 @@ use std::string::ToString;
 
 use bytes::Bytes;
 use tidewire_protocol::frame::{CellKind, CounterOp, PresenceOp};
-use tidewire_protocol::options::{CounterOptions, GetOptions};
+use tidewire_protocol::options::{CounterOptions, GetOptions, Numbering};
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use super::*;
@@ -174,12 +174,9 @@ fn name(text: &str) -> Name {
 }
 
 fn numbered(sequence: u64, tried: &[(u64, u64)]) -> CounterOptions {
-    CounterOptions {
-        producer: Some(5),
-        sequence: Some(sequence),
-        tried: tried.to_vec(),
-        ..CounterOptions::default()
-    }
+    let numbering =
+        Numbering { producer: Some(5), sequence: Some(sequence), tried: tried.to_vec() };
+    CounterOptions { numbering: Some(numbering.into()), ..CounterOptions::default() }
 }
 
 #[test]
@@ -268,7 +265,8 @@ fn an_increment_that_is_tried_on_another_node_counts_once_or_its_outcome_is_unkn
     assert!(counted.duplicate);
     assert_eq!(as_of, Some((1, 1, 1)));
     assert_eq!(nodes.values(), [1, 1]);
-    let half = CounterOptions { producer: Some(5), ..CounterOptions::default() };
+    let half = Numbering { producer: Some(5), ..Numbering::default() };
+    let half = CounterOptions { numbering: Some(half.into()), ..CounterOptions::default() };
     assert_eq!(nodes.add(0, half).unwrap_err().code, ErrorCode::InvalidArgument);
 }
 

@@ -130,7 +130,7 @@ fn value_of(value: Value) -> Option<Bytes> {
             wire::put_bin(&mut out, &bytes);
             out.into()
         }
-        Value::Topic(info) => encoded(&info),
+        Value::Topic(info) => encoded(&*info),
     })
 }
 

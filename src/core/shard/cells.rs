@@ -190,7 +190,7 @@ impl Shard {
                 .presence
                 .get(name)
                 .map_or((0, Value::Absent), |set| read_keyed(&set.members, key)),
-            CellKind::Topic => (0, Value::Topic(self.topic_info(name)?)),
+            CellKind::Topic => (0, Value::Topic(Box::new(self.topic_info(name)?))),
         };
         Ok(Reply::Value { kind, epoch: self.config.epoch, version, value, as_of: None })
     }
@@ -198,8 +198,7 @@ impl Shard {
 
 /// Checks that an operation numbers nothing as those of eventual counters are.
 fn check_strong(name: &Name, options: &CounterOptions) -> Result<(), Refusal> {
-    let CounterOptions { producer, sequence, tried, .. } = options;
-    if producer.is_none() && sequence.is_none() && tried.is_empty() {
+    if options.numbering.is_none() {
         return Ok(());
     }
     let message = format!(

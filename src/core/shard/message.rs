@@ -364,7 +364,7 @@ pub enum Value {
     Ballots { incarnation: u64, profile: Box<Profile> },
     Entries(Vec<KeyedEntry>),
     Bytes(Bytes),
-    Topic(TopicInfo),
+    Topic(Box<TopicInfo>),
 }
 
 /// Everything that one drain of a shard's queue did: what the journal commits as one, and what

@@ -46,8 +46,10 @@ impl Command {
                     .as_ref()
                     .map_or(0, |rules| rules.options.iter().map(|option| option.len() + 64).sum()),
                 Request::Counter { options, .. } => {
-                    let id = options.id.as_ref().map_or(0, String::len);
-                    id + size_of_val(options.tried.as_slice())
+                    let numbering = options.numbering.as_deref().map_or(0, |numbering| {
+                        size_of_val(numbering) + size_of_val(numbering.tried.as_slice())
+                    });
+                    options.id.as_ref().map_or(0, String::len) + numbering
                 }
                 Request::Get { key, options, .. } => {
                     let key = key.as_ref().map_or(0, String::len);

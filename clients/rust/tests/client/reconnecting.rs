@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidewire_client::{
     Choice, Client, ClientFrame, ConnectionState, CounterOp, CounterOptions, Error, Name,
-    ServerFrame,
+    Numbering, ServerFrame,
 };
 
 use crate::fake_server::{FakeServer, error, voted, wait_for, within};
@@ -167,21 +167,22 @@ async fn a_numbered_increment_says_where_it_was_tried() {
     let mut server = FakeServer::listen().await;
     server.info.actor = Some((1, 4));
     let (client, mut peer) = server.pair().await;
-    let options =
-        CounterOptions { producer: Some(7), sequence: Some(1), ..CounterOptions::default() };
+    let numbering = Numbering { producer: Some(7), sequence: Some(1), tried: Vec::new() };
+    let options = CounterOptions { numbering: Some(numbering.into()), ..CounterOptions::default() };
     let counted = client.start_counter(&name("likes"), CounterOp::Add, 1, options).await.unwrap();
     let ClientFrame::Incr { options, .. } = peer.next().await else { panic!() };
-    assert_eq!(options.tried, []);
+    assert_eq!(options.numbering.unwrap().tried, []);
     drop(peer);
     server.info.actor = Some((2, 9));
     let mut peer = server.accept().await;
     let ClientFrame::Incr { options, .. } = peer.next().await else { panic!() };
-    assert_eq!(options.tried, [(1, 4)]);
+    assert_eq!(options.numbering.unwrap().tried, [(1, 4)]);
     drop(peer);
     let mut peer = server.accept().await;
     let ClientFrame::Incr { req, options, .. } = peer.next().await else { panic!() };
-    assert_eq!((options.producer, options.sequence), (Some(7), Some(1)));
-    assert_eq!(options.tried, [(1, 4), (2, 9)]);
+    let numbering = options.numbering.unwrap();
+    assert_eq!((numbering.producer, numbering.sequence), (Some(7), Some(1)));
+    assert_eq!(numbering.tried, [(1, 4), (2, 9)]);
     let (epoch, version, value, applied) = (1, 2, 1, 1);
     let (duplicate, as_of) = (true, Some((1, 4, 3)));
     let frame = ServerFrame::Counted { req, epoch, version, value, applied, duplicate, as_of };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tidewire_protocol::frame::{AsOf, CellKind, CounterOp, PresenceOp, flags};
-use tidewire_protocol::options::{CounterOptions, GetOptions, TopicInfo, WatchOptions};
+use tidewire_protocol::options::{CounterOptions, GetOptions, Numbering, TopicInfo, WatchOptions};
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, ServerFrame};
 
 use super::Failure;
@@ -107,12 +107,9 @@ fn counted(group: &mut Group) {
 
 /// What eventual counters, and reads that may be stale, have beyond.
 fn eventual(group: &mut Group, likes: &Name) {
-    let numbered = CounterOptions {
-        producer: Some(7),
-        sequence: Some(3),
-        tried: vec![(1, 4), (2, 9)],
-        ..CounterOptions::default()
-    };
+    let numbering = Numbering { producer: Some(7), sequence: Some(3), tried: vec![(1, 4), (2, 9)] };
+    let numbered =
+        CounterOptions { numbering: Some(numbering.into()), ..CounterOptions::default() };
     group.both(
         "counter add that was tried before",
         &incr(likes, 1, numbered),

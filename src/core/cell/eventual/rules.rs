@@ -3,7 +3,7 @@
 use alloc::format;
 
 use tidewire_protocol::frame::CounterOp;
-use tidewire_protocol::options::CounterOptions;
+use tidewire_protocol::options::{CounterOptions, Numbering};
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 /// Checks that an operation is one that nodes can do without asking each other.
@@ -18,7 +18,7 @@ pub fn check_eventual(
     op: CounterOp,
     options: &CounterOptions,
 ) -> Result<(), Refusal> {
-    let CounterOptions { min, max, strict, ttl_ms, id, producer, sequence, tried: _ } = options;
+    let CounterOptions { min, max, strict, ttl_ms, id, numbering } = options;
     let asked = match op {
         CounterOp::Set => "set",
         CounterOp::Reset => "reset",
@@ -33,7 +33,7 @@ pub fn check_eventual(
             );
             return Err(Refusal::new(ErrorCode::Unsupported, message));
         }
-        CounterOp::Add if producer.is_some() != sequence.is_some() || *sequence == Some(0) => {
+        CounterOp::Add if numbering.as_deref().is_some_and(|number| !is_whole(number)) => {
             let message = format!(
                 "increment of counter '{counter}': options 'producer' and 'sequence' come together, \
                  and numbers begin at 1"
@@ -47,6 +47,10 @@ pub fn check_eventual(
          others add, so it takes increments only; use a strong counter"
     );
     Err(Refusal::new(ErrorCode::Unsupported, message))
+}
+
+fn is_whole(numbering: &Numbering) -> bool {
+    numbering.producer.is_some() && numbering.sequence.is_some_and(|sequence| sequence > 0)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tidewire_core::commons::{Commons, CommonsConfig};
 use tidewire_core::shard::{Command, Event, Origin, Reply, Request, SessionId, Value};
 use tidewire_protocol::ErrorCode;
 use tidewire_protocol::frame::{CellKind, CounterOp, PresenceOp};
-use tidewire_protocol::options::{CounterOptions, GetOptions};
+use tidewire_protocol::options::{CounterOptions, GetOptions, Numbering};
 
 use super::chance::Chance;
 use super::node::name;
@@ -342,12 +342,9 @@ impl Figures {
 }
 
 fn numbered(producer: u64, tried: &[(u64, u64)]) -> CounterOptions {
-    CounterOptions {
-        producer: Some(producer),
-        sequence: Some(1),
-        tried: tried.to_vec(),
-        ..CounterOptions::default()
-    }
+    let numbering =
+        Numbering { producer: Some(producer), sequence: Some(1), tried: tried.to_vec() };
+    CounterOptions { numbering: Some(numbering.into()), ..CounterOptions::default() }
 }
 
 fn id(at: usize) -> u64 {
