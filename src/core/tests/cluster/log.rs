@@ -1,7 +1,9 @@
-//! The replicated log as its engine promises it. Votes and entries are on disk before they count, so
-//! a crash takes nothing of them.
+//! The replicated log as its engine promises it. Votes and entries are on disk before they count; a crash
+//! takes the entries that are not. Entries that a saved state holds go; who lacks them is given the state.
 
 use std::rc::Rc;
+
+use tidewire_core::shard::ShardSnapshot;
 
 /// What is in a log.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub(crate) enum Content {
         version: u64,
         time_ms: u64,
     },
+    /// The saved state holds it.
+    Purged,
 }
 
 /// One node's log.
@@ -20,6 +24,12 @@ pub(crate) enum Content {
 pub(crate) struct Log {
     pub(crate) term: u64,
     pub(crate) entries: Vec<(u64, Content)>,
+    /// Entries that are on the disk.
+    pub(crate) flushed: usize,
+    pub(crate) is_slow: bool,
+    /// Entries that went, and the state behind them, encoded.
+    pub(crate) purged: usize,
+    pub(crate) state: Option<Rc<Vec<u8>>>,
     /// Entries that are known to be committed.
     pub(crate) committed: usize,
     /// As a leader: how many entries each node is known to have.
@@ -30,6 +40,44 @@ pub(crate) struct Log {
 impl Log {
     fn end(&self) -> (u64, usize) {
         (self.entries.last().map_or(0, |(term, _)| *term), self.entries.len())
+    }
+
+    /// Everything is on the disk; a leader counts itself then.
+    pub(crate) fn flush(&mut self, node: usize) {
+        self.flushed = self.entries.len();
+        if self.leads {
+            self.matched[node] = self.flushed;
+            commit(self);
+        }
+    }
+
+    /// Returns how many entries it takes.
+    pub(crate) fn crash(&mut self) -> u64 {
+        self.leads = false;
+        let taken = self.entries.len() - self.flushed;
+        self.entries.truncate(self.flushed);
+        self.committed = self.committed.min(self.flushed);
+        taken as u64
+    }
+
+    /// The state as of so many entries is on the disk.
+    pub(crate) fn save(&mut self, applied: usize, state: &ShardSnapshot) {
+        self.state = Some(Rc::new(rmp_serde::to_vec_named(state).unwrap()));
+        self.purge(applied);
+    }
+
+    fn purge(&mut self, applied: usize) {
+        self.purged = applied;
+        self.entries[..applied].iter_mut().for_each(|(_, content)| *content = Content::Purged);
+    }
+
+    /// The log begins behind the state of another node.
+    fn install(&mut self, from: &Self) {
+        self.entries = from.entries[..from.purged].to_vec();
+        self.state.clone_from(&from.state);
+        self.purge(from.purged);
+        self.flushed = self.purged;
+        self.committed = self.committed.max(self.purged);
     }
 }
 
@@ -55,7 +103,6 @@ pub(crate) fn elect(logs: &mut [Log], candidate: usize, reachable: &[usize]) -> 
     log.leads = true;
     log.matched = vec![0; count];
     log.entries.push((term, Content::Blank));
-    log.matched[candidate] = log.entries.len();
     true
 }
 
@@ -64,8 +111,6 @@ pub(crate) fn propose(logs: &mut [Log], leader: usize, contents: Vec<Content>) {
     let log = &mut logs[leader];
     let term = log.term;
     log.entries.extend(contents.into_iter().map(|content| (term, content)));
-    log.matched[leader] = log.entries.len();
-    commit(log);
 }
 
 /// The leader sends a node some of what that lacks. The answer may get lost.
@@ -87,6 +132,14 @@ pub(crate) fn replicate(
         .zip(&logs[node].entries)
         .take_while(|((one, _), (other, _))| one == other)
         .count();
+    if same < logs[leader].purged {
+        assert!(logs[node].purged <= same, "a state is given to a node that has a newer one");
+        let from = logs[leader].clone();
+        let follower = &mut logs[node];
+        (follower.term, follower.leads) = (term, false);
+        follower.install(&from);
+        return;
+    }
     let sent: Vec<(u64, Content)> =
         logs[leader].entries.iter().skip(same).take(entries_max).cloned().collect();
     let has = same + sent.len();
@@ -95,11 +148,13 @@ pub(crate) fn replicate(
     if !sent.is_empty() {
         assert!(same >= follower.committed, "a committed entry would be taken back");
         follower.entries.truncate(same);
+        follower.flushed = follower.flushed.min(same);
         follower.entries.extend(sent);
     }
     follower.committed = follower.committed.max(committed.min(has));
     if is_answered {
-        logs[leader].matched[node] = has;
+        // It answers for what is on its disk.
+        logs[leader].matched[node] = has.min(logs[node].flushed);
         commit(&mut logs[leader]);
     }
 }

@@ -17,18 +17,22 @@
 
 mod apart;
 mod chance;
+mod checks;
 mod clients;
+mod faults;
 mod follower;
 mod log;
 mod node;
+mod replication;
+mod streams;
 mod world;
 
 use apart::Figures;
-use world::World;
+use world::{Happened, World};
 
 const STEPS: usize = 1_500;
 
-fn run(seed: u64, nodes: usize) -> (u64, Figures) {
+fn run(seed: u64, nodes: usize) -> (u64, Figures, Happened) {
     let mut world = World::new(seed, nodes);
     for _ in 0..STEPS {
         world.step();
@@ -36,7 +40,7 @@ fn run(seed: u64, nodes: usize) -> (u64, Figures) {
     world.heal();
     world.check();
     let stale_reads = world.clients.stale_reads;
-    (world.trace(), Figures { stale_reads, ..world.apart.figures })
+    (world.trace(), Figures { stale_reads, ..world.apart.figures }, world.happened)
 }
 
 fn seeds(default: u64) -> std::ops::Range<u64> {
@@ -48,11 +52,12 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
 }
 
 fn run_all(nodes: usize) {
-    let (mut sum, seeds) = (Figures::default(), seeds(100));
+    let (mut sum, mut all, seeds) = (Figures::default(), Happened::default(), seeds(100));
     let is_enough = seeds.end - seeds.start >= 100;
     for seed in seeds {
-        if let Ok((_, figures)) = std::panic::catch_unwind(|| run(seed, nodes)) {
+        if let Ok((_, figures, happened)) = std::panic::catch_unwind(|| run(seed, nodes)) {
             sum.add(&figures);
+            all.add(&happened);
         } else {
             panic!(
                 "seed {seed} with {nodes} nodes failed; again with: TIDEWIRE_CLUSTER_SEED={seed} \
@@ -64,6 +69,8 @@ fn run_all(nodes: usize) {
         let Figures { counted, lost, duplicates, unknown, taken_over, resent, stale_reads } = sum;
         assert!(stale_reads > 10, "{sum:?}");
         assert!(counted > 10_000 && lost > 10 && duplicates > 100, "{sum:?}");
+        let Happened { saved, installed, unflushed, clocks } = all;
+        assert!(saved > 1_000 && installed > 20 && unflushed > 20 && clocks > 100, "{all:?}");
         assert!(unknown > 100 && taken_over > 100 && resent > 10, "{sum:?}");
     }
 }

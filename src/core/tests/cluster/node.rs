@@ -57,8 +57,13 @@ fn config(shard: u16, seed: u64, epoch: u64) -> ShardConfig {
 
 /// A copy as of these entries.
 pub(crate) fn copy_of(log: &Log, applied: usize, seed: u64) -> Shard {
-    let mut shard = Shard::new(config(SHARDS + 4, seed, 7));
-    for (_, content) in log.entries.iter().take(applied) {
+    let config = config(SHARDS + 4, seed, 7);
+    let mut shard = match &log.state {
+        Some(state) => Shard::resume(rmp_serde::from_slice(state).unwrap(), config).unwrap(),
+        None => Shard::new(config),
+    };
+    assert!(applied >= log.purged, "the state is newer");
+    for (_, content) in log.entries[..applied].iter().skip(log.purged) {
         if let Content::Changes { changes, version, time_ms } = content {
             let changes = changes.iter().map(|change| rmp_serde::from_slice(change).unwrap());
             shard.replicate(changes, *version, *time_ms).unwrap();
@@ -96,6 +101,16 @@ impl Node {
         node.members[DURABLE].handle(follow(counter("count")), now_ms);
         node.members[MEMORY].handle(follow(counter("count")), now_ms);
         node
+    }
+
+    /// Goes on from a state that was given, if the entries that it lacks have gone. Returns whether it does.
+    pub(crate) fn install(&mut self, log: &Log, seed: u64) -> bool {
+        let lacks = self.applied < log.purged;
+        if lacks {
+            self.applied = log.purged;
+            self.members[DURABLE].replace_copy(copy_of(log, log.purged, seed));
+        }
+        lacks
     }
 
     /// Applies the next committed entry, if there is one.
