@@ -2,40 +2,46 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use openraft::raft::AppendEntriesResponse;
 use openraft::storage::RaftStateMachine;
-use openraft::{Config, Raft, SnapshotPolicy};
+use openraft::{Config, Raft, ServerState, SnapshotPolicy};
 use tidewire_core::SHARDS;
 use tokio::sync::watch;
 
+use super::electing::last_of;
 use super::log_storage::LogStorage;
 use super::network::Network;
 use super::rpc::{Answer, Ask, Asked};
+use super::standing::{Last, Standing, VOTERS_LEASE_MS};
 use super::types::{Groups, NodeId};
 use crate::journal::META;
 
 /// How often a leader is heard of.
 const HEARTBEAT_MS: u64 = 200;
-/// How long a follower waits for that, and a candidate for votes: a while between these, beyond the longest
-/// flush that is to be expected. A follower has waited [`ELECTION_MAX_MS`] before, in which it votes for
-/// nobody else.
-const ELECTION_MIN_MS: u64 = 500;
-const ELECTION_MAX_MS: u64 = 800;
+/// How long a question to another node may take.
+const ANSWER_MS: u64 = 500;
 /// Entries of the meta group after which its state is saved, and older ones are purged.
 const META_ENTRIES: u64 = 512;
 /// How long a leader acts on what a majority has told it last: less than anybody waits before another
 /// one may be elected.
 pub(crate) const LEASE_MS: u64 = 600;
-/// How long a voter votes for nobody else after it has heard from a leader.
-pub(crate) const VOTERS_LEASE_MS: u64 = ELECTION_MAX_MS;
 
 /// A group. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Group {
     pub(crate) number: u16,
+    pub(crate) node: NodeId,
     pub(crate) raft: Raft<Groups>,
     pub(crate) log: LogStorage,
+    standing: Arc<Mutex<Standing>>,
+    /// As the leader it is not heard of, so that another one is elected.
+    is_silent: Arc<AtomicBool>,
+    since: Instant,
 }
 
 impl Group {
@@ -58,8 +64,10 @@ impl Group {
         let config = Config {
             cluster_name: format!("tidewire group {number}"),
             heartbeat_interval: HEARTBEAT_MS,
-            election_timeout_min: ELECTION_MIN_MS,
-            election_timeout_max: ELECTION_MAX_MS,
+            election_timeout_min: ANSWER_MS,
+            // So long a voter votes for nobody else.
+            election_timeout_max: VOTERS_LEASE_MS,
+            enable_elect: false,
             max_payload_entries: 4_096,
             snapshot_policy: saving.0,
             max_in_snapshot_log_to_keep: saving.1,
@@ -68,7 +76,45 @@ impl Group {
         let config = Arc::new(config.validate().map_err(io::Error::other)?);
         let (of_group, log) = (network.of_group(number), log.started_by(node));
         let raft = Raft::new(node, config, of_group, log.clone(), machine).await;
-        Ok(Self { number, raft: raft.map_err(io::Error::other)?, log })
+        let since = Instant::now();
+        Ok(Self {
+            number,
+            node,
+            raft: raft.map_err(io::Error::other)?,
+            log,
+            standing: Arc::new(Mutex::new(Standing::start(node, 0))),
+            is_silent: Arc::default(),
+            since,
+        })
+    }
+
+    /// Milliseconds since it has started.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A leader of this group is there.
+    pub(super) fn hear(&self) {
+        self.standing().hear(self.now_ms(), rand::random());
+    }
+
+    /// Whether others hear of this node as the leader. Those who do not elect another one.
+    pub(crate) fn silence(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Relaxed);
+        self.raft.runtime_config().heartbeat(!is_silent);
+    }
+
+    fn would_vote(&self, candidate: NodeId, last: Last) -> bool {
+        let leads = self.raft.server_metrics().borrow().state == ServerState::Leader;
+        if leads && !self.is_silent.load(Relaxed) {
+            return false;
+        }
+        let own_last = last_of(self);
+        self.standing().would_vote((candidate, last), own_last, self.now_ms(), rand::random())
     }
 }
 
@@ -109,6 +155,16 @@ impl GroupTable {
         all
     }
 
+    /// All of them.
+    pub(super) fn all_with_meta(&self) -> Vec<Group> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// What changes when a group starts, or starts again.
+    pub(super) fn changes(&self) -> watch::Receiver<usize> {
+        self.1.subscribe()
+    }
+
     /// The group without a shard, once it has started.
     pub(crate) fn meta(&self) -> Option<Group> {
         self.find(META)
@@ -122,13 +178,22 @@ impl Asked for GroupTable {
         };
         match ask {
             Ask::Append(append) => match group.raft.append_entries(append).await {
-                Ok(answer) => Answer::Append(answer),
+                Ok(answer) => {
+                    // Whoever has a lower term does not lead any more.
+                    if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+                        group.hear();
+                    }
+                    Answer::Append(answer)
+                }
                 Err(error) => Answer::Refused(error.to_string()),
             },
             Ask::Vote(vote) => match group.raft.vote(vote).await {
                 Ok(answer) => Answer::Vote(answer),
                 Err(error) => Answer::Refused(error.to_string()),
             },
+            Ask::WouldVote { candidate, last } => {
+                Answer::WouldVote(group.would_vote(candidate, last))
+            }
         }
     }
 }

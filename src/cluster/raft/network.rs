@@ -16,6 +16,7 @@ use openraft::raft::{
 use openraft::{AnyError, OptionalSend, Snapshot, Vote};
 
 use super::rpc::{Answer, Ask, Caller};
+use super::standing::Last;
 use super::types::{Groups, Node, NodeId};
 use crate::cluster::links::Links;
 use crate::cluster::transfer::States;
@@ -46,6 +47,19 @@ impl Network {
         let _entered = self.runtime.enter();
         let start = || Caller::start(self.links.clone(), id);
         Ok(callers.entry(node).or_insert_with(|| [start(), start()]).clone())
+    }
+
+    /// Whether another node would vote for this one in a group.
+    pub(super) async fn would_vote(
+        &self,
+        node: NodeId,
+        group: u16,
+        candidate: NodeId,
+        last: Last,
+    ) -> bool {
+        let Ok([short, _long]) = self.callers(node) else { return false };
+        let answer = short.ask(group, Ask::WouldVote { candidate, last }).await;
+        matches!(answer, Ok(Answer::WouldVote(true)))
     }
 
     /// The network of one group.
@@ -119,7 +133,7 @@ impl RaftNetwork<Groups> for Way {
     ) -> Result<AppendEntriesResponse<NodeId>, Failure<RaftError<NodeId>>> {
         match self.ask(Ask::Append(rpc)).await? {
             Answer::Append(answer) => Ok(answer),
-            Answer::Vote(_) | Answer::Refused(_) => Err(unexpected()),
+            Answer::Vote(_) | Answer::WouldVote(_) | Answer::Refused(_) => Err(unexpected()),
         }
     }
 
@@ -130,7 +144,7 @@ impl RaftNetwork<Groups> for Way {
     ) -> Result<VoteResponse<NodeId>, Failure<RaftError<NodeId>>> {
         match self.ask(Ask::Vote(rpc)).await? {
             Answer::Vote(answer) => Ok(answer),
-            Answer::Append(_) | Answer::Refused(_) => Err(unexpected()),
+            Answer::Append(_) | Answer::WouldVote(_) | Answer::Refused(_) => Err(unexpected()),
         }
     }
 

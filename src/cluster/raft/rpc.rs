@@ -13,6 +13,7 @@ use quinn::{RecvStream, SendStream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::standing::Last;
 use super::types::{Groups, NodeId};
 use crate::cluster::links::{Incoming, Links};
 use crate::cluster::{self, frames, services};
@@ -29,6 +30,11 @@ const OPEN: Duration = Duration::from_secs(2);
 pub(crate) enum Ask {
     Append(AppendEntriesRequest<Groups>),
     Vote(VoteRequest<NodeId>),
+    /// Whether the other one would vote for a node whose log ends so.
+    WouldVote {
+        candidate: NodeId,
+        last: Last,
+    },
 }
 
 /// Its answer.
@@ -36,6 +42,7 @@ pub(crate) enum Ask {
 pub(crate) enum Answer {
     Append(AppendEntriesResponse<NodeId>),
     Vote(VoteResponse<NodeId>),
+    WouldVote(bool),
     /// The group is not there, or has ended.
     Refused(String),
 }
@@ -94,6 +101,10 @@ async fn carry(links: Links, node: cluster::NodeId, mut calls: mpsc::Receiver<Ca
     let mut number = 0;
     let mut stream: Option<(SendStream, Waiting, tokio::task::JoinHandle<()>)> = None;
     while let Some(Call { group, ask, answer }) = calls.recv().await {
+        // Who has given up does not need it any more.
+        if answer.is_closed() {
+            continue;
+        }
         if stream.as_ref().is_some_and(|(_, _, reader)| reader.is_finished()) {
             stream = None;
         }

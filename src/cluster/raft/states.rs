@@ -40,6 +40,7 @@ async fn install(
     snapshot: Snapshot<Groups>,
 ) -> Result<SnapshotResponse<NodeId>, String> {
     group.log.begin_installing();
+    group.hear();
     let outcome = group.raft.install_full_snapshot(vote, snapshot).await;
     group.log.end_installing();
     outcome.map_err(|error| error.to_string())

@@ -89,7 +89,7 @@ impl Task {
         let Behind::Durable(durable) = &self.behind else { return };
         let is_silent = self.stepped_down == Some(self.lead.term);
         if std::mem::replace(&mut self.is_silent, is_silent) != is_silent {
-            durable.group.raft.runtime_config().heartbeat(!is_silent);
+            durable.group.silence(is_silent);
         }
     }
 

@@ -106,6 +106,7 @@ pub(super) fn serve(
     let (groups, states) = (replication.groups.clone(), cluster.states.clone());
     let mut tasks = vec![
         tokio::spawn(raft::serve(links.serve(services::RAFT), groups.clone())),
+        tokio::spawn(raft::elect(groups.clone(), replication.network.clone())),
         tokio::spawn(raft::take_states(links.serve(services::STATES), states, groups)),
         tokio::spawn(serving::serve(shared(), links.serve(services::SHARDS))),
         steering::serve(&shared(), cluster),

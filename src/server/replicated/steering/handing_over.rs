@@ -31,9 +31,8 @@ pub(super) async fn hand_over(
     to: NodeId,
 ) -> Result<(), String> {
     let (replication, cluster) = parts(shared).map_err(|error| error.to_string())?;
-    let silent = |is_silent: bool| group.raft.runtime_config().heartbeat(!is_silent);
     if group.number == META {
-        silent(true);
+        group.silence(true);
     } else {
         let guidance = replication.steering.guidance_of(group.number);
         let leads = replication.lead_of(group.number);
@@ -55,7 +54,7 @@ pub(super) async fn hand_over(
     let elected = metrics.wait_for(|metrics| metrics.current_term > term);
     let has_elected = tokio::time::timeout(ELECTION, elected).await.is_ok();
     if group.number == META {
-        silent(false);
+        group.silence(false);
     }
     match (asked, has_elected) {
         (_, true) => Ok(()),
