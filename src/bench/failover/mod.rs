@@ -109,8 +109,18 @@ async fn measure(
         figures.kills += 1;
         let seen = round.until_all_go_on().await.map_err(failed)?;
         for (group, (seen, leader)) in (0..).zip(seen.iter().zip(&leaders)) {
-            figures.add(seen, *leader == killed, killed);
-            if *leader == killed {
+            let is_lost = *leader == killed;
+            // Leadership that was about to be spread may have been handed over meanwhile.
+            let stays = match topics.get(usize::from(group)) {
+                Some(topic) if !is_lost => {
+                    cluster.leader_of(topic).await.map_err(failed)? == *leader
+                }
+                Some(_) | None => false,
+            };
+            if is_lost || stays {
+                figures.add(seen, is_lost, killed);
+            }
+            if is_lost {
                 figures.waited(Slowest { kill, killed, group, pause: seen.acknowledgements });
             }
         }
