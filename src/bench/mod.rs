@@ -26,6 +26,7 @@ mod process;
 mod progress;
 mod publish;
 mod publishers;
+mod quota;
 mod report;
 mod server_config;
 mod sizes;
@@ -43,6 +44,7 @@ use report::{Baseline, Report};
 use server_config::Needs;
 use sizes::Sizes;
 use target::Target;
+use tidewire_client::AckLevel;
 
 /// Exit code when the server lost something.
 const WRONG: u8 = 1;
@@ -162,7 +164,8 @@ impl Workload {
                 }
             }
             Self::Publish(args) => {
-                Needs { connections: whole(args.publishers), ..Needs::default() }
+                let is_kept = args.ack.level() >= AckLevel::Disk;
+                Needs { connections: whole(args.publishers), is_kept, ..Needs::default() }
             }
             Self::Tally(args) => {
                 let connections = args.watching_connections();

@@ -153,7 +153,7 @@ impl Look {
         let cpu_s = |usage: Result<Usage, String>| usage.ok().and_then(|usage| usage.cpu_s);
         // Asking a server elsewhere four times a second would be a load by itself.
         let server_cpu_s = match server {
-            UsageSource::Process(_) => cpu_s(server.read().await),
+            UsageSource::Process(_) | UsageSource::Processes(_) => cpu_s(server.read().await),
             UsageSource::Metrics(_) | UsageSource::Unknown => None,
         };
         Self { at, count, server_cpu_s, bench_cpu_s: cpu_s(UsageSource::own().read().await) }
@@ -189,10 +189,7 @@ impl Usages {
             server: server.read().await.map_err(failed)?,
             bench: UsageSource::own().read().await.map_err(failed)?,
             machine_busy_s: machine_busy_s(),
-            server_threads: match server {
-                UsageSource::Process(pid) => thread_times(pid),
-                UsageSource::Metrics(_) | UsageSource::Unknown => ThreadTimes::new(),
-            },
+            server_threads: server.thread_times(),
             bench_threads: thread_times(std::process::id()),
         })
     }

@@ -17,12 +17,16 @@ const TICKS_PER_S: u64 = 100;
 /// Longest answer of `/metrics` that is read.
 const METRICS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Nodes that a bench starts at most.
+pub(crate) const NODES_MAX: usize = 7;
 
 /// Where the usage of a process is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum UsageSource {
     /// A process on this machine.
     Process(u32),
+    /// Those of a cluster; 0 is none.
+    Processes([u32; NODES_MAX]),
     /// The admin interface of a server.
     Metrics(SocketAddr),
     /// Nowhere.
@@ -38,7 +42,42 @@ pub(crate) struct Usage {
     pub(crate) rss_bytes: Option<u64>,
 }
 
+impl Usage {
+    fn of_process(pid: u32) -> Self {
+        Self {
+            cpu_s: fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(cpu_s),
+            rss_bytes: fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(rss),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let cpu_s = self.cpu_s.zip(other.cpu_s).map(|(one, other)| one + other);
+        let rss_bytes = self.rss_bytes.zip(other.rss_bytes).map(|(one, other)| one + other);
+        Self { cpu_s, rss_bytes }
+    }
+}
+
 impl UsageSource {
+    /// All processes of a cluster.
+    pub(crate) fn processes(pids: &[u32]) -> Self {
+        let mut all = [0; NODES_MAX];
+        for (place, pid) in all.iter_mut().zip(pids) {
+            *place = *pid;
+        }
+        Self::Processes(all)
+    }
+
+    /// The CPU seconds of all threads so far, where that is known.
+    pub(crate) fn thread_times(self) -> ThreadTimes {
+        match self {
+            Self::Process(pid) => thread_times(pid),
+            Self::Processes(pids) => {
+                pids.into_iter().filter(|pid| *pid > 0).flat_map(thread_times).collect()
+            }
+            Self::Metrics(_) | Self::Unknown => ThreadTimes::new(),
+        }
+    }
+
     /// This process.
     pub(crate) fn own() -> Self {
         Self::Process(std::process::id())
@@ -50,10 +89,11 @@ impl UsageSource {
     /// When metrics were asked for and do not come.
     pub(crate) async fn read(&self) -> Result<Usage, String> {
         match self {
-            Self::Process(pid) => Ok(Usage {
-                cpu_s: fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(cpu_s),
-                rss_bytes: fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(rss),
-            }),
+            Self::Process(pid) => Ok(Usage::of_process(*pid)),
+            Self::Processes(pids) => {
+                let each = pids.iter().filter(|pid| **pid > 0).map(|pid| Usage::of_process(*pid));
+                Ok(each.fold(Usage { cpu_s: Some(0.0), rss_bytes: Some(0) }, Usage::and))
+            }
             Self::Metrics(address) => match timeout(METRICS_TIMEOUT, metrics(*address)).await {
                 Ok(Ok(text)) => Ok(Usage {
                     cpu_s: metric(&text, "process_cpu_seconds_total"),

@@ -24,6 +24,8 @@ pub(crate) struct Needs {
     pub(crate) kept: Option<(u64, Batch)>,
     /// Whether its connections are somebody's.
     pub(crate) accounts: bool,
+    /// Whether a cluster keeps its names on disk.
+    pub(crate) is_kept: bool,
 }
 
 /// The configuration as TOML.

@@ -16,7 +16,7 @@ pub(crate) struct Sizes(Vec<(&'static str, &'static str, Value)>);
 impl Sizes {
     /// The sizes of a workload.
     pub(crate) fn of(workload: &Workload) -> Self {
-        match workload {
+        let sizes = match workload {
             Workload::Fanout(args) => Self::fanout(args),
             Workload::Publish(args) => Self::publish(args),
             Workload::Tally(args) => Self::tally(args),
@@ -24,7 +24,10 @@ impl Sizes {
             Workload::Latency(args) => Self::latency(args),
             Workload::Flood(args) => Self::flood(args),
             Workload::Failover(_) | Workload::Journal(_) | Workload::Hold(_) => Self::default(),
-        }
+        };
+        let (nodes, quota) =
+            workload.target().map_or((None, None), |target| (target.nodes, target.cpu_quota));
+        sizes.with("nodes", "nodes", nodes).with("cpu_quota", "processors each", quota)
     }
 
     fn fanout(args: &FanoutArgs) -> Self {

@@ -1,19 +1,23 @@
 //! The server that is measured.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tidewire_client::{Client, Error, Trust};
+use toml::Table;
 
 use super::USAGE;
 use super::accounts::Accounts;
 use super::args::TargetArgs;
 use super::lean::Endpoint;
 use super::process::UsageSource;
+use super::quota::Quotas;
 use super::server_config::{Needs, server_config};
 use crate::child::ChildServer;
+use crate::child::cluster::{ChildCluster, Shape};
 use crate::cli::CliError;
 
 /// The name by which connections of the bench are known to the server.
@@ -33,15 +37,27 @@ pub(crate) struct Target {
     /// For lean connections, where the transport has them.
     endpoint: Option<Endpoint>,
     usage: UsageSource,
-    child: Option<ChildServer>,
+    own: Own,
     accounts: Option<Accounts>,
+}
+
+/// The servers that the bench has started.
+enum Own {
+    None,
+    One(ChildServer, Quotas),
+    Cluster(ChildCluster, Quotas),
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.child {
-            Some(child) => write!(f, "a server of its own ({}, process {})", self.url, child.pid()),
-            None => f.write_str(&self.url),
+        match &self.own {
+            Own::One(child, _) => {
+                write!(f, "a server of its own ({}, process {})", self.url, child.pid())
+            }
+            Own::Cluster(cluster, _) => {
+                write!(f, "{} servers of its own, which are one cluster", cluster.pids().len())
+            }
+            Own::None => f.write_str(&self.url),
         }
     }
 }
@@ -55,7 +71,10 @@ impl Target {
         if let Some(url) = &args.url {
             let trust = trust(args.ca.as_ref(), args.fingerprint);
             let usage = args.admin.map_or(UsageSource::Unknown, UsageSource::Metrics);
-            return Self::new(url.clone(), trust, usage, None);
+            return Self::new(url.clone(), trust, usage, Own::None);
+        }
+        if let Some(nodes) = args.nodes {
+            return Self::cluster(args, needs, nodes.into()).await;
         }
         let failed = |message| CliError { exit_code: USAGE, message };
         let accounts = needs.accounts.then(Accounts::make).transpose().map_err(failed)?;
@@ -69,8 +88,38 @@ impl Target {
             _ => Trust::Fingerprint(child.certificate_sha256()),
         };
         let url = format!("{scheme}://{}", child.address());
-        let target = Self::new(url, trust, UsageSource::Process(child.pid()), Some(child))?;
+        let usage = UsageSource::Process(child.pid());
+        let quotas = quotas(args, &[child.pid()])?;
+        let target = Self::new(url, trust, usage, Own::One(child, quotas))?;
         Ok(Self { accounts, ..target })
+    }
+
+    /// Several servers, which are one cluster.
+    async fn cluster(args: &TargetArgs, needs: &Needs, nodes: usize) -> Result<Self, CliError> {
+        let failed = |message| CliError { exit_code: USAGE, message };
+        if needs.accounts || args.scheme() != "ws" {
+            let message =
+                "--nodes goes with --transport ws, and not with workloads that need accounts";
+            return Err(failed(message.to_owned()));
+        }
+        let beside = server_config(None, needs, None).map_err(failed)?;
+        let beside: Table = beside.parse().map_err(|error| failed(format!("{error}")))?;
+        let kept = if needs.is_kept { "bench.>" } else { "bench-kept.>" };
+        let listen = (Ipv4Addr::LOCALHOST, 0).into();
+        let shape = Shape { nodes, listen, kept, cores: 1, beside: Some(&beside) };
+        let cluster = ChildCluster::start(shape).await.map_err(failed)?;
+        let pids = cluster.pids();
+        let quotas = quotas(args, &pids)?;
+        let urls: Vec<String> =
+            cluster.addresses().iter().map(|address| format!("ws://{address}")).collect();
+        let first = urls.first().cloned().unwrap_or_default();
+        let own = Own::Cluster(cluster, quotas);
+        let mut target = Self::new(first, Trust::System, UsageSource::processes(&pids), own)?;
+        let others = urls.iter().skip(1).map(|url| Endpoint::of(url, &Trust::System));
+        let others = others.collect::<Result<Vec<_>, Error>>()?;
+        let others = others.into_iter().flatten().collect();
+        target.endpoint = target.endpoint.map(|endpoint| endpoint.among(others));
+        Ok(target)
     }
 
     /// What somebody shows to be who they are; nothing where connections are nobody's.
@@ -94,14 +143,9 @@ impl Target {
         Ok(target)
     }
 
-    fn new(
-        url: String,
-        trust: Trust,
-        usage: UsageSource,
-        child: Option<ChildServer>,
-    ) -> Result<Self, CliError> {
+    fn new(url: String, trust: Trust, usage: UsageSource, own: Own) -> Result<Self, CliError> {
         let endpoint = Endpoint::of(&url, &trust)?;
-        Ok(Self { url, trust, endpoint, usage, child, accounts: None })
+        Ok(Self { url, trust, endpoint, usage, own, accounts: None })
     }
 
     /// The server of another process of the bench.
@@ -109,7 +153,7 @@ impl Target {
     /// # Errors
     /// When its URL cannot be used.
     pub(crate) fn elsewhere(url: &str, trust: Trust) -> Result<Self, CliError> {
-        Self::new(url.to_owned(), trust, UsageSource::Unknown, None)
+        Self::new(url.to_owned(), trust, UsageSource::Unknown, Own::None)
     }
 
     /// For lean connections; `None` where the client has to make them.
@@ -139,7 +183,7 @@ impl Target {
 
     /// Where the server is, if it is not the bench's own.
     pub(crate) fn foreign_url(&self) -> Option<&str> {
-        self.child.is_none().then_some(self.url.as_str())
+        matches!(self.own, Own::None).then_some(self.url.as_str())
     }
 
     /// One connection, which is not made again when it is cut: what is measured then is not what
@@ -173,11 +217,18 @@ impl Target {
     /// # Errors
     /// When it does not end as it should.
     pub(crate) async fn stop(self) -> Result<(), String> {
-        match self.child {
-            Some(child) => child.stop().await,
-            None => Ok(()),
+        match self.own {
+            Own::One(child, _quotas) => child.stop().await,
+            Own::Cluster(cluster, _quotas) => cluster.stop().await,
+            Own::None => Ok(()),
         }
     }
+}
+
+fn quotas(args: &TargetArgs, pids: &[u32]) -> Result<Quotas, CliError> {
+    let failed = |message| CliError { exit_code: USAGE, message };
+    let quotas = args.cpu_quota.map(|processors| Quotas::hold(pids, processors));
+    Ok(quotas.transpose().map_err(failed)?.unwrap_or_default())
 }
 
 /// What these options trust.

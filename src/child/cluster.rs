@@ -39,6 +39,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) kept: &'a str,
     /// Threads of each node.
     pub(crate) cores: usize,
+    /// Limits and policies that they have beside the one for those names.
+    pub(crate) beside: Option<&'a Table>,
 }
 
 /// Nodes that belong together.
@@ -97,6 +99,11 @@ impl ChildCluster {
     /// What the certificate is known by that all of them show to clients.
     pub(crate) fn certificate_sha256(&self) -> Option<[u8; 32]> {
         self.running().next().map(|(_, server)| server.certificate_sha256())
+    }
+
+    /// The processes that run.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.running().map(|(_, server)| server.pid()).collect()
     }
 
     /// The nodes that run, by their places.
@@ -301,6 +308,10 @@ impl<'a> Files<'a> {
             ("key", path(&format!("ca/node-{id}.key"))),
         ]);
         let policy = table([("names", shape.kept.into()), ("durability", "disk".into())]);
+        let mut policies = vec![Value::from(policy)];
+        let beside = |key| shape.beside.and_then(|beside| beside.get(key));
+        policies.extend(beside("policy").and_then(Value::as_array).into_iter().flatten().cloned());
+        let limits = beside("limits").cloned().unwrap_or_else(|| Table::new().into());
         table([
             ("node", format!("node-{id}").into()),
             ("data_dir", path(&format!("data-{id}"))),
@@ -310,7 +321,8 @@ impl<'a> Files<'a> {
             ("cluster", cluster.into()),
             ("storage", table([("master_key_file", path("ca/cluster-master.key"))]).into()),
             ("tls", table([("certificate", path("tls.pem")), ("key", path("tls.key"))]).into()),
-            ("policy", vec![Value::from(policy)].into()),
+            ("policy", policies.into()),
+            ("limits", limits),
         ])
     }
 }

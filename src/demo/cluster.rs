@@ -49,7 +49,7 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     say(&format!("Starting {nodes} nodes, which become one cluster ..."));
     let cores = available_parallelism().map_or(1, |all| (all.get() / nodes).max(1));
-    let shape = Shape { nodes, listen: args.listen, kept: super::NAMES, cores };
+    let shape = Shape { nodes, listen: args.listen, kept: super::NAMES, cores, beside: None };
     let cluster = ChildCluster::start(shape).await.map_err(|error| failed(USAGE, error))?;
     let addresses = cluster.addresses();
     let certificate = cluster.certificate_sha256().unwrap_or_default();

@@ -140,6 +140,14 @@ pub(crate) struct TargetArgs {
     /// Configuration of the server that the bench starts; what the workload needs is raised in it
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     pub(crate) config: Option<PathBuf>,
+    /// So many servers that are one cluster, instead of one; connections are spread over them
+    #[arg(long, value_name = "N", conflicts_with_all = ["url", "config"],
+          value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub(crate) nodes: Option<u8>,
+    /// Processors that each of the servers may use, such as 0.3; by a control group of Linux, which
+    /// needs root
+    #[arg(long, value_name = "N", conflicts_with = "url", value_parser = processors)]
+    pub(crate) cpu_quota: Option<f64>,
     /// A server that runs already: ws://HOST:PORT, wss://HOST:PORT or quic://HOST:PORT [default:
     /// the bench starts one and ends it]
     #[arg(long, value_name = "URL")]
@@ -164,6 +172,14 @@ impl TargetArgs {
             (None, TransportArg::Wss) => "wss",
             (None, TransportArg::Quic) => "quic",
         }
+    }
+}
+
+fn processors(text: &str) -> Result<f64, String> {
+    let quota: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    match (0.01..=1024.0).contains(&quota) {
+        true => Ok(quota),
+        false => Err("it is from 0.01 to 1024".to_owned()),
     }
 }
 

@@ -66,8 +66,8 @@ struct Slowest {
 /// When the nodes cannot be started or do not go on, or when a publish failed or a record was lost.
 pub(super) async fn run(args: FailoverArgs, globals: &Globals) -> Result<(), CliError> {
     let failed = |message| CliError { exit_code: USAGE, message };
-    let shape =
-        Shape { nodes: NODES, listen: (Ipv4Addr::LOCALHOST, 0).into(), kept: NAMES, cores: 1 };
+    let listen = (Ipv4Addr::LOCALHOST, 0).into();
+    let shape = Shape { nodes: NODES, listen, kept: NAMES, cores: 1, beside: None };
     let mut cluster = ChildCluster::start(shape).await.map_err(failed)?;
     let progress = Progress::start();
     let mut figures = Figures::default();

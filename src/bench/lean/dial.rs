@@ -1,6 +1,7 @@
 //! Making lean connections.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Uri;
@@ -30,6 +31,9 @@ pub(crate) struct Endpoint {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     /// What its connections show.
     token: Option<Arc<str>>,
+    /// The other nodes of a cluster, and whose turn it is.
+    others: Arc<[Endpoint]>,
+    turn: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
@@ -65,7 +69,14 @@ impl Endpoint {
             port,
             tls,
             token: None,
+            others: Arc::default(),
+            turn: Arc::default(),
         }))
+    }
+
+    /// Connections go to this one and to the others in turn.
+    pub(crate) fn among(self, others: Vec<Self>) -> Self {
+        Self { others: others.into(), ..self }
     }
 
     /// The same for connections that show this token.
@@ -78,13 +89,16 @@ impl Endpoint {
     /// # Errors
     /// Why there is none.
     pub(crate) async fn connect(&self, client_name: &str) -> Result<Link, String> {
-        let dialed = tokio::time::timeout(CONNECT_TIMEOUT, self.dial(client_name)).await;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % (self.others.len() + 1);
+        let to = turn.checked_sub(1).and_then(|other| self.others.get(other)).unwrap_or(self);
+        let token = self.token.as_deref();
+        let dialed = tokio::time::timeout(CONNECT_TIMEOUT, to.dial(client_name, token)).await;
         dialed
             .unwrap_or_else(|_elapsed| Err(format!("no answer after {CONNECT_TIMEOUT:?}")))
-            .map_err(|reason| format!("cannot connect to {}: {reason}", self.url))
+            .map_err(|reason| format!("cannot connect to {}: {reason}", to.url))
     }
 
-    async fn dial(&self, client_name: &str) -> Result<Link, String> {
+    async fn dial(&self, client_name: &str, token: Option<&str>) -> Result<Link, String> {
         let refused = |error: std::io::Error| error.to_string();
         let tcp = TcpStream::connect((self.host.as_str(), self.port))
             .await
@@ -111,7 +125,7 @@ impl Endpoint {
             return Err(format!("the server there does not speak {WEBSOCKET_PROTOCOL}"));
         }
         // Before HELLO the server says nothing, so the library has read nothing ahead.
-        greet(Link::new(socket.into_inner()), client_name, self.token.as_deref()).await
+        greet(Link::new(socket.into_inner()), client_name, token).await
     }
 }
 
