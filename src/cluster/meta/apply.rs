@@ -29,9 +29,10 @@ impl Meta {
     /// When a rule forbids it; the state is as before.
     pub(crate) fn apply(&mut self, command: &MetaCommand) -> Result<Outcome, MetaRefusal> {
         let is_founding = matches!(command, MetaCommand::Found { .. });
-        if !is_founding {
-            self.check_level(command.level())?;
+        if !is_founding && !self.is_founded() {
+            return Err(MetaRefusal::NotFounded);
         }
+        self.check_level(command)?;
         // Their checks come before their changes, and what refuses has changed nothing.
         let mut next = self.clone();
         next.carry_out(command)?;
@@ -43,11 +44,18 @@ impl Meta {
         Ok(Outcome::Changed)
     }
 
-    fn check_level(&self, needed: u32) -> Result<(), MetaRefusal> {
-        if !self.is_founded() {
-            return Err(MetaRefusal::NotFounded);
-        }
-        if needed > self.feature_level {
+    /// Whether the cluster has decided on what a command needs. It is looked at before it is written, too: a node
+    /// that knows less stops at an entry that it cannot read.
+    ///
+    /// # Errors
+    /// When its feature level has not been decided on.
+    pub(crate) fn check_level(&self, command: &MetaCommand) -> Result<(), MetaRefusal> {
+        self.check_needed(command.level())
+    }
+
+    fn check_needed(&self, needed: u32) -> Result<(), MetaRefusal> {
+        // Before it is founded nothing is decided, and it begins at the level of its first node.
+        if self.is_founded() && needed > self.feature_level {
             return Err(MetaRefusal::FeatureLevelNeeded { needed, has: self.feature_level });
         }
         Ok(())

@@ -176,6 +176,26 @@ fn the_feature_level_rises_only_as_far_as_every_node_knows_it() {
 }
 
 #[test]
+fn what_needs_a_higher_level_is_not_written_before_the_operator_raises_it() {
+    let mut meta = founded();
+    let newer = |node| MetaCommand::Join {
+        node: id(node),
+        name: format!("node-{node}"),
+        address: address(node),
+        feature_level: 2,
+    };
+    meta.apply(&newer(1)).unwrap();
+    meta.apply(&newer(2)).unwrap();
+    // That all of them know it is not enough.
+    assert_eq!(meta.feature_level_max(), 2);
+    let needed = MetaRefusal::FeatureLevelNeeded { needed: 2, has: 1 };
+    assert_eq!(meta.check_needed(2), Err(needed));
+    assert_eq!(meta.check_level(&newer(3)), Ok(()), "what was known before goes on");
+    meta.apply(&MetaCommand::SetFeatureLevel { level: 2 }).unwrap();
+    assert_eq!(meta.check_needed(2), Ok(()));
+}
+
+#[test]
 fn policies_are_set_by_who_has_seen_the_present_ones() {
     let mut meta = founded();
     let set = |expected_version, policies| MetaCommand::SetPolicies { expected_version, policies };

@@ -89,6 +89,9 @@ pub(super) fn elsewhere(shared: &Shared) -> Answer {
 pub(super) async fn decide_here(shared: &Shared, command: &MetaCommand) -> Answer {
     let Ok((replication, _)) = parts(shared) else { return Answer::Elsewhere(None) };
     let Some(group) = replication.groups.meta() else { return Answer::Elsewhere(None) };
+    if let Err(refusal) = replication.steering.decided.now().check_level(command) {
+        return Answer::Refused(refusal.to_string());
+    }
     let body = match EntryBody::of_command(command, shared.clock.now_ms()) {
         Ok(body) => body,
         Err(error) => return Answer::Refused(error.to_string()),

@@ -1,6 +1,7 @@
 //! Why a node of a cluster does not want connections yet.
 
 use super::{Shared, announcing};
+use crate::cluster::FEATURE_LEVEL;
 use crate::cluster::meta::MemberState;
 
 /// Nothing if it does, or is none.
@@ -23,6 +24,9 @@ pub(crate) fn not_ready(shared: &Shared) -> Option<String> {
         }
         Some(MemberState::Active | MemberState::Draining) => {}
     }
+    if let Some(why) = too_old(meta.feature_level, FEATURE_LEVEL) {
+        return Some(why);
+    }
     if let Some(what) = announcing::others(shared, &meta.policies.text) {
         return Some(format!(
             "it has other policies than its cluster: {what}; give it those of the other nodes and start it \
@@ -39,8 +43,29 @@ pub(crate) fn not_ready(shared: &Shared) -> Option<String> {
     })
 }
 
+/// Why a release that knows so much is not enough for what the cluster has decided on.
+fn too_old(decided: u32, known: u32) -> Option<String> {
+    (decided > known).then(|| {
+        format!(
+            "it knows feature level {known}, and its cluster has decided on {decided}: it stops at the first entry \
+             that needs more; update it"
+        )
+    })
+}
+
 fn has_leader(replication: &super::Replication, group: u16) -> bool {
     let led = replication.lead_of(group).is_some_and(|lead| lead.borrow().leader.is_some());
     let guidance = replication.steering.guidance_of(group).map(|guidance| *guidance.borrow());
     led || guidance.is_some_and(|guidance| guidance.leader.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::too_old;
+
+    #[test]
+    fn a_release_of_before_is_not_ready_in_a_cluster_that_was_raised() {
+        assert_eq!((too_old(1, 1), too_old(1, 2)), (None, None));
+        assert!(too_old(2, 1).unwrap().contains("update it"));
+    }
 }
