@@ -111,6 +111,8 @@ error_codes! {
     Internal = 36, "internal", true;
     /// The first attempt may or may not have been applied.
     OutcomeUnknown = 37, "outcome_unknown", false;
+    /// Another node is to serve the connection.
+    Moved = 38, "moved", true;
 }
 
 impl ErrorCode {

@@ -212,7 +212,7 @@ pub struct ServerInfo {
     pub nodes: Vec<String>,
 }
 
-/// Other nodes that WELCOME names at most.
+/// Other nodes that WELCOME and GOAWAY name at most.
 pub const NODES_MAX: usize = 16;
 
 /// Who a connection is, as WELCOME and the reply to AUTH say it.

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::{quic, websocket};
 use crate::auth::{ClientCertificate, Credential};
+use crate::cluster::Cluster;
 use crate::server::{Core, Flow, OwnRates, Seat, Turn, Whose, Woken};
 
 /// How long a server-made end may take: the last frames, the close.
@@ -229,14 +230,19 @@ pub(crate) fn pump(core: &Rc<Core>, id: SessionId, now_ms: u64) {
 
 /// Tells every connection of the core that the server is about to stop.
 pub(crate) fn say_goodbye(core: &Rc<Core>) {
-    let frame = ServerFrame::GoAway {
-        code: u64::from(ErrorCode::ShuttingDown.number()),
-        message: "the server is stopping: connect again, after a random delay".to_owned(),
-        grace_ms: core.shared.config.drain_ms,
-    };
+    let mut nodes = core.shared.cluster.as_ref().map_or_else(Vec::new, Cluster::client_urls);
     let mut dispatcher = core.dispatcher.borrow_mut();
     let ids: Vec<SessionId> = dispatcher.session_ids().collect();
     for id in ids {
+        // So that not all go to the same one.
+        let by = 1.min(nodes.len());
+        nodes.rotate_left(by);
+        let frame = ServerFrame::GoAway {
+            code: u64::from(ErrorCode::ShuttingDown.number()),
+            message: "the server is stopping: connect again, after a random delay".to_owned(),
+            grace_ms: core.shared.config.drain_ms,
+            nodes: nodes.clone(),
+        };
         dispatcher.send(id, 0, &frame);
     }
     drop(dispatcher);

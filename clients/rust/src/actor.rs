@@ -9,6 +9,7 @@ use tidewire_protocol::ClientFrame;
 use crate::backoff::Backoff;
 use crate::connector::{Connector, Established};
 use crate::error::Error;
+use crate::leaving::{Left, SETTLE_MAX, leave};
 use crate::link::Link;
 use crate::state::ConnectionState;
 use crate::target::Target;
@@ -21,6 +22,8 @@ const STEADY: Duration = Duration::from_secs(10);
 enum Ending {
     /// The application closed the client.
     Closed,
+    /// Another node is to serve it.
+    Moved(Box<Established>),
     /// The connection ended by itself.
     Lost(String),
 }
@@ -36,8 +39,15 @@ pub(crate) async fn run(
     loop {
         let since = Instant::now();
         let lost = established.target.clone();
-        let reason = match hold(&link, established).await {
+        let elsewhere = again.is_some().then_some(&mut connector);
+        let reason = match hold(&link, elsewhere, established).await {
             Ending::Closed => return link.shut(ConnectionState::Closed, &Error::Closed),
+            Ending::Moved(next) => {
+                link.cut("the server has asked to go to another node");
+                established = *next;
+                established.announce(&link);
+                continue;
+            }
             Ending::Lost(reason) => reason,
         };
         tracing::debug!(%reason, "disconnected");
@@ -106,9 +116,9 @@ async fn reconnect(
 }
 
 /// Serves one connection until it ends.
-async fn hold(link: &Link, established: Established) -> Ending {
+async fn hold(link: &Link, elsewhere: Option<&mut Connector>, established: Established) -> Ending {
     let heartbeat = established.heartbeat();
-    let Established { mut connection, rest, .. } = established;
+    let Established { mut connection, rest, target, .. } = established;
     if let Err(reason) = link.receive(rest) {
         return Ending::Lost(reason);
     }
@@ -123,13 +133,25 @@ async fn hold(link: &Link, established: Established) -> Ending {
                 settle(link, CLOSE_TIMEOUT, serve).await;
                 Ending::Closed
             }
-            grace = link.asked_to_go() => {
-                settle(link, grace, serve).await;
-                Ending::Lost(parting_words(link, "the server asked to go away".to_owned()))
+            left = leave(link, elsewhere, &target) => match left {
+                Left::For(next) => {
+                    // The new connection is not served yet, and its server wants to hear something.
+                    settle(link, SETTLE_MAX.min(next.heartbeat() * 2), serve).await;
+                    Ending::Moved(next)
+                }
+                Left::Nowhere(grace) => {
+                    settle(link, grace, serve).await;
+                    Ending::Lost(parting_words(link, "the server asked to go away".to_owned()))
+                }
             }
         }
     };
-    connection.close().await;
+    if matches!(ending, Ending::Moved(_)) {
+        // Nothing waits for its end.
+        drop(tokio::spawn(connection.close()));
+    } else {
+        connection.close().await;
+    }
     ending
 }
 

@@ -147,7 +147,8 @@ impl Builder {
         self
     }
 
-    /// Whether to connect again after a cut. True unless given.
+    /// Whether to connect again after a cut, and to another node when the server asks for it. True unless
+    /// given.
     #[must_use]
     pub fn reconnect(mut self, reconnect: bool) -> Self {
         self.reconnect = reconnect;
@@ -180,7 +181,7 @@ impl Builder {
             (&self.trust, self.certificate.as_ref()),
             self.client_name,
             token.clone(),
-            self.connect_timeout,
+            (self.connect_timeout, self.reconnect),
         )?;
         let established = connector.connect_first().await?;
         let link = Arc::new(Link::new(self.patience, self.repeat_for));

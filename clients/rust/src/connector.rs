@@ -20,6 +20,9 @@ use crate::transport::{Connection, Dialer};
 /// The heartbeat when the server names none.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
+/// The capability of going to another node before the connection ends.
+const MOVE: &str = "move";
+
 /// What connections are made with.
 pub(crate) struct Connector {
     pub(crate) targets: Targets,
@@ -28,6 +31,8 @@ pub(crate) struct Connector {
     client: String,
     token: Token,
     timeout: Duration,
+    /// Whether it goes to another node when it is asked to.
+    moves: bool,
 }
 
 impl Connector {
@@ -36,7 +41,7 @@ impl Connector {
         (trust, certificate): (&Trust, Option<&CertificateFiles>),
         client: String,
         token: Token,
-        timeout: Duration,
+        (timeout, moves): (Duration, bool),
     ) -> Result<Self, Error> {
         let mut dialers: Vec<(Transport, Dialer)> = Vec::new();
         for Target { transport, .. } in targets.given() {
@@ -44,7 +49,7 @@ impl Connector {
                 dialers.push((*transport, Dialer::new(*transport, trust, certificate)?));
             }
         }
-        Ok(Self { targets, dialers, client, token, timeout })
+        Ok(Self { targets, dialers, client, token, timeout, moves })
     }
 
     /// Tries each server that was given, once.
@@ -78,10 +83,12 @@ impl Connector {
     /// With the newest token.
     fn hello(&self, transport: Transport) -> ClientFrame {
         let (token, client) = (self.token.get(), Some(self.client.clone()));
-        let capabilities = match transport {
-            Transport::WebSocket | Transport::WebSocketTls => Vec::new(),
-            Transport::Quic => vec!["datagrams".to_owned()],
+        let known = match transport {
+            Transport::WebSocket | Transport::WebSocketTls => &[MOVE][..],
+            Transport::Quic => &["datagrams", MOVE],
         };
+        let moves = |name: &&&str| self.moves || **name != MOVE;
+        let capabilities = known.iter().filter(moves).map(|name| (*name).to_owned()).collect();
         ClientFrame::Hello { version: VERSION, capabilities, token, client }
     }
 
@@ -144,6 +151,14 @@ impl Established {
         };
         link.resume(framing, self.info.clone());
         link.set_state(ConnectionState::Connected { session, transport });
+    }
+
+    /// Whether it is another server than the one that counts as this actor at this URL.
+    pub(crate) fn is_another(&self, actor: Option<(u64, u64)>, from: &Target) -> bool {
+        match (actor, self.info.actor) {
+            (Some((node, _)), Some((found, _))) => found != node,
+            (None, _) | (_, None) => self.target != *from,
+        }
     }
 
     pub(crate) fn heartbeat(&self) -> Duration {

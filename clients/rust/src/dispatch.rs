@@ -1,12 +1,11 @@
 //! Takes what the server sends to where it belongs.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tidewire_protocol::frame::split_first;
 use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame};
 
 use crate::error::{self, Error};
+use crate::leaving::Leaving;
 use crate::link::Link;
 use crate::repeating::may_go_on_later;
 use crate::routes::Route;
@@ -45,9 +44,9 @@ impl Link {
             ServerFrame::Ping { nonce } => self.control(&ClientFrame::Pong { nonce }),
             // PING's nonce is a request id here; the heartbeat's is 0.
             ServerFrame::Pong { nonce } => return self.reply(nonce, frame),
-            ServerFrame::GoAway { code, message, grace_ms } => {
+            ServerFrame::GoAway { code, message, grace_ms, nodes } => {
                 let refusal = error::refusal(code, message, None, None);
-                self.go_away(refusal, Duration::from_millis(grace_ms));
+                self.ask_to_go(Leaving::new(refusal, grace_ms, nodes));
             }
             ServerFrame::Error { req: 0, code, message, retry_after_ms, sub, actual } => {
                 let refusal = error::refusal(code, message, retry_after_ms, actual);

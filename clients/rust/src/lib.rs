@@ -57,6 +57,7 @@ mod error;
 mod group;
 mod inbox;
 mod increments;
+mod leaving;
 mod lifecycle;
 mod link;
 mod numbering;

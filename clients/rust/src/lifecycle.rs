@@ -7,6 +7,7 @@ use tidewire_protocol::Refusal;
 use tidewire_protocol::options::ServerInfo;
 
 use crate::error::Error;
+use crate::leaving::Leaving;
 use crate::link::Link;
 use crate::outbox::Framing;
 use crate::routes::Route;
@@ -76,27 +77,37 @@ impl Link {
         self.traffic().parting.take()
     }
 
-    /// The server wants the connection to end within `grace`: nothing new is written to it.
-    pub(crate) fn go_away(&self, refusal: Refusal, grace: Duration) {
+    /// The server wants the client to go.
+    pub(crate) fn ask_to_go(&self, leaving: Leaving) {
+        self.traffic().leaving = Some(leaving);
+        self.goaway.notify_one();
+    }
+
+    /// Waits until the server wants the client to go.
+    pub(crate) async fn asked_to_go(&self) -> Leaving {
+        loop {
+            let asked = self.goaway.notified();
+            if let Some(leaving) = self.traffic().leaving.take() {
+                return leaving;
+            }
+            asked.await;
+        }
+    }
+
+    /// The server is about to end the connection, and there is no other one: nothing new is written to it.
+    pub(crate) fn go_away(&self, refusal: Refusal) {
         let reason = format!("the server goes away: {refusal}");
         let mut traffic = self.traffic();
         traffic.online = false;
         traffic.parting = Some(refusal);
-        traffic.grace = Some(grace);
         drop(traffic);
         self.set_state(ConnectionState::Disconnected { reason });
-        self.goaway.notify_one();
     }
 
-    /// Waits until the server asks to go away.
-    pub(crate) async fn asked_to_go(&self) -> Duration {
-        loop {
-            let asked = self.goaway.notified();
-            if let Some(grace) = self.traffic().grace {
-                return grace;
-            }
-            asked.await;
-        }
+    /// Another connection is there: requests wait until it is taken, and what is written already is answered.
+    pub(crate) fn change_over(&self) {
+        self.pause();
+        self.set_state(ConnectionState::Connecting);
     }
 
     /// Writes no more requests; what is written already is answered.
@@ -104,7 +115,7 @@ impl Link {
         self.traffic().online = false;
     }
 
-    /// Waits until nothing is unanswered or unwritten.
+    /// Waits until nothing is unwritten, or unanswered; what waits to be sent again does not count.
     pub(crate) async fn drained(&self) {
         loop {
             let settled = self.settled.notified();
@@ -117,7 +128,7 @@ impl Link {
 
     fn is_idle(&self) -> bool {
         let traffic = self.traffic();
-        traffic.waiting.is_empty() && traffic.outbox.is_idle()
+        !traffic.waiting.is_under_way() && traffic.outbox.is_idle()
     }
 
     pub(crate) fn request_close(&self) {
@@ -151,7 +162,7 @@ impl Link {
         let before = traffic.info.actor;
         traffic.waiting.note_tried(before);
         traffic.info = info;
-        (traffic.parting, traffic.grace) = (None, None);
+        (traffic.parting, traffic.leaving) = (None, None);
         traffic.repeating.begin();
         for member in traffic.members.clone() {
             traffic.push_rejoin(member);

@@ -117,6 +117,7 @@ impl Link {
         traffic.repeating.schedule(*retry_after_ms);
         drop(traffic);
         self.postponed.notify_one();
+        self.settled.notify_one();
         true
     }
 

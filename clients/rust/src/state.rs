@@ -3,7 +3,7 @@
 /// Where the connection stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectionState {
-    /// A connection is being made.
+    /// A connection is being made, or one to another node is about to take the place of this one.
     Connecting,
     /// Requests are answered.
     Connected {

@@ -55,9 +55,8 @@ impl Targets {
         let before = std::mem::take(&mut self.learned);
         let told = urls.iter().filter_map(|url| Target::parse(url).ok());
         for target in told.chain(before) {
-            let is_of_a_kind = self.given.iter().any(|given| given.transport == target.transport);
             let is_known = self.given.contains(&target) || self.learned.contains(&target);
-            if is_of_a_kind && !is_known && self.learned.len() < LEARNED_MAX {
+            if self.is_of_a_kind(&target) && !is_known && self.learned.len() < LEARNED_MAX {
                 self.learned.push(target);
             }
         }
@@ -66,6 +65,25 @@ impl Targets {
     /// Whether there is more than one.
     pub(crate) fn are_several(&self) -> bool {
         self.given.len() + self.learned.len() > 1
+    }
+
+    /// Those of these that may be gone to, in this order, and then all others that are known, in a random
+    /// one; without the one that is left.
+    pub(crate) fn beginning_with(&self, urls: &[String], left: &Target) -> Vec<Target> {
+        let told = urls.iter().filter_map(|url| Target::parse(url).ok());
+        let mut targets = Vec::new();
+        let mut others = self.round(left);
+        others.pop();
+        for target in told.filter(|target| self.is_of_a_kind(target)).chain(others) {
+            if target != *left && !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+        targets
+    }
+
+    fn is_of_a_kind(&self, target: &Target) -> bool {
+        self.given.iter().any(|given| given.transport == target.transport)
     }
 
     /// All of them in a random order, so that the clients of a node that is gone spread over the others;
@@ -133,6 +151,17 @@ mod tests {
         let round = targets.round(&target("ws://b"));
         assert_eq!((round.len(), &round[2]), (3, &target("ws://b")));
         assert!(targets.are_several());
+    }
+
+    #[test]
+    fn those_that_a_server_names_come_first_in_its_order() {
+        let mut targets = Targets::new(target("ws://a"));
+        targets.add(target("ws://b")).unwrap();
+        targets.add(target("ws://c")).unwrap();
+        let told = ["ws://d", "wss://e", "ws://b", "ws://a", "ws://d"].map(str::to_owned);
+        let round = targets.beginning_with(&told, &target("ws://a"));
+        assert_eq!(round, ["ws://d", "ws://b", "ws://c"].map(target));
+        assert_eq!(Targets::new(target("ws://a")).beginning_with(&[], &target("ws://a")), []);
     }
 
     #[test]

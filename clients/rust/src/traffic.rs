@@ -1,13 +1,12 @@
 //! Requests on their way, and what is sent first on a new connection.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tidewire_protocol::frame::PresenceOp;
 use tidewire_protocol::options::ServerInfo;
 use tidewire_protocol::{ClientFrame, Name, Refusal};
 
 use crate::error::Error;
+use crate::leaving::Leaving;
 use crate::numbering::{Numbering, wants_number};
 use crate::outbox::Outbox;
 use crate::repeating::Repeating;
@@ -34,8 +33,8 @@ pub(crate) struct Traffic {
     pub(crate) repeated: u64,
     /// What the server said before it closed.
     pub(crate) parting: Option<Refusal>,
-    /// The server wants the connection to end within so long.
-    pub(crate) grace: Option<Duration>,
+    /// The server wants the client to go, and nobody has looked at that yet.
+    pub(crate) leaving: Option<Leaving>,
 }
 
 /// A presence that this connection stands for.
@@ -59,7 +58,7 @@ impl Traffic {
             repeating: Repeating::default(),
             repeated: 0,
             parting: None,
-            grace: None,
+            leaving: None,
         }
     }
 

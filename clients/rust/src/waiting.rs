@@ -85,8 +85,9 @@ impl WaitingTable {
         self.entries.get_mut(&req)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// Whether something may be answered yet, over the connection that there is.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.entries.values().any(|waiting| !waiting.is_postponed)
     }
 
     /// Takes out every request that must not be sent again on another connection, or that each of these

@@ -45,6 +45,7 @@ pub enum ServerFrame {
         code: u64,
         message: String,
         grace_ms: u64,
+        nodes: Vec<String>,
     },
     Ok {
         req: u64,

@@ -317,11 +317,14 @@ fn answer() -> BoxedStrategy<ServerFrame> {
                 actual
             }
         ),
-        (number(), text(), number()).prop_map(|(code, message, grace_ms)| ServerFrame::GoAway {
-            code,
-            message,
-            grace_ms
-        }),
+        (number(), text(), number(), vec(text(), 0..3)).prop_map(
+            |(code, message, grace_ms, nodes)| ServerFrame::GoAway {
+                code,
+                message,
+                grace_ms,
+                nodes
+            }
+        ),
         (number(), of(encoded())).prop_map(|(req, result)| ServerFrame::Ok { req, result }),
     ]
     .boxed()

@@ -59,9 +59,13 @@ impl FakeServer {
         let (request, socket) = within(builder.accept(tcp)).await.unwrap();
         assert_eq!(request.uri().path(), "/v1/ws");
         assert_eq!(request.headers()[SEC_WEBSOCKET_PROTOCOL], "tidewire.v1");
-        let mut peer = Peer { socket, frames: VecDeque::new(), numbers: true };
+        let capabilities = Vec::new();
+        let mut peer = Peer { socket, frames: VecDeque::new(), numbers: true, capabilities };
         let hello = peer.next().await;
-        assert!(matches!(hello, ClientFrame::Hello { version: 1, .. }), "{hello:?}");
+        let ClientFrame::Hello { version: 1, capabilities, .. } = hello else {
+            panic!("{hello:?}")
+        };
+        peer.capabilities = capabilities;
         peer
     }
 
@@ -91,6 +95,8 @@ pub(crate) struct Peer {
     frames: VecDeque<ClientFrame>,
     /// Whether it answers PRODUCER by itself.
     pub(crate) numbers: bool,
+    /// What it has said that it knows.
+    pub(crate) capabilities: Vec<String>,
 }
 
 /// The id that clients get as producers.
@@ -173,6 +179,12 @@ pub(crate) fn error(req: u64, code: u64, message: &str) -> ServerFrame {
         sub: None,
         actual: None,
     }
+}
+
+/// The server wants the client to go to one of these.
+pub(crate) fn goaway(code: u64, grace_ms: u64, nodes: &[String]) -> ServerFrame {
+    let (message, nodes) = ("drained".to_owned(), nodes.to_vec());
+    ServerFrame::GoAway { code, message, grace_ms, nodes }
 }
 
 pub(crate) fn voted(req: u64, version: u64) -> ServerFrame {

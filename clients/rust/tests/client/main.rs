@@ -13,6 +13,7 @@ mod connecting;
 mod consuming;
 mod fake_server;
 mod identity;
+mod moving;
 mod nodes;
 mod numbering;
 mod partitions;

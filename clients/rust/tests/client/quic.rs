@@ -7,11 +7,11 @@ use bytes::Bytes;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, RecvStream, SendStream, ServerConfig};
 use tidewire_client::{
-    CellKind, Client, ClientFrame, Error, Name, Pattern, ServerFrame, Start, SubscribeOptions,
-    SubscriptionEvent, Trust, WatchOptions, WatchValue,
+    CellKind, Client, ClientFrame, Error, Name, Pattern, ServerFrame, ServerInfo, Start,
+    SubscribeOptions, SubscriptionEvent, Trust, WatchOptions, WatchValue,
 };
 
-use crate::fake_server::{info, voted, welcome, within};
+use crate::fake_server::{goaway, info, voted, welcome, within};
 use crate::identity::Identity;
 use crate::requests::encoded;
 
@@ -35,13 +35,18 @@ impl QuicServer {
     }
 
     async fn accept(&self) -> QuicPeer {
+        self.accept_as(None).await
+    }
+
+    /// The same, as this node in this life of it.
+    async fn accept_as(&self, actor: Option<(u64, u64)>) -> QuicPeer {
         let incoming = within(self.endpoint.accept()).await.unwrap();
         let connection = within(incoming.into_future()).await.unwrap();
         let (send, receive) = within(connection.accept_bi()).await.unwrap();
         let mut peer = QuicPeer { connection, send, receive };
         let ClientFrame::Hello { capabilities, .. } = peer.next().await else { panic!() };
-        assert_eq!(capabilities, ["datagrams"]);
-        peer.send(&[welcome(info())]).await;
+        assert_eq!(capabilities, ["datagrams", "move"]);
+        peer.send(&[welcome(ServerInfo { actor, ..info() })]).await;
         peer
     }
 
@@ -228,4 +233,27 @@ async fn a_connection_that_the_server_closes_is_made_again() {
         peer.send(&[ServerFrame::Pong { nonce }]).await;
     });
     pong.unwrap();
+}
+
+#[tokio::test]
+async fn another_node_behind_the_same_address_is_gone_to() {
+    let server = QuicServer::listen();
+    let trust = Trust::Fingerprint(server.identity.fingerprint());
+    let builder = Client::builder(&server.url()).unwrap().trust(trust);
+    let one = server.accept_as(Some((1, 5)));
+    let (client, mut peer) = within(async { tokio::join!(builder.connect(), one) }).await;
+    let client = client.unwrap();
+    let vote = client.start_vote(&Name::parse("t").unwrap(), "ann", vec![], None).await.unwrap();
+    let ClientFrame::Vote { req, .. } = peer.next().await else { panic!() };
+    peer.send(&[goaway(38, 8_000, &[])]).await;
+    let mut other = server.accept_as(Some((2, 1))).await;
+    peer.send(&[voted(req, 1)]).await;
+    within(vote).await.unwrap();
+    within(peer.connection.closed()).await;
+    let (pong, ()) = tokio::join!(client.ping(), async {
+        let ClientFrame::Ping { nonce } = other.next().await else { panic!() };
+        other.send(&[ServerFrame::Pong { nonce }]).await;
+    });
+    pong.unwrap();
+    assert_eq!(client.repeated(), 0);
 }

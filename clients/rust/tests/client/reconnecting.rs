@@ -7,7 +7,7 @@ use tidewire_client::{
     Numbering, ServerFrame,
 };
 
-use crate::fake_server::{FakeServer, error, voted, wait_for, within};
+use crate::fake_server::{FakeServer, error, goaway, voted, wait_for, within};
 
 fn name(raw: &str) -> Name {
     Name::parse(raw).unwrap()
@@ -127,10 +127,9 @@ async fn goaway_lets_requests_finish_and_moves_on() {
     let (client, mut peer) = server.pair().await;
     let vote = client.start_vote(&name("t"), "ann", vec![], None).await.unwrap();
     let ClientFrame::Vote { req, .. } = peer.next().await else { panic!() };
-    let message = "restart".to_owned();
-    peer.send(&[ServerFrame::GoAway { code: 35, message, grace_ms: 5_000 }]).await;
+    peer.send(&[goaway(35, 5_000, &[])]).await;
     wait_for(&client, |state| match state {
-        ConnectionState::Disconnected { reason } => reason.contains("restart"),
+        ConnectionState::Disconnected { reason } => reason.contains("drained"),
         _ => false,
     })
     .await;
@@ -156,8 +155,7 @@ async fn goaway_waits_no_longer_than_the_grace() {
     // Without an id it must not be repeated.
     let add = tokio::spawn(async move { client.incr(&name("clicks"), 1).await });
     peer.next().await;
-    let message = "restart".to_owned();
-    peer.send(&[ServerFrame::GoAway { code: 35, message, grace_ms: 50 }]).await;
+    peer.send(&[goaway(35, 50, &[])]).await;
     let lost = tokio::time::timeout(Duration::from_secs(5), add).await.unwrap().unwrap();
     assert!(matches!(lost, Err(Error::ConnectionLost { .. })), "{lost:?}");
 }

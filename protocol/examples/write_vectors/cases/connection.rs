@@ -174,10 +174,11 @@ fn answers(group: &mut Group) {
         &error(1, 70_000, "new", None, None),
         r#"[5, 1, 70000, "new", null, null]"#,
     );
+    group.both("goaway", &goaway(35, "restart", &[]), r#"[6, 35, "restart", 5000]"#);
     group.both(
-        "goaway",
-        &ServerFrame::GoAway { code: 35, message: "restart".into(), grace_ms: 5000 },
-        r#"[6, 35, "restart", 5000]"#,
+        "goaway to other nodes",
+        &goaway(38, "drained", &["ws://b:7171", "ws://c:7171"]),
+        r#"[6, 38, "drained", 5000, ["ws://b:7171", "ws://c:7171"]]"#,
     );
     group.both("ok without result", &ServerFrame::Ok { req: 9, result: None }, "[7, 9, null]");
     group.both(
@@ -185,6 +186,11 @@ fn answers(group: &mut Group) {
         &ServerFrame::Ok { req: 9, result: Some(Bytes::from_static(b"\x81\xa1n\x01")) },
         r#"[7, 9, {"n": 1}]"#,
     );
+}
+
+fn goaway(code: u64, message: &str, nodes: &[&str]) -> ServerFrame {
+    let nodes = nodes.iter().map(|node| (*node).to_owned()).collect();
+    ServerFrame::GoAway { code, message: message.to_owned(), grace_ms: 5_000, nodes }
 }
 
 fn loose(group: &mut Group) {

@@ -91,6 +91,7 @@ fn reply(kind: u64, fields: &mut Fields<'_>) -> Result<Option<ServerFrame>, Refu
             code: fields.uint("code")?,
             message: fields.str("message")?.to_owned(),
             grace_ms: fields.uint("grace_ms")?,
+            nodes: fields.opt_value("nodes")?.unwrap_or_default(),
         },
         number::OK => ServerFrame::Ok { req: fields.uint("req")?, result: fields.raw_bytes() },
         number::PUBACK => ServerFrame::PubAck {

@@ -92,11 +92,13 @@ impl ServerFrame {
                 wire::put_opt(out, sub.map(u64::from), wire::put_uint);
                 put_trailing(out, *actual, wire::put_uint);
             }
-            Self::GoAway { code, message, grace_ms } => {
-                head(out, number::GOAWAY, 3);
+            Self::GoAway { code, message, grace_ms, nodes } => {
+                let told = Some(nodes).filter(|nodes| !nodes.is_empty());
+                head(out, number::GOAWAY, 3 + usize::from(told.is_some()));
                 wire::put_uint(out, *code);
                 wire::put_str(out, message);
                 wire::put_uint(out, *grace_ms);
+                put_trailing(out, told, wire::put_value);
             }
             Self::Ok { req, result } => {
                 head(out, number::OK, 2);
