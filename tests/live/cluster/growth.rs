@@ -55,9 +55,12 @@ impl Cluster {
         let ([first, second, third], _) = self.of_three_keeping().await;
         let fourth = self.start_keeping(4, &[first.port]);
         does(&fourth, "join");
+        // Where they are to be is decided after the node was taken in.
+        wait("each node to have three of four copies", || {
+            let copies = groups(&first).iter().filter(|of| ids(&of["voters"]).contains(&4)).count();
+            (copies == 12).then_some(())
+        });
         settles(&first, &[]);
-        let copies = groups(&first).iter().filter(|of| ids(&of["voters"]).contains(&4)).count();
-        assert_eq!(copies, 12, "each node has three of four copies");
         [first, second, third, fourth]
     }
 }
