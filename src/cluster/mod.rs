@@ -4,6 +4,7 @@
 //! each with the others (`links`), over which gossip tells who is there (`gossip`); what it tells stands
 //! in the `roster`. Gossip suggests only: nothing is decided by it. All of it runs on one thread of its own.
 
+pub(crate) mod balance;
 pub(crate) mod ca;
 mod credentials;
 mod error;
@@ -27,8 +28,8 @@ mod time;
 pub(crate) mod transfer;
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -69,6 +70,7 @@ pub(crate) struct Cluster {
     pub(crate) states: States,
     totals: Arc<Totals>,
     about: watch::Sender<About>,
+    is_stopping: AtomicBool,
     stop: watch::Sender<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -146,6 +148,7 @@ impl Cluster {
             states,
             totals,
             about,
+            is_stopping: AtomicBool::new(false),
             stop,
             thread,
         }))
@@ -156,9 +159,22 @@ impl Cluster {
         self.about.send_if_modified(|about| std::mem::replace(&mut about.load, load) != load);
     }
 
-    /// The node asks its clients to go.
+    /// The node is about to stop, and asks its clients to go.
     pub(crate) fn drain(&self) {
+        self.is_stopping.store(true, Relaxed);
         self.about.send_modify(|about| about.activity = Activity::Draining);
+    }
+
+    /// Whether an operator wants the node to be without clients, for the others.
+    pub(crate) fn set_drained(&self, is_drained: bool) {
+        self.about.send_if_modified(|about| {
+            // Who was active once is so again.
+            let wanted = match is_drained || self.is_stopping.load(Relaxed) {
+                true => Activity::Draining,
+                false => Activity::Joining,
+            };
+            std::mem::replace(&mut about.activity, wanted) != wanted
+        });
     }
 
     /// Says goodbye to the others, and stops.

@@ -35,6 +35,17 @@ pub(crate) struct NodeInfo {
     pub(crate) is_self: bool,
 }
 
+impl NodeInfo {
+    /// Whether it is there for clients.
+    pub(crate) fn serves(&self) -> bool {
+        let is_there = match self.state {
+            NodeState::Alive | NodeState::Suspect => true,
+            NodeState::Down | NodeState::Left => false,
+        };
+        is_there && self.activity == Some(Activity::Active)
+    }
+}
+
 /// All nodes, by their ids.
 #[derive(Clone)]
 pub(crate) struct Roster {
@@ -132,14 +143,11 @@ pub(super) fn own(gossip: &Gossip, since_ms: u64) -> NodeInfo {
 fn urls_beside_own(nodes: &[NodeInfo], at_most: usize) -> Vec<String> {
     let own = nodes.iter().position(|node| node.is_self).unwrap_or(0);
     let behind = nodes.iter().cycle().skip(own + 1).take(nodes.len().saturating_sub(1));
-    let serves = |node: &&NodeInfo| {
-        let is_there = match node.state {
-            NodeState::Alive | NodeState::Suspect => true,
-            NodeState::Down | NodeState::Left => false,
-        };
-        is_there && node.activity == Some(Activity::Active)
-    };
-    behind.filter(serves).filter_map(|node| node.client_url.clone()).take(at_most).collect()
+    behind
+        .filter(|node| node.serves())
+        .filter_map(|node| node.client_url.clone())
+        .take(at_most)
+        .collect()
 }
 
 /// What others wait for: all but how long packets take.

@@ -35,6 +35,20 @@ pub struct ClusterConfig {
     /// Bytes of states of shards that other nodes are given in a second, all of them together.
     #[schemars(range(min = 1_048_576, max = 1_u64 << 40))]
     pub state_bytes_per_second: u64,
+    /// Percent by which the connections of this node may exceed the average of the nodes before some of them are
+    /// asked to go to others; 0: none are.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub balance_percent: u32,
+    /// Connections by which they may exceed it in any case.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub balance_connections_min: u64,
+    /// Connections that are asked to go in a second: at most where they are too many, at least where the node is
+    /// drained.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub moves_per_second: u64,
+    /// A connection that has just come, or was asked to go, is left alone for so long.
+    #[schemars(range(min = 100, max = 86_400_000))]
+    pub move_rest_ms: u64,
 }
 
 impl Default for ClusterConfig {
@@ -48,6 +62,10 @@ impl Default for ClusterConfig {
             certificate: None,
             key: None,
             state_bytes_per_second: 64 * 1024 * 1024,
+            balance_percent: 20,
+            balance_connections_min: 500,
+            moves_per_second: 50,
+            move_rest_ms: 60_000,
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use super::clock::wall_ms;
+use super::moving::{Candidates, Errand, Wanted};
 use super::{Core, Shared};
 use crate::audit::Entry;
 use crate::transport::Connection;
@@ -61,6 +62,10 @@ pub(crate) enum Ask {
     List(mpsc::Sender<Vec<ConnectionInfo>>),
     /// End these.
     End(Arc<Which>, mpsc::Sender<usize>),
+    /// How many may be asked to go to other nodes.
+    Count(Wanted, mpsc::Sender<Candidates>),
+    /// Ask some to go.
+    Move(Arc<Errand>),
 }
 
 impl Which {
@@ -176,6 +181,11 @@ pub(super) async fn answer(core: Rc<Core>) {
                 let ended = core.end_those(&which);
                 reply.send(ended).await.unwrap_or_default();
             }
+            Ok(Ask::Count(wanted, reply)) => {
+                let candidates = core.candidates(wanted);
+                reply.send(candidates).await.unwrap_or_default();
+            }
+            Ok(Ask::Move(errand)) => core.ask_to_go(&errand),
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }

@@ -14,6 +14,7 @@ mod core;
 mod deciding;
 mod dispatch;
 mod figures;
+mod moving;
 mod own_records;
 mod places;
 mod queued;
@@ -50,6 +51,7 @@ use connections::Ask;
 pub(crate) use connections::{Which, Who, session_name};
 pub(crate) use figures::CoreFigures;
 pub use figures::Figures;
+pub(crate) use moving::Moves;
 pub(crate) use places::Place;
 use places::Places;
 pub(crate) use queued::Queued;
@@ -103,6 +105,8 @@ pub(crate) struct Shared {
     pub(crate) commons: CommonsQueue,
     pub(crate) dispatchers: Vec<mpsc::Sender<Vec<Event>>>,
     pub(crate) figures: Figures,
+    /// Connections that were asked to go to other nodes.
+    pub(crate) moves: Moves,
     pub(crate) load: Load,
     pub(crate) gate: Gate,
     pub(crate) places: Places,
@@ -210,6 +214,7 @@ impl Server {
             commons,
             dispatchers,
             figures: Figures::new(cores, policies.shards()),
+            moves: Moves::default(),
             load: Load::new(config.limits.memory_max_bytes),
             gate: Gate::of(&config),
             places: Places::of(&config.limits),
@@ -276,6 +281,7 @@ impl Server {
             tokio::spawn(tenants::tell_shards(shared(), tables)),
             tokio::spawn(crate::load::watch(shared())),
             tokio::spawn(cluster_load::tell(shared())),
+            tokio::spawn(moving::run(shared())),
         ];
         tasks.extend(writer.map(record));
         tasks.extend(replicated::serve(&self.shared, meta));

@@ -8,6 +8,7 @@ use tidewire_core::member::Waiting;
 
 use super::as_gauge;
 use crate::cluster::{Cluster, NodeState};
+use crate::server::Moves;
 use crate::server::replicated::Replication;
 
 const STATES: [(NodeState, &str); 4] = [
@@ -72,6 +73,15 @@ pub(super) fn waiting(waiting: Waiting) {
     for (name, help, value) in gauges {
         describe_gauge!(name, help);
         gauge!(name).set(as_gauge(value as u64));
+    }
+}
+
+/// Connections that were asked to go to other nodes.
+pub(super) fn moves(moves: &Moves) {
+    let name = "tidewire_cluster_moves_total";
+    describe_counter!(name, "Connections that were asked to go to another node, by reason");
+    for (reason, count) in moves.counts() {
+        counter!(name, "reason" => reason).absolute(count);
     }
 }
 

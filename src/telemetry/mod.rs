@@ -109,6 +109,7 @@ pub(crate) fn render(shared: &Shared) -> String {
         if let Some(cluster) = &shared.cluster {
             cluster::cluster(cluster, shared.replication.as_ref());
             cluster::waiting(figures.waiting());
+            cluster::moves(&shared.moves);
         }
         if let Some(state) = &shared.journal {
             storage(state);

@@ -33,6 +33,9 @@ pub(crate) struct Connection {
     /// Where it comes from, and since when it is there.
     pub(crate) peer: Peer,
     pub(crate) since_ms: u64,
+    /// Whether it goes to another node when it is asked to, and when it was asked last.
+    pub(crate) moves: bool,
+    pub(crate) asked_to_go_ms: Cell<Option<u64>>,
     /// How much it may ask.
     pub(crate) rates: RefCell<OwnRates>,
     /// Whom it shares its turns with.
@@ -119,7 +122,12 @@ impl Wake for Writable {
 }
 
 impl Connection {
-    pub(super) fn new(core: &Core, id: SessionId, outlet: Outlet, peer: Peer) -> Rc<Self> {
+    pub(super) fn new(
+        core: &Core,
+        id: SessionId,
+        outlet: Outlet,
+        (peer, moves): (Peer, bool),
+    ) -> Rc<Self> {
         let waker = Waker::from(Arc::new(Writable { id, woken: Arc::clone(&core.woken) }));
         let connection = Rc::new(Self {
             id,
@@ -129,6 +137,8 @@ impl Connection {
             is_somebody: Cell::new(false),
             seat: RefCell::new(None),
             since_ms: core.now_ms(),
+            moves,
+            asked_to_go_ms: Cell::new(None),
             rates: RefCell::new(core.shared.rates.begin(peer.address)),
             flow: RefCell::new(core.turns.of(Whose::of(None, None, peer.address))),
             peer,

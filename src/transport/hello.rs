@@ -13,6 +13,8 @@ use crate::server::{Account, Admission, Core, Who, session_name, wall_ms};
 
 /// Cells may travel in datagrams.
 const DATAGRAMS: &str = "datagrams";
+/// The client goes to another node of the cluster when it is asked to, and stays if it reaches none.
+const MOVE: &str = "move";
 /// Longest name of a client's software in bytes.
 const CLIENT_BYTES_MAX: usize = 128;
 
@@ -20,6 +22,7 @@ const CLIENT_BYTES_MAX: usize = 128;
 #[derive(Debug)]
 pub(super) struct Welcome {
     pub(super) datagrams: bool,
+    pub(super) moves: bool,
     pub(super) admission: Admission,
 }
 
@@ -58,8 +61,10 @@ pub(super) async fn hello(
             }
             let account = admission.account.as_ref();
             core.decide_to_connect(account, peer.address).await.inspect_err(refused)?;
-            let datagrams = offers_datagrams && capabilities.iter().any(|name| name == DATAGRAMS);
-            Ok(Welcome { datagrams, admission })
+            let knows = |name| capabilities.iter().any(|known| known == name);
+            let datagrams = offers_datagrams && knows(DATAGRAMS);
+            let moves = core.shared.cluster.is_some() && knows(MOVE);
+            Ok(Welcome { datagrams, moves, admission })
         }
         Ok(_) => Err(Refusal::new(
             ErrorCode::HelloRequired,
@@ -69,12 +74,17 @@ pub(super) async fn hello(
 }
 
 impl Welcome {
+    fn capabilities(&self) -> Vec<String> {
+        let agreed = [(self.datagrams, DATAGRAMS), (self.moves, MOVE)];
+        agreed.iter().filter(|(is, _)| *is).map(|(_, name)| (*name).to_owned()).collect()
+    }
+
     /// The frame that says so.
     pub(super) fn frame(&self, core: &Core, id: SessionId) -> ServerFrame {
         let config = &core.shared.config;
         ServerFrame::Welcome {
             version: VERSION,
-            capabilities: if self.datagrams { vec![DATAGRAMS.to_owned()] } else { Vec::new() },
+            capabilities: self.capabilities(),
             session: session_name(id),
             info: ServerInfo {
                 server: concat!("tidewire/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -50,10 +50,25 @@ impl Daemon {
         data_dir: PathBuf,
         config: &str,
     ) -> Self {
+        Self::launch(files, data_dir, "127.0.0.1:0", config)
+    }
+
+    /// Starts a daemon that clients reach at this address, over what an earlier one has left.
+    pub(crate) fn start_at(files: Arc<tempfile::TempDir>, listen: &str, config: &str) -> Self {
+        let data_dir = files.path().join(DATA);
+        Self::launch(files, data_dir, listen, config)
+    }
+
+    fn launch(
+        files: Arc<tempfile::TempDir>,
+        data_dir: PathBuf,
+        listen: &str,
+        config: &str,
+    ) -> Self {
         let file = files.path().join("tidewire.toml");
         std::fs::write(&file, config).unwrap();
         let mut child = tidewire()
-            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["serve", "--json", "--listen", listen, "--admin-listen", "127.0.0.1:0"])
             .args(["--config".as_ref(), file.as_os_str()])
             .args(["--data-dir".as_ref(), data_dir.as_os_str()])
             .stdout(Stdio::piped())
@@ -96,6 +111,11 @@ impl Daemon {
     /// A directory for what the test keeps, the daemon's configuration among it.
     pub(crate) fn files(&self) -> &Path {
         self.files.path()
+    }
+
+    /// The same, to be kept longer than the daemon.
+    pub(crate) fn shared_files(&self) -> Arc<tempfile::TempDir> {
+        Arc::clone(&self.files)
     }
 
     pub(crate) fn data_dir(&self) -> &Path {

@@ -151,7 +151,8 @@ pub(super) async fn serve(core: Rc<Core>, arriving: Arriving, place: Place) {
     let options = SessionOptions { framing: Framing::LengthPrefixed, datagrams: welcome.datagrams };
     let id = core.open(options);
     let outlet = Outlet::new(quic.clone(), control);
-    let connection = Connection::new(&core, id, connection::Outlet::Quic(outlet), peer);
+    let connection =
+        Connection::new(&core, id, connection::Outlet::Quic(outlet), (peer, welcome.moves));
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
     core.admit(&connection, welcome.admission);
     core.changed();

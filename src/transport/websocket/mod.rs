@@ -41,7 +41,8 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes, peer: Pe
     };
     let options = SessionOptions { framing: Framing::Bare, datagrams: false };
     let id = core.open(options);
-    let connection = Connection::new(&core, id, connection::Outlet::Web(outlet), peer);
+    let connection =
+        Connection::new(&core, id, connection::Outlet::Web(outlet), (peer, welcome.moves));
     core.dispatcher.borrow_mut().send(id, 0, &welcome.frame(&core, id));
     core.admit(&connection, welcome.admission);
     core.changed();

@@ -5,6 +5,7 @@ mod commons;
 mod decided;
 mod growth;
 mod logs;
+mod moving;
 mod refused;
 mod seen;
 mod shards;

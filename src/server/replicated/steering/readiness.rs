@@ -22,7 +22,14 @@ pub(crate) fn not_ready(shared: &Shared) -> Option<String> {
                 cluster.node
             ));
         }
-        Some(MemberState::Active | MemberState::Draining) => {}
+        Some(MemberState::Draining) => {
+            return Some(format!(
+                "draining: its clients are asked to go to other nodes; \
+                 `tidewire admin cluster drain {} --undo` has it serve again",
+                cluster.node
+            ));
+        }
+        Some(MemberState::Active) => {}
     }
     if let Some(why) = too_old(meta.feature_level, FEATURE_LEVEL) {
         return Some(why);
