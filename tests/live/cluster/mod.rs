@@ -7,6 +7,7 @@ mod growth;
 mod logs;
 mod moving;
 mod refused;
+mod rolling;
 mod seen;
 mod shards;
 
