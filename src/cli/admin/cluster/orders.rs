@@ -122,15 +122,17 @@ async fn drain(admin: SocketAddr, args: &DrainArgs, globals: &Globals) -> Result
     }
     let until = Instant::now() + Duration::from_secs(wait);
     loop {
-        let member = member(admin, node).await?;
+        let (member, connections) = member(admin, node).await?;
         let count = |field: &str| member.get(field).and_then(Value::as_u64);
         let (leads, copies, stay) = (count("leads"), count("copies"), count("copies_wanted"));
         if leads == Some(0) && copies == stay {
             let what = format!(
-                "drained: node {node} leads nothing, and has copies of {} groups",
+                "drained: node {node} leads nothing, has copies of {} groups, and had {connections} connections \
+                 when it last said so",
                 copies.unwrap_or_default()
             );
-            let next = "it can be stopped; copies that it still has have nowhere else to go";
+            let next = "it can be stopped; copies that it still has have nowhere else to go, and its clients are \
+                        asked to go to other nodes within a minute";
             return tell(&member, &what, next, globals);
         }
         if Instant::now() >= until {
@@ -146,14 +148,19 @@ async fn drain(admin: SocketAddr, args: &DrainArgs, globals: &Globals) -> Result
     }
 }
 
-async fn member(admin: SocketAddr, node: NodeId) -> Result<Value, CliError> {
+/// What was decided about a node, and its connections as it has told them last.
+async fn member(admin: SocketAddr, node: NodeId) -> Result<(Value, u64), CliError> {
     let status = ask(admin, Method::GET, "/v1/cluster", None).await?;
     let members = status.pointer("/decided/members").and_then(Value::as_array);
     let is_it = |member: &&Value| member.get("id").and_then(Value::as_u64) == Some(node.get());
     let member = members.and_then(|members| members.iter().find(is_it));
     let unknown =
         || CliError { exit_code: 1, message: format!("node {node} is not known any more") };
-    member.cloned().ok_or_else(unknown)
+    let seen = status.get("nodes").and_then(Value::as_array);
+    let seen = seen.and_then(|nodes| nodes.iter().find(is_it));
+    let connections = seen.and_then(|node| node.pointer("/load/connections"));
+    let connections = connections.and_then(Value::as_u64).unwrap_or_default();
+    member.cloned().map(|member| (member, connections)).ok_or_else(unknown)
 }
 
 async fn rebalance(admin: SocketAddr, globals: &Globals) -> Result<(), CliError> {
