@@ -6,6 +6,7 @@
 
 mod accounts;
 mod args;
+mod converge;
 mod delivery;
 mod failover;
 mod fanout;
@@ -68,6 +69,9 @@ pub async fn run(args: BenchArgs, globals: &Globals) -> Result<(), CliError> {
     if let Workload::Failover(args) = workload {
         return failover::run(args, globals).await;
     }
+    if let Workload::Converge(args) = workload {
+        return converge::run(args, globals).await;
+    }
     let (Some(to), Some(output)) = (workload.target(), workload.output()) else { return Ok(()) };
     workload.check(open_files::raise_limit()).map_err(CliError::usage)?;
     let sizes = Sizes::of(&workload);
@@ -127,9 +131,10 @@ async fn run_workload(
         Workload::Idle(args) => idle::run(args, sizes, target, progress).await,
         Workload::Latency(args) => latency::run(args, sizes, target, progress).await,
         Workload::Flood(args) => flood::run(args, sizes, target, progress).await,
-        Workload::Failover(_) | Workload::Journal(_) | Workload::Hold(_) => {
-            Err(CliError::usage("this workload needs no server"))
-        }
+        Workload::Failover(_)
+        | Workload::Converge(_)
+        | Workload::Journal(_)
+        | Workload::Hold(_) => Err(CliError::usage("this workload needs no server")),
     }
 }
 
@@ -144,6 +149,7 @@ impl Workload {
             Self::Latency(_) => "latency",
             Self::Flood(_) => "flood",
             Self::Failover(_) => "failover",
+            Self::Converge(_) => "converge",
             Self::Journal(_) => "journal",
             Self::Hold(_) => "hold",
         }
@@ -192,7 +198,9 @@ impl Workload {
                 accounts: true,
                 ..Needs::default()
             },
-            Self::Failover(_) | Self::Journal(_) | Self::Hold(_) => Needs::default(),
+            Self::Failover(_) | Self::Converge(_) | Self::Journal(_) | Self::Hold(_) => {
+                Needs::default()
+            }
         }
     }
 }

@@ -23,7 +23,10 @@ impl Sizes {
             Workload::Idle(args) => Self::idle(args),
             Workload::Latency(args) => Self::latency(args),
             Workload::Flood(args) => Self::flood(args),
-            Workload::Failover(_) | Workload::Journal(_) | Workload::Hold(_) => Self::default(),
+            Workload::Failover(_)
+            | Workload::Converge(_)
+            | Workload::Journal(_)
+            | Workload::Hold(_) => Self::default(),
         };
         let (nodes, quota) =
             workload.target().map_or((None, None), |target| (target.nodes, target.cpu_quota));

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::converge::ConvergeArgs;
 use super::failover::FailoverArgs;
 use super::journal::JournalArgs;
 use crate::child::fingerprint;
@@ -79,6 +80,11 @@ pub(crate) enum Workload {
     /// time without an acknowledgement there, and the longest time that subscribers of the other shards
     /// got nothing. Every record that was acknowledged is to be delivered.
     Failover(FailoverArgs),
+    /// Count on all nodes of a cluster, and measure how soon the others show it
+    ///
+    /// Starts nodes of its own. Counters are eventual, and each is counted on one node and watched on all
+    /// others. Told is the time from sending an increment until another node's watcher has it.
+    Converge(ConvergeArgs),
     /// Append to the journal on disk, without a server before it
     ///
     /// What the disk room takes in rounds of all its shards, and what a plain file takes of the same
@@ -99,7 +105,7 @@ impl Workload {
             Self::Idle(args) => Some(&args.target),
             Self::Latency(args) => Some(&args.target),
             Self::Flood(args) => Some(&args.target),
-            Self::Failover(_) | Self::Journal(_) | Self::Hold(_) => None,
+            Self::Failover(_) | Self::Converge(_) | Self::Journal(_) | Self::Hold(_) => None,
         }
     }
 
@@ -112,7 +118,7 @@ impl Workload {
             Self::Idle(args) => Some(&args.output),
             Self::Latency(args) => Some(&args.output),
             Self::Flood(args) => Some(&args.output),
-            Self::Failover(_) | Self::Journal(_) | Self::Hold(_) => None,
+            Self::Failover(_) | Self::Converge(_) | Self::Journal(_) | Self::Hold(_) => None,
         }
     }
 }
