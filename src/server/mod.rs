@@ -289,6 +289,7 @@ impl Server {
             let incoming = cluster.links.serve(services::COMMONS);
             tasks.push(tokio::spawn(commons::serve(shared(), incoming)));
             tasks.push(tokio::spawn(commons::keep(shared())));
+            tasks.push(tokio::spawn(commons::seal(shared())));
         }
         self.tasks = tasks;
         if let Some(first) = arrivals.first() {

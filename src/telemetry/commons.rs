@@ -15,6 +15,7 @@ pub(super) fn commons(stats: CommonsStats) {
         left_out,
         beyond,
         taken_over,
+        removed_apart,
         is_stale,
     } = stats;
     let gauges = [
@@ -28,6 +29,11 @@ pub(super) fn commons(stats: CommonsStats) {
             "tidewire_commons_stale",
             "1 while a node was not heard for too long, so that values may lack something",
             u64::from(is_stale),
+        ),
+        (
+            "tidewire_commons_removed_apart",
+            "Removed nodes of whom it is not decided here yet what there is",
+            removed_apart,
         ),
     ];
     for (name, help, value) in gauges {
@@ -44,13 +50,12 @@ pub(super) fn commons(stats: CommonsStats) {
         ),
         (
             "tidewire_commons_left_out_total",
-            "Changes that were not taken over, because there are as many lives of nodes as allowed, or \
-             because they contradict what the cluster has decided",
+            "Changes that were not taken over, because there are as many lives of nodes as allowed",
             left_out,
         ),
         (
             "tidewire_commons_beyond_total",
-            "Changes beyond the end of a removed node, which are lost",
+            "Lives of nodes that somebody knew further than they count, which is lost",
             beyond,
         ),
         (

@@ -9,7 +9,7 @@ use super::placement::{GroupPlacement, Placement, copies_of};
 use super::policies::{Policies, PolicyText};
 use super::refusal::MetaRefusal;
 use super::state::{
-    GROUPS, IDS_MAX, MemberState, Meta, MetaNode, NAME_BYTES_MAX, NODES_MAX, REPLICAS_MAX,
+    GROUPS, IDS_MAX, MemberState, Meta, MetaNode, MetaSeal, NAME_BYTES_MAX, NODES_MAX, REPLICAS_MAX,
 };
 use crate::cluster::{NodeAddress, NodeId};
 
@@ -69,6 +69,7 @@ impl Meta {
             }
             MetaCommand::Drain { node, on } => self.drain(*node, *on),
             MetaCommand::Remove { node } => self.remove(*node),
+            MetaCommand::Seal { number, nodes, digest } => self.seal(*number, nodes, *digest),
             MetaCommand::SetReplicas { replicas } => {
                 check_replicas(*replicas)?;
                 self.replicas = *replicas;
@@ -198,6 +199,24 @@ impl Meta {
             nodes.retain(|named| *named != node);
         }
         self.exceptions.retain(|_, nodes| !nodes.is_empty());
+        Ok(())
+    }
+
+    fn seal(
+        &mut self,
+        number: u64,
+        nodes: &BTreeSet<NodeId>,
+        digest: u64,
+    ) -> Result<(), MetaRefusal> {
+        let seal = MetaSeal { number, nodes: nodes.clone(), digest };
+        if self.seal.as_ref() == Some(&seal) {
+            return Ok(());
+        }
+        let has = self.seal.as_ref().map_or(0, |seal| seal.number);
+        if Some(number) != has.checked_add(1) || *nodes != self.removed() {
+            return Err(MetaRefusal::SealStale { number, has });
+        }
+        self.seal = Some(seal);
         Ok(())
     }
 

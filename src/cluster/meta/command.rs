@@ -3,6 +3,8 @@
 //! Each is a map in MessagePack: `level`, the feature level from which on it may be used, and `command`. What is newer
 //! than the server is told by its level, whatever else the map holds.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::placement::Placement;
@@ -36,6 +38,9 @@ pub(crate) enum MetaCommand {
     Drain { node: NodeId, on: bool },
     /// A node never comes back.
     Remove { node: NodeId },
+    /// What all members know alike of the nodes that were removed, all of which are named, is all there is of
+    /// their eventual counters. It is the decision of this number, from 1 on.
+    Seal { number: u64, nodes: BTreeSet<NodeId>, digest: u64 },
     /// Each shard has so many copies.
     SetReplicas { replicas: u16 },
     /// All nodes can do this; there is no way back.
@@ -103,6 +108,7 @@ impl MetaCommand {
             | Self::Join { .. }
             | Self::Drain { .. }
             | Self::Remove { .. }
+            | Self::Seal { .. }
             | Self::SetReplicas { .. }
             | Self::SetFeatureLevel { .. }
             | Self::SetPolicies { .. }
@@ -201,6 +207,8 @@ pub(super) mod tests {
             join,
             (node_id(), any::<bool>()).prop_map(|(node, on)| MetaCommand::Drain { node, on }),
             node_id().prop_map(|node| MetaCommand::Remove { node }),
+            (1..3_u64, btree_set(node_id(), 0..3), any::<u64>())
+                .prop_map(|(number, nodes, digest)| MetaCommand::Seal { number, nodes, digest }),
             (0..9_u16).prop_map(|replicas| MetaCommand::SetReplicas { replicas }),
             (0..4_u32).prop_map(|level| MetaCommand::SetFeatureLevel { level }),
             (0..4_u64, policies()).prop_map(|(expected_version, policies)| {

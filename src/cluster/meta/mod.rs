@@ -28,4 +28,4 @@ pub(crate) use command::MetaCommand;
 pub(crate) use policies::{PolicyText, difference};
 pub(crate) use reconcile::{GroupView, Step, Why};
 pub(crate) use refusal::MetaRefusal;
-pub(crate) use state::{MemberState, Meta, MetaNode};
+pub(crate) use state::{MemberState, Meta, MetaNode, MetaSeal};

@@ -182,6 +182,17 @@ pub(crate) enum MetaRefusal {
         /// What is there.
         has: u64,
     },
+    /// A node was removed since, or it was decided by somebody else.
+    #[error(
+        "what there is of removed nodes was found out as decision {number}, and {has} were made or another node \
+         was removed since: find it out again"
+    )]
+    SealStale {
+        /// Which decision it was to be.
+        number: u64,
+        /// How many there are.
+        has: u64,
+    },
     /// No placement that groups could have.
     #[error("the copies of group {group} are refused: {rule}; work them out again")]
     Placement {

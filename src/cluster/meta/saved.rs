@@ -90,7 +90,7 @@ mod tests {
     use crate::cluster::meta::policies::POLICIES_BYTES_MAX;
     use crate::cluster::meta::policies::Policies;
     use crate::cluster::meta::state::{GROUPS, IDS_MAX, NAME_BYTES_MAX, REPLICAS_MAX};
-    use crate::cluster::meta::{MemberState, MetaNode, PolicyText};
+    use crate::cluster::meta::{MemberState, MetaNode, MetaSeal, PolicyText};
     use crate::cluster::{ClusterId, NodeAddress, NodeId};
 
     #[test]
@@ -113,6 +113,11 @@ mod tests {
                 .map(|group| (group, copies.iter().copied().collect()))
                 .collect(),
             policies: Policies { version: u64::MAX, text },
+            seal: Some(MetaSeal {
+                number: u64::MAX,
+                nodes: (0..IDS_MAX).map(id).collect(),
+                digest: u64::MAX,
+            }),
             placement: Placement { meta: copies.clone(), groups: vec![group; usize::from(GROUPS)] },
             revision: u64::MAX,
             ..Meta::new(ClusterId::new(u128::MAX))

@@ -41,6 +41,9 @@ pub(crate) struct Meta {
     /// the number of groups.
     pub(crate) exceptions: BTreeMap<u16, Vec<NodeId>>,
     pub(crate) policies: Policies,
+    /// What was decided last of the eventual counters of removed nodes.
+    #[serde(default)]
+    pub(crate) seal: Option<MetaSeal>,
     /// The copies that are wanted.
     pub(crate) placement: Placement,
     /// Counts the changes.
@@ -58,6 +61,18 @@ pub(crate) struct MetaNode {
     pub(crate) joined_revision: u64,
     /// What its release can do.
     pub(crate) feature_level: u32,
+}
+
+/// What there is of the eventual counters of nodes that were removed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetaSeal {
+    /// Counts these decisions.
+    pub(crate) number: u64,
+    /// Those that had been removed by then.
+    pub(crate) nodes: BTreeSet<NodeId>,
+    /// Of what all members knew alike.
+    pub(crate) digest: u64,
 }
 
 /// Whether a node gets copies.
@@ -93,6 +108,7 @@ impl Meta {
             nodes: BTreeMap::new(),
             exceptions: BTreeMap::new(),
             policies: Policies::default(),
+            seal: None,
             placement: Placement::default(),
             revision: 0,
         }

@@ -14,14 +14,19 @@ const TELL_BYTES: usize = 128 * 1024;
 impl Commons {
     /// Another node is reached from now on. What it says over an earlier way is not to be taken any more.
     pub fn open(&mut self, node: u64) {
+        if self.counters.removed().contains(&node) {
+            return;
+        }
         self.links.insert(node, Link::new());
         self.round += 1;
+        self.collecting += 1;
     }
 
     /// Another node is not reached any more.
     pub fn close(&mut self, node: u64) {
         if self.links.remove(&node).is_some() {
             self.round += 1;
+            self.collecting += 1;
         }
     }
 
@@ -47,6 +52,14 @@ impl Commons {
             Message::Lives { round, lives } => {
                 let Some(link) = self.links.get_mut(&node) else { return };
                 link.lives = Some((round, lives));
+            }
+            Message::AskEnds { round } => {
+                let Some(link) = self.links.get_mut(&node) else { return };
+                link.owes_ends = Some(round);
+            }
+            Message::Ends { round, digest } => {
+                let Some(link) = self.links.get_mut(&node) else { return };
+                link.ends = Some((round, digest));
             }
             Message::Tell { at_ms, echo_ms, counters, presence } => {
                 let mut is_missing = false;
@@ -98,8 +111,7 @@ impl Commons {
         match merged {
             Merged::Hole { .. } | Merged::PieceMissing { .. } => return false,
             Merged::OwnAhead { .. } => self.is_second_life = true,
-            Merged::NoRoom | Merged::Contradiction => self.stats.left_out += 1,
-            Merged::BeyondFinal { .. } => self.stats.beyond += 1,
+            Merged::NoRoom => self.stats.left_out += 1,
             Merged::Applied { .. } | Merged::Known | Merged::Staged { .. } | Merged::Superseded => {
             }
         }
@@ -111,7 +123,13 @@ impl Commons {
         self.now_ms = self.now_ms.max(now_ms);
         let own = self.own();
         let asks = self.asks_for_lives().then_some(self.round);
+        let asks_ends = self.asks_for_ends();
+        let owes_ends = self.links.get_mut(&node)?.owes_ends.take();
+        let ends = owes_ends.map(|round| Message::Ends { round, digest: self.ends() });
         let link = self.links.get_mut(&node)?;
+        if ends.is_some() {
+            return ends;
+        }
         if core::mem::take(&mut link.owes_known) {
             let (counters, presence) = (self.counters.known(), self.presence.known());
             return Some(Message::Known { actor: own, counters, presence });
@@ -123,6 +141,10 @@ impl Commons {
         if asks.is_some() && link.asked != asks {
             link.asked = asks;
             return asks.map(|round| Message::AskLives { round });
+        }
+        if let Some(round) = asks_ends.filter(|round| link.asked_ends != Some(*round)) {
+            link.asked_ends = Some(round);
+            return Some(Message::AskEnds { round });
         }
         self.tell_rest(node)
     }

@@ -88,7 +88,11 @@ impl Commons {
     /// What is shown may be stale, or is so no more.
     pub(super) fn look_at_freshness(&mut self) {
         let is_alone = self.members.is_empty();
-        let (as_of_ms, is_stale) = if is_alone { (0, false) } else { self.freshness() };
+        let (as_of_ms, is_stale) = match self.has_ended() {
+            true => (self.ended_ms, true),
+            false if is_alone => (0, false),
+            false => self.freshness(),
+        };
         match (self.behind.is_there(), is_stale) {
             (false, true) => {
                 let followers = self.followers.values().copied();

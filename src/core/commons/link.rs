@@ -33,6 +33,18 @@ pub enum Message {
         /// Incarnations, and the version that each is known up to.
         lives: Vec<(u64, u64)>,
     },
+    /// It asks what is known of nodes that were removed. `round`: which time it asks.
+    AskEnds {
+        /// To be repeated in the answer.
+        round: u64,
+    },
+    /// The answer.
+    Ends {
+        /// As it was asked.
+        round: u64,
+        /// Who says the same knows of the same removals, and the same of those nodes.
+        digest: u64,
+    },
     /// What has changed; or nothing, when nothing has.
     Tell {
         /// When it is said, by the clock of who says it.
@@ -76,6 +88,12 @@ pub(super) struct Link {
     pub(super) asked: Option<u64>,
     /// Its answer to that, and to which round.
     pub(super) lives: Option<(u64, Vec<(u64, u64)>)>,
+    /// It has asked what is known of nodes that were removed.
+    pub(super) owes_ends: Option<u64>,
+    /// The round in which it was asked that.
+    pub(super) asked_ends: Option<u64>,
+    /// Its answer, and to which round.
+    pub(super) ends: Option<(u64, u64)>,
     /// Of snapshots that it needs.
     pub(super) pieces: VecDeque<Piece>,
     /// When it has said something last, by its own clock.
@@ -95,6 +113,9 @@ impl Link {
             owes_lives: None,
             asked: None,
             lives: None,
+            owes_ends: None,
+            asked_ends: None,
+            ends: None,
             pieces: VecDeque::new(),
             heard_ms: 0,
             echoed_ms: 0,

@@ -9,14 +9,6 @@ use crate::cell::replicated::Actor;
 
 impl Commons {
     /// The other nodes that belong to the cluster.
-    pub fn set_members(&mut self, members: BTreeSet<u64>) {
-        if self.members != members {
-            self.members = members;
-            self.round += 1;
-        }
-    }
-
-    /// The other nodes that belong to the cluster.
     #[must_use]
     pub fn members(&self) -> &BTreeSet<u64> {
         &self.members

@@ -8,8 +8,9 @@
 //! * [`Commons::take`], [`Commons::next`]: messages of other nodes in, those for them out, one at a
 //!   time. What is told is worked out when a node can take it, so that much that has changed meanwhile is
 //!   told once.
-//! * [`Commons::set_members`], [`Commons::node_is_down`]: what the cluster has decided, and what gossip says.
+//! * [`Commons::set_decided`], [`Commons::node_is_down`]: what the cluster has decided, and what gossip says.
 
+mod ending;
 mod exchange;
 mod following;
 mod link;
@@ -18,6 +19,7 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
+pub use ending::Decided;
 pub use link::Message;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -73,6 +75,11 @@ pub struct Commons {
     members: BTreeSet<u64>,
     /// Counts the times that other nodes are reached which were not before.
     round: u64,
+    /// Whether this node collects what all know of those that were removed, and how often it has asked for it.
+    collects: bool,
+    collecting: u64,
+    /// When it was heard that this node was removed.
+    ended_ms: u64,
     behind: Behind,
     /// Somebody has heard of this life of the node what it has not said.
     is_second_life: bool,
@@ -92,6 +99,7 @@ pub struct CommonsStats {
     pub left_out: u64,
     pub beyond: u64,
     pub taken_over: u64,
+    pub removed_apart: u64,
     pub is_stale: bool,
 }
 
@@ -111,6 +119,9 @@ impl Commons {
             links: BTreeMap::new(),
             members: BTreeSet::new(),
             round: 0,
+            collects: false,
+            collecting: 0,
+            ended_ms: 0,
             behind: Behind::default(),
             is_second_life: false,
             looked_ms: 0,
@@ -186,6 +197,8 @@ impl Commons {
         self.looked_ms = self.now_ms;
         self.counters.forget_idle(self.now_ms);
         self.take_over();
+        self.collect();
+        self.stats.beyond += self.counters.take_beyond().iter().count() as u64;
         self.look_at_freshness();
     }
 
@@ -217,6 +230,7 @@ impl Commons {
         CommonsStats {
             counters: self.counters.len() as u64,
             links: self.links.len() as u64,
+            removed_apart: self.counters.apart() as u64,
             is_stale: self.behind.is_there(),
             ..self.stats
         }
@@ -224,6 +238,9 @@ impl Commons {
 
     /// As of when values are what there is; nothing where this node alone changes them.
     fn as_of(&self) -> Option<AsOf> {
+        if self.has_ended() {
+            return Some(AsOf { as_of_ms: self.ended_ms, is_stale: true });
+        }
         if self.members.is_empty() {
             return None;
         }

@@ -117,6 +117,14 @@ impl Commons {
         data: Bytes,
     ) -> Result<Reply, Refusal> {
         match op {
+            PresenceOp::Join if self.has_ended() => {
+                let message = format!(
+                    "nobody joins presence set '{name}' here: this node was removed from the cluster as {}; \
+                     connect to another node",
+                    self.own()
+                );
+                return Err(Refusal::new(ErrorCode::Unavailable, message));
+            }
             PresenceOp::Join => {
                 self.presence.join(name, member, holder(session), data, self.now_ms)?;
             }

@@ -1,20 +1,22 @@
 //! The cells that this node changes by itself, and tells other nodes of: their one task, and the streams to
 //! the others.
 
+mod deciding;
 mod figures;
 mod streams;
 mod task;
 
+pub(super) use deciding::seal;
 pub(crate) use figures::CommonsFigures;
 pub(super) use streams::{keep, serve};
 pub(super) use task::{CommonsTask, run};
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use tidewire_core::cell::eventual::Seal;
 use tidewire_core::cell::replicated::Actor;
-use tidewire_core::commons::{Commons, CommonsConfig, Message};
-use tokio::sync::mpsc;
+use tidewire_core::commons::{Commons, CommonsConfig, Decided, Message};
+use tokio::sync::{mpsc, watch};
 
 use super::{Clock, Queued, SHARD_QUEUE};
 use crate::cluster::Cluster;
@@ -33,12 +35,14 @@ pub(crate) struct CommonsQueue {
     /// Streams so far.
     streams: AtomicU64,
     pub(crate) figures: CommonsFigures,
+    /// What can be decided of nodes that were removed, as this node has collected it.
+    agreed: watch::Sender<Option<Seal>>,
 }
 
 /// What the task hears of other nodes.
 enum PeerEvent {
-    /// These others belong to the cluster.
-    Members(BTreeSet<u64>),
+    /// The cluster has decided this.
+    Decided(Box<Decided>),
     /// A stream to a node has begun: what it is told goes here, one message at a time.
     Opened { node: u64, stream: u64, messages: mpsc::Sender<Message> },
     /// A node has said something.
@@ -67,7 +71,14 @@ pub(super) fn make(
     let (commands, queue) = mpsc::channel(SHARD_QUEUE);
     let (peers, from_peers) = mpsc::channel(PEER_QUEUE);
     let (streams, figures) = (AtomicU64::new(0), CommonsFigures::default());
-    let to_task = CommonsQueue { actor: own, commands, peers, streams, figures };
+    let to_task = CommonsQueue {
+        actor: own,
+        commands,
+        peers,
+        streams,
+        figures,
+        agreed: watch::Sender::default(),
+    };
     (to_task, CommonsTask::new(commons, queue, from_peers))
 }
 

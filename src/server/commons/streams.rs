@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{RecvStream, SendStream};
-use tidewire_core::commons::Message;
+use tidewire_core::commons::{Decided, Message};
 use tokio::sync::mpsc;
 
 use super::PeerEvent;
+use super::deciding::{decided, members, until_apart};
 use crate::cluster::links::Incoming;
 use crate::cluster::raft::NodeId;
 use crate::cluster::{self, frames, services};
@@ -24,40 +25,32 @@ const OPEN: Duration = Duration::from_secs(2);
 /// Keeps streams to the nodes with higher ids, and tells the task who belongs to the cluster, until the
 /// server ends.
 pub(crate) async fn keep(shared: Arc<Shared>) {
-    let Some(own) = shared.replication.as_ref().map(|replication| replication.node) else { return };
-    let mut known = BTreeSet::new();
+    let Some(replication) = &shared.replication else { return };
+    let own = replication.node;
+    let (mut known, mut changes) = (Decided::default(), replication.steering.decided.changes());
     let mut kept = tokio::task::JoinSet::new();
     let mut streams: BTreeSet<NodeId> = BTreeSet::new();
     loop {
-        let members = members(&shared);
-        if members != known {
-            known.clone_from(&members);
-            if shared.commons.peers.send(PeerEvent::Members(members)).await.is_err() {
+        let decided = decided(&shared);
+        if decided != known {
+            known.clone_from(&decided);
+            let event = PeerEvent::Decided(Box::new(decided));
+            if shared.commons.peers.send(event).await.is_err() {
                 return;
             }
         }
-        for node in known.range(own + 1..) {
+        for node in known.members.range(own + 1..) {
             if streams.insert(*node) {
                 kept.spawn(keep_one(Arc::clone(&shared), *node));
             }
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
+            Ok(()) = changes.changed() => {}
             Some(Ok(node)) = kept.join_next() => {
                 streams.remove(&node);
             }
         }
-    }
-}
-
-/// The other nodes that belong to the cluster; none if this one does not.
-fn members(shared: &Shared) -> BTreeSet<NodeId> {
-    let Some(replication) = &shared.replication else { return BTreeSet::new() };
-    let decided = replication.steering.decided.now();
-    let mut members: BTreeSet<NodeId> = decided.members().map(|(node, _)| node.get()).collect();
-    match members.remove(&replication.node) {
-        true => members,
-        false => BTreeSet::new(),
     }
 }
 
@@ -101,6 +94,7 @@ async fn carry(shared: &Shared, node: NodeId, send: SendStream, recv: RecvStream
     tokio::select! {
         () = tell(send, to_tell, &commons.peers) => {}
         () = hear(recv, &commons.peers, (node, stream)) => {}
+        () = until_apart(shared, node) => {}
     }
     // Fails only when the server is stopping.
     drop(commons.peers.send(PeerEvent::Ended { node, stream }).await);

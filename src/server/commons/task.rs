@@ -59,6 +59,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut task: CommonsTask) {
         tell(&shared, task.commons.seal()).await;
         task.tell_others(now_ms);
         shared.commons.figures.set(task.commons.stats());
+        task.say_agreed(&shared);
         task.look_for_second_life();
     }
 }
@@ -75,7 +76,7 @@ async fn changed(changes: &mut Option<watch::Receiver<u64>>) {
 impl CommonsTask {
     fn heard(&mut self, event: PeerEvent, now_ms: u64) {
         match event {
-            PeerEvent::Members(members) => self.commons.set_members(members),
+            PeerEvent::Decided(decided) => self.commons.set_decided(*decided),
             PeerEvent::Opened { node, stream, messages } => {
                 self.streams.insert(node, (stream, messages));
                 self.commons.open(node);
@@ -108,6 +109,16 @@ impl CommonsTask {
                 place.send(message);
             }
         }
+    }
+
+    /// Says what can be decided of nodes that were removed.
+    fn say_agreed(&self, shared: &Shared) {
+        let agreed = self.commons.agreed();
+        shared.commons.agreed.send_if_modified(|said| {
+            let is_news = *said != agreed;
+            *said = agreed;
+            is_news
+        });
     }
 
     /// Who is there as gossip sees it.

@@ -1,3 +1,4 @@
+mod seals;
 mod twice;
 
 use super::*;

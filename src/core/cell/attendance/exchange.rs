@@ -65,7 +65,7 @@ impl Attendance {
         let limits = self.limits.log;
         let mut touched = BTreeSet::new();
         let (_, replica) = self.nodes.entry(node).or_insert_with(|| (incarnation, Replica::new(0)));
-        let merged = replica.merge(content, u64::MAX, &limits, 0, |place| {
+        let merged = replica.merge(content, &limits, 0, |place| {
             touched.insert(place);
         });
         touched.iter().for_each(|place| self.show(place));

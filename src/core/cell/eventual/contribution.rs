@@ -28,6 +28,8 @@ pub enum Change {
     Session { session: u64, window: Window },
     /// In a snapshot: everything of an earlier incarnation up to this version is contained.
     Inherited { incarnation: u64, version: u64 },
+    /// In a snapshot: everything of a removed node is contained, its incarnations up to these versions.
+    Ended { node: u64, lives: Vec<(u64, u64)> },
 }
 
 /// What the changes of one actor make up.
@@ -37,19 +39,28 @@ pub(super) struct Contribution {
     pub(super) sessions: Sessions,
     /// Earlier incarnations whose totals are contained, and the last version of each.
     pub(super) inherited: BTreeMap<u64, u64>,
+    /// Nodes that were removed and are contained, and the last versions of their newest incarnations.
+    pub(super) ended: BTreeMap<u64, Vec<(u64, u64)>>,
 }
 
 /// What a change takes beside names and windows, generously.
 const CHANGE_BYTES: usize = 64;
 /// What an answer takes.
-const ANSWER_BYTES: usize = 48;
+const ANSWER_BYTES: usize = 56;
+/// What the last version of an incarnation takes.
+const LIFE_BYTES: usize = 18;
 
 impl History for Contribution {
     type Change = Change;
     type Key = Name;
 
     fn empty(seed: u64) -> Self {
-        Self { totals: hash_map(seed), sessions: Sessions::new(seed), inherited: BTreeMap::new() }
+        Self {
+            totals: hash_map(seed),
+            sessions: Sessions::new(seed),
+            inherited: BTreeMap::new(),
+            ended: BTreeMap::new(),
+        }
     }
 
     fn apply(&mut self, change: Change) -> Option<Name> {
@@ -69,6 +80,9 @@ impl History for Contribution {
             Change::Inherited { incarnation, version } => {
                 self.inherited.insert(incarnation, version);
             }
+            Change::Ended { node, lives } => {
+                self.ended.insert(node, lives);
+            }
         }
         None
     }
@@ -78,7 +92,9 @@ impl History for Contribution {
     }
 
     fn changes(&self) -> Vec<Change> {
-        let Self { totals, sessions, inherited } = self;
+        let Self { totals, sessions, inherited, ended } = self;
+        let ended =
+            ended.iter().map(|(node, lives)| Change::Ended { node: *node, lives: lives.clone() });
         let inherited = inherited.iter().map(|(incarnation, version)| Change::Inherited {
             incarnation: *incarnation,
             version: *version,
@@ -95,7 +111,7 @@ impl History for Contribution {
             .in_order()
             .into_iter()
             .map(|(session, window)| Change::Session { session, window: window.clone() });
-        inherited.chain(forgotten).chain(totals).chain(sessions).collect()
+        ended.chain(inherited).chain(forgotten).chain(totals).chain(sessions).collect()
     }
 
     fn bytes(change: &Change) -> usize {
@@ -104,6 +120,7 @@ impl History for Contribution {
                 Change::Total { counter, .. } => counter.as_str().len(),
                 Change::Answered { counter, .. } => counter.as_str().len() + ANSWER_BYTES,
                 Change::Session { window, .. } => window.len() * ANSWER_BYTES,
+                Change::Ended { lives, .. } => lives.len() * LIFE_BYTES,
                 Change::Closed { .. } | Change::Forgotten { .. } | Change::Inherited { .. } => 0,
             }
     }
@@ -140,11 +157,15 @@ impl History for Contribution {
                 hasher.number(*incarnation);
                 hasher.number(*version);
             }
+            Change::Ended { node, lives } => {
+                hasher.number(6_u8);
+                hash_ended(hasher, (node, lives));
+            }
         }
     }
 
     fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { totals, sessions, inherited } = self;
+        let Self { totals, sessions, inherited, ended } = self;
         hasher.unordered(totals, |hasher, (counter, total)| {
             hasher.text(counter.as_str());
             hasher.number(*total);
@@ -154,6 +175,7 @@ impl History for Contribution {
             hasher.number(*incarnation);
             hasher.number(*version);
         });
+        hasher.ordered(ended, hash_ended);
     }
 }
 
@@ -166,12 +188,8 @@ impl Contribution {
         earlier: Self,
         sessions_max: usize,
     ) {
-        let Self { totals, sessions, inherited } = earlier;
-        for (counter, total) in totals {
-            let own = self.totals.entry(counter).or_default();
-            *own = own.saturating_add(total);
-        }
-        self.sessions.inherit(sessions, sessions_max);
+        let inherited = earlier.inherited.clone();
+        self.absorb(earlier, sessions_max);
         self.inherited.extend(inherited);
         self.inherited.insert(incarnation, version);
         while self.inherited.len() > INHERITED_MAX {
@@ -179,10 +197,28 @@ impl Contribution {
         }
     }
 
+    /// Adds what another actor has counted.
+    pub(super) fn absorb(&mut self, other: Self, sessions_max: usize) {
+        let Self { totals, sessions, inherited: _, ended: _ } = other;
+        for (counter, total) in totals {
+            let own = self.totals.entry(counter).or_default();
+            *own = own.saturating_add(total);
+        }
+        self.sessions.inherit(sessions, sessions_max);
+    }
+
     /// The newest of the incarnations that are contained.
     pub(super) fn inherits_through(&self) -> Option<u64> {
         self.inherited.last_key_value().map(|(incarnation, _)| *incarnation)
     }
+}
+
+fn hash_ended(hasher: &mut StateHasher, (node, lives): (&u64, &Vec<(u64, u64)>)) {
+    hasher.number(*node);
+    hasher.ordered(lives, |hasher, (incarnation, version)| {
+        hasher.number(*incarnation);
+        hasher.number(*version);
+    });
 }
 
 /// Earlier incarnations whose last versions are remembered. Who asks for one before them is told

@@ -80,8 +80,7 @@ impl EventualCounters {
             None => Change::Total { counter, total },
             Some(Attempt { session, sequence, tried: _ }) => {
                 let fingerprint = fingerprint(&counter, amount);
-                let incarnation = own.incarnation;
-                let answer = Answer { sequence, value, incarnation, version, fingerprint };
+                let answer = Answer { sequence, value, actor: *own, version, fingerprint };
                 Change::Answered { counter, total, session, answer }
             }
         };
@@ -130,17 +129,17 @@ impl EventualCounters {
     }
 
     fn change(&mut self, change: Change) {
-        let Self { seed, own, limits, replicas, removed, .. } = self;
-        if removed.contains_key(&own.node) {
+        if self.has_ended(self.own.node) {
             return;
         }
+        let Self { seed, own, limits, replicas, .. } = self;
         let replica = replicas.entry(*own).or_insert_with(|| Replica::new(*seed));
         replica.change(change, &limits.log);
     }
 
     fn check_open(&self, counter: &Name) -> Result<(), Refusal> {
         let own = self.own;
-        if self.removed.contains_key(&own.node) {
+        if self.has_ended(own.node) {
             let message = format!(
                 "counter '{counter}' cannot be added to here: this node was removed from the cluster \
                  as {own}; send the increment to another node"

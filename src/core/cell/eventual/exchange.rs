@@ -4,9 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::{Change, EventualCounters};
-use crate::cell::replicated::{
-    Actor, Content, Delta, Merged, Owed, Replica, Versions, owed_by, pieces,
-};
+use crate::cell::replicated::{Actor, Delta, Merged, Owed, Replica, Versions, owed_by, pieces};
 
 impl EventualCounters {
     /// How far each actor is known here.
@@ -43,13 +41,12 @@ impl EventualCounters {
     /// outcome is the same when all have been taken over.
     pub fn merge(&mut self, delta: Delta<Change>) -> Merged {
         let Delta { actor, content } = delta;
-        let final_version = self.final_version(actor);
         if let Some((_, heir)) = self.heir(actor) {
-            let last = heir.state.inherited.get(&actor.incarnation).copied();
+            let last = heir.state.last_of(actor);
             self.note_beyond(actor, last, content.leads_to());
             return Merged::Superseded;
         }
-        if actor == self.own && final_version.is_none() {
+        if actor == self.own {
             let version = content.leads_to();
             return if version > self.own_version() {
                 Merged::OwnAhead { version }
@@ -57,53 +54,41 @@ impl EventualCounters {
                 Merged::Known
             };
         }
-        if self.contradicts(actor, &content) {
-            return Merged::Contradiction;
-        }
         if !self.replicas.contains_key(&actor) && self.replicas.len() >= self.limits.actors_max {
             return Merged::NoRoom;
         }
         let (limits, seed) = (self.limits.log, self.seed);
-        let (mut touched, told) = (BTreeSet::new(), content.leads_to());
-        let last = final_version.unwrap_or(u64::MAX);
+        let mut touched = BTreeSet::new();
         let replica = self.replicas.entry(actor).or_insert_with(|| Replica::new(seed));
-        let merged = replica.merge(content, last, &limits, seed, |counter| {
+        let merged = replica.merge(content, &limits, seed, |counter| {
             touched.insert(counter);
         });
-        if let Merged::BeyondFinal { .. } = merged {
-            self.note_beyond(actor, final_version, told);
-        }
         if let Merged::Applied { .. } = merged {
             self.leave_to_heir(actor, &mut touched);
         }
         self.sum_up(touched);
+        if self.removed.contains(&actor.node) {
+            self.fold();
+        }
         merged
     }
 
-    /// Whether a snapshot inherits from an actor at another version than its last one.
-    fn contradicts(&self, actor: Actor, content: &Content<Change>) -> bool {
-        let Content::Snapshot { version: to, changes, .. } = content else { return false };
-        let is_beyond = self.final_version(actor).is_some_and(|last| *to > last);
-        !is_beyond
-            && changes.iter().any(|change| {
-                let Change::Inherited { incarnation, version } = change else { return false };
-                let earlier = Actor { incarnation: *incarnation, ..actor };
-                self.final_version(earlier).is_some_and(|last| last != *version)
-            })
-    }
-
-    /// Drops the earlier incarnations of an actor that it contains now.
+    /// Drops the actors that this one contains now.
     fn leave_to_heir(&mut self, heir: Actor, touched: &mut BTreeSet<tidewire_protocol::Name>) {
         let Some(replica) = self.replicas.get(&heir) else { return };
-        let Some(through) = replica.state.inherits_through() else { return };
-        let first = Actor { incarnation: 0, ..heir };
-        let last = Actor { incarnation: through.min(heir.incarnation.saturating_sub(1)), ..heir };
-        let earlier: Vec<Actor> =
-            self.replicas.range(first..=last).map(|(actor, _)| *actor).collect();
-        for actor in earlier {
+        let through = replica.state.inherits_through();
+        if through.is_none() && replica.state.ended.is_empty() {
+            return;
+        }
+        let is_contained = |actor: &Actor| match replica.state.ended.contains_key(&actor.node) {
+            true => true,
+            false => actor.node == heir.node && *actor < heir && Some(actor.incarnation) <= through,
+        };
+        let contained = self.replicas.keys().filter(|actor| is_contained(actor));
+        let contained: Vec<(Actor, Option<u64>)> =
+            contained.map(|actor| (*actor, replica.state.last_of(*actor))).collect();
+        for (actor, last) in contained {
             let Some(gone) = self.replicas.remove(&actor) else { continue };
-            let heir = self.replicas.get(&heir);
-            let last = heir.and_then(|heir| heir.state.inherited.get(&actor.incarnation)).copied();
             self.note_beyond(actor, Some(last.unwrap_or(0)), gone.version());
             touched.extend(gone.state.totals.into_keys());
         }

@@ -6,6 +6,7 @@ use alloc::string::String;
 use tidewire_protocol::{ErrorCode, Name, Refusal};
 
 use super::contribution::Contribution;
+use super::sealing::{BASE_NODE, LIVES_MAX};
 use super::sessions::{Verdict, fingerprint};
 use super::{Added, EventualCounters};
 use crate::cell::replicated::{Actor, Replica};
@@ -43,7 +44,7 @@ impl EventualCounters {
             return Err(Refusal::new(ErrorCode::InvalidArgument, message));
         }
         let mut is_too_old = false;
-        for (actor, replica) in &self.replicas {
+        for replica in self.replicas.values() {
             match replica.state.sessions.window(session).map(|window| window.find(sequence)) {
                 Some(Verdict::Counted(answer)) => {
                     if answer.fingerprint != fingerprint(counter, amount) {
@@ -51,7 +52,7 @@ impl EventualCounters {
                     }
                     return Ok(Some(Added {
                         value: answer.value,
-                        actor: Actor { incarnation: answer.incarnation, ..*actor },
+                        actor: answer.actor,
                         version: answer.version,
                         duplicate: true,
                     }));
@@ -75,9 +76,7 @@ impl EventualCounters {
     /// Whether it is certain that this actor has counted nothing of the session but what is in its
     /// window, and never will.
     fn excludes(&self, actor: Actor, session: u64) -> bool {
-        let Some((state, is_final)) = self.evidence(actor) else {
-            return self.final_version(actor) == Some(0);
-        };
+        let Some((state, is_final)) = self.evidence(actor) else { return self.was_unheard(actor) };
         match state.sessions.window(session) {
             Some(window) => is_final || window.is_closed,
             None => is_final && session > state.sessions.forgotten,
@@ -87,17 +86,30 @@ impl EventualCounters {
     /// What is known of an actor, by itself or by who has inherited from it, and whether that is all.
     fn evidence(&self, actor: Actor) -> Option<(&Contribution, bool)> {
         if let Some(replica) = self.replicas.get(&actor) {
-            let version = Some(replica.version());
-            let is_final = self.final_version(actor) == version || actor == self.own;
-            return Some((&replica.state, is_final));
+            return Some((&replica.state, actor == self.own));
         }
         let (_, heir) = self.heir(actor)?;
-        heir.state.inherited.contains_key(&actor.incarnation).then_some((&heir.state, true))
+        heir.state.last_of(actor).map(|_| (&heir.state, true))
+    }
+
+    /// Whether no member had heard of a life of a removed node when it was decided what there is of it.
+    fn was_unheard(&self, actor: Actor) -> bool {
+        let lives = self.base().and_then(|(_, base)| base.state.ended.get(&actor.node));
+        lives.is_some_and(|lives| {
+            let is_known = lives.iter().any(|(incarnation, _)| *incarnation == actor.incarnation);
+            lives.len() < LIVES_MAX && !is_known
+        })
     }
 
     /// Who contains everything of an actor.
     pub(super) fn heir(&self, actor: Actor) -> Option<(Actor, &Replica<Contribution>)> {
         let Actor { node, incarnation } = actor;
+        if let Some((base, replica)) = self.base()
+            && node != BASE_NODE
+            && replica.state.ended.contains_key(&node)
+        {
+            return Some((base, replica));
+        }
         let later = Actor { node, incarnation: incarnation.saturating_add(1) };
         let last = Actor { node, incarnation: u64::MAX };
         let mut lives = self.replicas.range(later..=last.max(later));

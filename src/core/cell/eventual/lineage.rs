@@ -10,30 +10,18 @@
 //!    and with removed nodes have ended there. Then the largest of these ([`last_versions`]) are the last
 //!    ones, because members can hear more only from each other. Lives that another one contains are
 //!    among them, or somebody who knows only the one that is contained might take it for all.
-//! 3. Its node was removed for ever, and the cluster has decided on the version ([`EventualCounters::seal`]).
-//!    What goes beyond is given up and reported.
+//! 3. Its node was removed for ever, and the cluster has decided so ([`EventualCounters::decide`]), because all members
+//!    know the same of all its lives.
 //!
 //! A node counts under a new incarnation in each life, and **takes over** its earlier ones when they are
 //! final and known here up to there, in one step: whoever gets its next snapshot replaces them by it
 //! at once, so that no node ever adds both, or neither.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::{Contribution, EventualCounters};
 use crate::cell::replicated::{Actor, DeltaLog, Replica};
-use crate::hash_map;
-
-/// How the incarnations of a removed node stand here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sealed {
-    /// It had been removed before. What was decided then stays.
-    pub is_repeated: bool,
-    /// Those that are not known up to their last version. Others tell the rest.
-    pub incomplete: Vec<Actor>,
-    /// Those that were known further. That is given up: they are taken over anew from others.
-    pub given_up: Vec<Actor>,
-}
 
 /// Why an earlier incarnation cannot be taken over (yet).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +47,7 @@ pub fn last_versions(members: impl IntoIterator<Item = Vec<(u64, u64)>>) -> Vec<
 
 impl EventualCounters {
     /// What is known here of a node's incarnations, each with its version, and with those that others of them
-    /// contain. It is what a member says of them, and what is proposed as the last versions
-    /// when the node is removed; before that, take over all that the members know of it.
+    /// contain. It is what a member says of them.
     #[must_use]
     pub fn lives(&self, node: u64) -> Vec<(u64, u64)> {
         let mut lives = BTreeMap::new();
@@ -72,51 +59,6 @@ impl EventualCounters {
         lives.into_iter().filter(|(_, version)| *version > 0).collect()
     }
 
-    /// Removes a node for ever: these are the last versions of its incarnations, and of all others it
-    /// is 0. That is a decision of the cluster, the same on all nodes.
-    pub fn seal(&mut self, node: u64, lives: &[(u64, u64)]) -> Sealed {
-        if self.removed.contains_key(&node) {
-            return Sealed { is_repeated: true, ..Sealed::default() };
-        }
-        self.removed.insert(node, lives.iter().copied().collect());
-        if node == self.own.node {
-            self.open.clear();
-        }
-        let mut sealed = Sealed::default();
-        let (first, last) = (Actor { node, incarnation: 0 }, Actor { node, incarnation: u64::MAX });
-        let known: Vec<_> = self.replicas.range(first..=last).collect();
-        let known: Vec<(Actor, u64)> =
-            known.into_iter().map(|(actor, replica)| (*actor, replica.version())).collect();
-        let mut touched = BTreeSet::new();
-        for (actor, had) in known {
-            let last = self.final_version(actor);
-            if last.is_some_and(|last| had > last) {
-                // How things were at that version is not known here any more.
-                self.note_beyond(actor, last, had);
-                let gone = self.replicas.remove(&actor).map(|gone| gone.state.totals);
-                touched.extend(gone.into_iter().flatten().map(|(counter, _)| counter));
-                sealed.given_up.push(actor);
-            }
-        }
-        self.sum_up(touched);
-        let lives = lives
-            .iter()
-            .map(|(incarnation, version)| (Actor { node, incarnation: *incarnation }, *version));
-        let is_lacking = |(actor, version): &(Actor, u64)| {
-            let has = self.replicas.get(actor).map_or(0, Replica::version);
-            has < *version && self.heir(*actor).is_none()
-        };
-        sealed.incomplete = lives.filter(is_lacking).map(|(actor, _)| actor).collect();
-        sealed
-    }
-
-    /// The last version of an actor whose node was removed.
-    #[must_use]
-    pub fn final_version(&self, actor: Actor) -> Option<u64> {
-        let lives = self.removed.get(&actor.node)?;
-        Some(lives.get(&actor.incarnation).copied().unwrap_or(0))
-    }
-
     /// A new life of the node: from now on it counts under this incarnation, and what it knows of its
     /// earlier ones is as if it had heard it from others. `None` if the incarnation is not later than
     /// all that are known, or the node was removed.
@@ -124,14 +66,16 @@ impl EventualCounters {
     pub fn begin(self, incarnation: u64) -> Option<Self> {
         let own = Actor { incarnation, ..self.own };
         let mut same_node = self.replicas.keys().filter(|actor| actor.node == own.node);
-        if same_node.any(|actor| *actor >= own) || self.removed.contains_key(&own.node) {
+        if same_node.any(|actor| *actor >= own) || self.has_ended(own.node) {
             return None;
         }
-        let Self { seed, own: _, limits, mut replicas, removed, beyond, sums, changed, .. } = self;
+        let Self {
+            seed, own: _, limits, mut replicas, removed, seal, beyond, sums, changed, ..
+        } = self;
         replicas.retain(|_, replica| replica.version() > 0);
         replicas.insert(own, Replica::new(seed));
         let new = Self::new(own, limits, seed);
-        Some(Self { replicas, removed, beyond, sums, changed, open: hash_map(seed), ..new })
+        Some(Self { replicas, removed, seal, beyond, sums, changed, ..new })
     }
 
     /// Earlier incarnations of this node that are known and not taken over, and how far.

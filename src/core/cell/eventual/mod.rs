@@ -9,7 +9,7 @@
 //! * [`EventualCounters::add`]: an increment; a repeated one gets the first one's answer, or is refused
 //!   with `outcome_unknown` where nobody can say whether it was counted.
 //! * [`EventualCounters::changes_since`] and [`EventualCounters::merge`]: what nodes tell each other.
-//! * [`EventualCounters::begin`], [`EventualCounters::take_over`], [`EventualCounters::seal`]: a new life of
+//! * [`EventualCounters::begin`], [`EventualCounters::take_over`], [`EventualCounters::decide`]: a new life of
 //!   a node, what it does with its earlier ones, and the end of a node that is removed.
 //! * [`EventualCounters::seen`], [`EventualCounters::freshness`]: how much is known here, and as of when.
 
@@ -21,6 +21,7 @@ mod fate;
 mod lineage;
 mod reading;
 mod rules;
+mod sealing;
 mod sessions;
 mod state;
 #[cfg(test)]
@@ -29,9 +30,10 @@ mod tests;
 pub use contribution::Change;
 pub use counting::Added;
 pub use fate::Attempt;
-pub use lineage::{NotFinal, Sealed, last_versions};
+pub use lineage::{NotFinal, last_versions};
 pub use reading::{Freshness, Seen};
 pub use rules::check_eventual;
+pub use sealing::Seal;
 pub use sessions::{Answer, Window};
 pub use state::SavedEventualCounters;
 
@@ -81,8 +83,10 @@ pub struct EventualCounters {
     limits: EventualLimits,
     /// What each actor has counted, this one among them.
     replicas: BTreeMap<Actor, Replica<Contribution>>,
-    /// Nodes that were removed, and the last version of each of their incarnations.
-    removed: BTreeMap<u64, BTreeMap<u64, u64>>,
+    /// Nodes that were removed.
+    removed: BTreeSet<u64>,
+    /// What was decided last about what there is of them.
+    seal: Option<Seal>,
     /// What others have told beyond the last version of an actor, and the largest such version.
     beyond: BTreeMap<Actor, u64>,
     /// The sums of all actors' totals.
@@ -107,7 +111,8 @@ impl EventualCounters {
             own,
             limits,
             replicas: BTreeMap::from([(own, Replica::new(seed))]),
-            removed: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            seal: None,
             beyond: BTreeMap::new(),
             sums: hash_map(seed),
             changed: BTreeSet::new(),

@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 
 use tidewire_protocol::Name;
 
+use super::sealing::BASE_NODE;
 use super::{EventualCounters, clamped};
 use crate::cell::replicated::{Actor, Replica};
 
@@ -75,24 +76,19 @@ impl EventualCounters {
 
     fn seen_of(&self, actor: Actor, version: u64) -> Seen {
         let has = self.replicas.get(&actor).map_or(0, Replica::version);
-        let last = match self.heir(actor) {
-            Some((_, heir)) => {
-                Some(heir.state.inherited.get(&actor.incarnation).copied().unwrap_or(0))
-            }
-            None => self.final_version(actor),
-        };
+        let last = self.heir(actor).map(|(_, heir)| heir.state.last_of(actor).unwrap_or(0));
         match last {
             _ if has >= version => Seen::Yes,
             Some(last) if version > last => Seen::Never { actor, last },
-            Some(_) if self.heir(actor).is_some() => Seen::Yes,
-            Some(_) | None => Seen::NotYet { actor, has },
+            Some(_) => Seen::Yes,
+            None => Seen::NotYet { actor, has },
         }
     }
 
     /// As of when the values here are complete, given when each actor was last heard to have nothing
-    /// new. Who was never heard counts as heard at 0. This node hears itself now, and who is known up to the
-    /// last version has nothing more to say. An earlier life of a node that was not taken over is
-    /// among those that may.
+    /// new. Who was never heard counts as heard at 0. This node hears itself now. An
+    /// earlier life of a node that was not taken over is among those that may say more. Of a node that was
+    /// removed there is what the others know of it, so they only have to be heard.
     #[must_use]
     pub fn freshness(
         &self,
@@ -100,19 +96,13 @@ impl EventualCounters {
         heard_ms: &BTreeMap<Actor, u64>,
         stale_after_ms: u64,
     ) -> Freshness {
-        let known = self.replicas.iter().map(|(actor, replica)| (*actor, replica.version()));
-        let sealed = self.removed.iter().flat_map(|(node, lives)| {
-            lives.keys().map(|incarnation| Actor { node: *node, incarnation: *incarnation })
-        });
-        let others = sealed.chain(heard_ms.keys().copied());
-        let others = others.filter(|actor| !self.replicas.contains_key(actor));
-        let may_have_more = known.chain(others.map(|actor| (actor, 0)));
-        let may_have_more = may_have_more.filter(|(actor, version)| {
-            let is_complete = self.final_version(*actor) == Some(*version);
-            *actor != self.own && !is_complete && self.heir(*actor).is_none()
+        let may_have_more = self.replicas.keys().chain(heard_ms.keys()).filter(|actor| {
+            let is_base = actor.node == BASE_NODE;
+            let has_ended = is_base || self.has_ended(actor.node) || self.heir(**actor).is_some();
+            **actor != self.own && !has_ended
         });
         let at = may_have_more
-            .map(|(actor, _)| (heard_ms.get(&actor).copied().unwrap_or(0).min(now_ms), actor));
+            .map(|actor| (heard_ms.get(actor).copied().unwrap_or(0).min(now_ms), *actor));
         let Some((as_of_ms, actor)) = at.min() else {
             return Freshness { as_of_ms: now_ms, stale: None };
         };

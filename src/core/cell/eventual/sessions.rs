@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 use tidewire_protocol::{Name, stable_hash};
 
+use crate::cell::replicated::Actor;
 use crate::state_hash::StateHasher;
 use crate::{HashMap, hash_map};
 
@@ -15,31 +16,31 @@ pub(super) const WINDOW: usize = 64;
 
 /// The answer to one increment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u64, i64, u64, u64, u64)", into = "(u64, i64, u64, u64, u64)")]
+#[serde(from = "(u64, i64, Actor, u64, u64)", into = "(u64, i64, Actor, u64, u64)")]
 pub struct Answer {
     /// The session's number of it.
     pub(super) sequence: u64,
     /// Value of the counter after it, where it was counted.
     pub(super) value: i64,
-    /// Incarnation of the actor that has counted it; a later one may have inherited it.
-    pub(super) incarnation: u64,
+    /// Who has counted it; somebody else may have inherited it.
+    pub(super) actor: Actor,
     /// That actor's version.
     pub(super) version: u64,
     /// Of the counter and the amount.
     pub(super) fingerprint: u64,
 }
 
-impl From<(u64, i64, u64, u64, u64)> for Answer {
-    fn from(answer: (u64, i64, u64, u64, u64)) -> Self {
-        let (sequence, value, incarnation, version, fingerprint) = answer;
-        Self { sequence, value, incarnation, version, fingerprint }
+impl From<(u64, i64, Actor, u64, u64)> for Answer {
+    fn from(answer: (u64, i64, Actor, u64, u64)) -> Self {
+        let (sequence, value, actor, version, fingerprint) = answer;
+        Self { sequence, value, actor, version, fingerprint }
     }
 }
 
-impl From<Answer> for (u64, i64, u64, u64, u64) {
+impl From<Answer> for (u64, i64, Actor, u64, u64) {
     fn from(answer: Answer) -> Self {
-        let Answer { sequence, value, incarnation, version, fingerprint } = answer;
-        (sequence, value, incarnation, version, fingerprint)
+        let Answer { sequence, value, actor, version, fingerprint } = answer;
+        (sequence, value, actor, version, fingerprint)
     }
 }
 
@@ -125,10 +126,10 @@ impl Window {
 
 impl Answer {
     pub(super) fn hash_into(&self, hasher: &mut StateHasher) {
-        let Self { sequence, value, incarnation, version, fingerprint } = self;
+        let Self { sequence, value, actor, version, fingerprint } = self;
         hasher.number(*sequence);
         hasher.number(*value);
-        hasher.number(*incarnation);
+        actor.hash_into(hasher);
         hasher.number(*version);
         hasher.number(*fingerprint);
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tidewire_protocol::Name;
 
 use super::contribution::Contribution;
-use super::{Activity, Change, EventualCounters, EventualLimits};
+use super::{Activity, Change, EventualCounters, EventualLimits, Seal};
 use crate::cell::replicated::{Actor, History, Replica, SavedReplica};
 use crate::hash_map;
 use crate::snapshot::BadSnapshot;
@@ -20,7 +20,8 @@ pub struct SavedEventualCounters {
     own: Actor,
     limits: EventualLimits,
     replicas: Vec<(Actor, SavedReplica<Change>)>,
-    removed: Vec<(u64, BTreeMap<u64, u64>)>,
+    removed: Vec<u64>,
+    seal: Option<Seal>,
     beyond: Vec<(Actor, u64)>,
     changed: Vec<Name>,
     ended: u64,
@@ -39,6 +40,7 @@ impl EventualCounters {
             limits,
             replicas,
             removed,
+            seal,
             beyond,
             sums: _,
             changed,
@@ -54,7 +56,8 @@ impl EventualCounters {
             own: *own,
             limits: *limits,
             replicas: replicas.iter().map(|(actor, replica)| (*actor, replica.save())).collect(),
-            removed: removed.iter().map(|(node, lives)| (*node, lives.clone())).collect(),
+            removed: removed.iter().copied().collect(),
+            seal: seal.clone(),
             beyond: beyond.iter().map(|(actor, version)| (*actor, *version)).collect(),
             changed: changed.iter().cloned().collect(),
             ended: *ended,
@@ -75,6 +78,7 @@ impl EventualCounters {
             limits,
             replicas: saved,
             removed,
+            seal,
             beyond,
             changed,
             ended,
@@ -96,6 +100,7 @@ impl EventualCounters {
         let mut counters = Self {
             replicas,
             removed: removed.into_iter().collect(),
+            seal,
             beyond: beyond.into_iter().collect(),
             ended,
             released,
@@ -131,6 +136,7 @@ impl EventualCounters {
             limits,
             replicas,
             removed,
+            seal,
             beyond,
             sums,
             changed,
@@ -145,13 +151,8 @@ impl EventualCounters {
             actor.hash_into(hasher);
             replica.hash_into(hasher);
         });
-        hasher.ordered(removed, |hasher, (node, lives)| {
-            hasher.number(*node);
-            hasher.ordered(lives, |hasher, (incarnation, version)| {
-                hasher.number(*incarnation);
-                hasher.number(*version);
-            });
-        });
+        hasher.ordered(removed, |hasher, node| hasher.number(*node));
+        hasher.option(seal.as_ref(), |hasher, seal| seal.hash_into(hasher));
         hasher.ordered(beyond, |hasher, (actor, version)| {
             actor.hash_into(hasher);
             hasher.number(*version);
@@ -195,7 +196,9 @@ mod tests {
             let by = Some(Attempt { session: 9, sequence, tried: &[] });
             counters.add(&Name::parse("likes").unwrap(), 5, by, 10).unwrap();
         }
-        counters.seal(3, &[(1, 4)]);
+        let nodes = BTreeSet::from([3]);
+        let digest = counters.digest_of(&nodes);
+        counters.decide(Seal { number: 1, nodes, digest });
         counters
     }
 
@@ -213,18 +216,23 @@ mod tests {
                 |counters| counters.limits.log.bytes_max += 1,
                 |counters| counters.replicas.clear(),
                 |counters| {
-                    let replica = counters.replicas.values_mut().next().unwrap();
+                    let replica = counters.replicas.values_mut().next_back().unwrap();
                     replica.state.totals.values_mut().for_each(|total| *total += 1);
                 },
                 |counters| {
-                    let replica = counters.replicas.values_mut().next().unwrap();
+                    let replica = counters.replicas.values_mut().next_back().unwrap();
                     replica.state.sessions.close(9);
                 },
                 |counters| {
-                    let replica = counters.replicas.values_mut().next().unwrap();
+                    let replica = counters.replicas.values_mut().next_back().unwrap();
                     replica.state.inherited.insert(1, 1);
                 },
+                |counters| {
+                    let replica = counters.replicas.values_mut().next_back().unwrap();
+                    replica.state.ended.insert(9, Vec::new());
+                },
                 |counters| counters.removed.clear(),
+                |counters| counters.seal = None,
                 |counters| counters.beyond.extend([(Actor::default(), 1)]),
                 |counters| counters.sums.values_mut().for_each(|sum| *sum += 1),
                 |counters| counters.changed.clear(),

@@ -84,12 +84,6 @@ pub enum Merged {
         /// Where the piece would have to begin.
         offset: u64,
     },
-    /// It goes beyond the version that was declared the actor's last one. What goes beyond was
-    /// left out, and is lost.
-    BeyondFinal {
-        /// The last version.
-        version: u64,
-    },
     /// Of an actor that another one has taken the place of, or whose node is down. Left out.
     Superseded,
     /// It tells this node changes of its own that it has not made: it has lost its memory and goes
@@ -100,6 +94,4 @@ pub enum Merged {
     },
     /// Of an actor that is not known, when as many as allowed are. Left out.
     NoRoom,
-    /// It inherits from an actor at another version than the cluster has decided on. Left out.
-    Contradiction,
 }

@@ -72,22 +72,17 @@ impl<S: History> Replica<S> {
         self.state.apply(change)
     }
 
-    /// Takes over what is new, up to the version that is the actor's last one. Calls `touched`
-    /// with all that it concerns.
+    /// Takes over what is new. Calls `touched` with all that it concerns.
     pub(crate) fn merge(
         &mut self,
         content: Content<S::Change>,
-        final_version: u64,
         limits: &LogLimits,
         seed: u64,
         touched: impl FnMut(S::Key),
     ) -> Merged {
         match content {
             Content::Changes { from, changes } => {
-                self.merge_changes(from, changes, final_version, limits, touched)
-            }
-            Content::Snapshot { version, .. } if version > final_version => {
-                Merged::BeyondFinal { version: final_version }
+                self.merge_changes(from, changes, limits, touched)
             }
             Content::Snapshot { version, .. } if version <= self.version() => Merged::Known,
             Content::Snapshot { version, offset, is_last, changes } => {
@@ -104,18 +99,15 @@ impl<S: History> Replica<S> {
         &mut self,
         from: u64,
         changes: Vec<S::Change>,
-        final_version: u64,
         limits: &LogLimits,
         mut touched: impl FnMut(S::Key),
     ) -> Merged {
         let has = self.version();
-        let to = from.saturating_add(changes.len() as u64);
         if from > has {
             return Merged::Hole { has };
         }
         let known = usize::try_from(has - from).unwrap_or(usize::MAX);
-        let room = usize::try_from(final_version.saturating_sub(has)).unwrap_or(usize::MAX);
-        for change in changes.into_iter().skip(known).take(room) {
+        for change in changes.into_iter().skip(known) {
             if let Some(key) = self.change(change, limits) {
                 touched(key);
             }
@@ -124,7 +116,6 @@ impl<S: History> Replica<S> {
             self.staged = None;
         }
         match self.version() {
-            _ if to > final_version => Merged::BeyondFinal { version: final_version },
             version if version > has => Merged::Applied { version },
             _ => Merged::Known,
         }

@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidewire_core::cell::attendance::AttendanceLimits;
-use tidewire_core::cell::eventual::EventualLimits;
+use tidewire_core::cell::eventual::{EventualLimits, Seal};
 use tidewire_core::cell::replicated::{Actor, LogLimits};
-use tidewire_core::commons::{Commons, CommonsConfig};
+use tidewire_core::commons::{Commons, CommonsConfig, Decided};
 use tidewire_core::shard::{Command, Event, Origin, Reply, Request, SessionId, Value};
 use tidewire_protocol::ErrorCode;
 use tidewire_protocol::frame::{CellKind, CounterOp, PresenceOp};
@@ -34,6 +34,15 @@ struct Unanswered {
     tried: Vec<(u64, u64)>,
 }
 
+/// A decision of the cluster.
+#[derive(Debug)]
+enum Decision {
+    /// A node never comes back.
+    Remove(usize),
+    /// What there is of those that were removed.
+    Seal(Seal),
+}
+
 pub(crate) struct Apart {
     chance: Chance,
     nodes: Vec<Option<Commons>>,
@@ -45,6 +54,9 @@ pub(crate) struct Apart {
     producers: u64,
     /// Who is present over each node.
     present: Vec<BTreeSet<u64>>,
+    /// What the cluster has decided, and how much of it each node has heard.
+    decisions: Vec<Decision>,
+    heard: Vec<usize>,
     pub(crate) figures: Figures,
 }
 
@@ -57,6 +69,8 @@ pub(crate) struct Figures {
     pub(crate) unknown: u64,
     pub(crate) taken_over: u64,
     pub(crate) resent: u64,
+    pub(crate) removed: u64,
+    pub(crate) sealed: u64,
     pub(crate) stale_reads: u64,
 }
 
@@ -71,6 +85,8 @@ impl Apart {
             unanswered: Vec::new(),
             producers: 0,
             present: vec![BTreeSet::new(); nodes],
+            decisions: Vec::new(),
+            heard: vec![0; nodes],
             figures: Figures::default(),
         };
         (0..nodes).for_each(|node| apart.start(node));
@@ -78,6 +94,9 @@ impl Apart {
     }
 
     pub(crate) fn start(&mut self, at: usize) {
+        if self.is_removed(at) {
+            return;
+        }
         self.lives[at] += 1;
         let log = LogLimits { changes_max: 8, bytes_max: 10_000 };
         let commons = CommonsConfig {
@@ -86,10 +105,9 @@ impl Apart {
             counters: EventualLimits { log, ..EventualLimits::default() },
             presence: AttendanceLimits { log, ..AttendanceLimits::default() },
         };
-        let mut commons = Commons::new(&commons);
-        let others = (0..self.nodes.len()).filter(|other| *other != at);
-        commons.set_members(others.map(id).collect());
+        let commons = Commons::new(&commons);
         self.nodes[at] = Some(commons);
+        self.hear(at, self.heard[at]);
         self.present[at].clear();
     }
 
@@ -134,10 +152,76 @@ impl Apart {
                 2 => self.count_again(at, now_ms),
                 3 => self.join_or_leave(at, now_ms),
                 4 => self.gossip(at, reaches),
-                _ => {}
+                _ => self.decide(at),
             }
         }
         self.exchange(now_ms, reaches);
+    }
+
+    fn is_removed(&self, at: usize) -> bool {
+        self.decisions
+            .iter()
+            .any(|decision| matches!(decision, Decision::Remove(gone) if *gone == at))
+    }
+
+    fn members(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|at| !self.is_removed(*at)).collect()
+    }
+
+    /// The operator removes a node, which may be running; a node hears of the next decision; or it is decided
+    /// what there is of those that were removed.
+    fn decide(&mut self, at: usize) {
+        let members = self.members();
+        if self.chance.one_in(150) && members.len() > 2 && members.contains(&at) {
+            self.decisions.push(Decision::Remove(at));
+            self.figures.removed += 1;
+        }
+        let heard = (self.heard[at] + 1).min(self.decisions.len());
+        match self.is_removed(at) {
+            true if self.chance.one_in(20) => self.crash(at),
+            true => {}
+            false => self.hear(at, heard),
+        }
+        self.seal();
+    }
+
+    /// A node hears of the first decisions.
+    fn hear(&mut self, at: usize, count: usize) {
+        self.heard[at] = count;
+        let mut decided = Decided { collects: true, ..Decided::default() };
+        decided.members = (0..self.nodes.len()).map(id).collect();
+        for decision in &self.decisions[..count] {
+            match decision {
+                Decision::Remove(gone) => {
+                    decided.members.remove(&id(*gone));
+                    decided.removed.insert(id(*gone));
+                }
+                Decision::Seal(seal) => decided.seal = Some(seal.clone()),
+            }
+        }
+        decided.members.remove(&id(at));
+        self.nodes[at].as_mut().unwrap().set_decided(decided);
+    }
+
+    /// Decides what a member has found that all know alike, as the log would take it.
+    fn seal(&mut self) {
+        let removed = self.decisions.iter().filter_map(|decision| match decision {
+            Decision::Remove(gone) => Some(id(*gone)),
+            Decision::Seal(_) => None,
+        });
+        let removed: BTreeSet<u64> = removed.collect();
+        let number = 1 + (self.decisions.len() - removed.len()) as u64;
+        let collected = self.members().into_iter().find_map(|at| {
+            let agreed = self.nodes[at].as_ref().and_then(Commons::agreed);
+            agreed.filter(|seal| seal.number == number && seal.nodes == removed)
+        });
+        if let Some(seal) = collected {
+            // Those that still run and have not heard of it are over now.
+            let over = (0..self.nodes.len()).filter(|at| self.is_removed(*at));
+            over.collect::<Vec<_>>().into_iter().for_each(|at| self.crash(at));
+            self.decisions.push(Decision::Seal(seal));
+            self.figures.sealed += 1;
+        }
     }
 
     fn ask(&mut self, at: usize, slot: u32, request: Request, now_ms: u64) -> Reply {
@@ -273,18 +357,22 @@ impl Apart {
     /// Everybody is there and hears of everybody.
     pub(crate) fn heal(&mut self, now_ms: u64) {
         for at in 0..self.nodes.len() {
-            if self.nodes[at].is_none() {
-                self.start(at);
+            match self.is_removed(at) {
+                true => self.crash(at),
+                false if self.nodes[at].is_none() => self.start(at),
+                false => {}
             }
         }
-        for at in 0..self.nodes.len() {
-            for other in (0..self.nodes.len()).filter(|other| *other != at) {
+        for at in self.members() {
+            for other in self.members().into_iter().filter(|other| *other != at) {
                 let life = self.lives[other];
                 self.nodes[at].as_mut().unwrap().node_is_there(id(other), life);
             }
         }
         for turn in 0..500 {
             self.exchange(now_ms + turn * 40, &|_, _| true);
+            self.members().into_iter().for_each(|at| self.hear(at, self.decisions.len()));
+            self.seal();
         }
         for node in self.nodes.iter().flatten() {
             self.figures.taken_over += node.stats().taken_over;
@@ -302,7 +390,7 @@ impl Apart {
         let expected = self.counted.iter().filter(|(_, is_lost)| !is_lost).count();
         let present: BTreeSet<String> =
             self.present.iter().flatten().map(ToString::to_string).collect();
-        for at in 0..self.nodes.len() {
+        for at in self.members() {
             let value = match self.read(at, Vec::new()) {
                 Reply::Value { value: Value::Counter(value), as_of, .. } => {
                     assert!(!as_of.unwrap().is_stale, "node {at}");
@@ -322,21 +410,35 @@ impl Apart {
                 reply => panic!("{reply:?}"),
             };
             assert_eq!(members, present, "node {at}");
-            let lives = self.nodes[at].as_ref().unwrap().lives();
+            let node = self.nodes[at].as_ref().unwrap();
+            let lives = node.lives();
             assert!(lives <= self.nodes.len(), "node {at}: {lives} lives were not taken over");
+            assert_eq!(node.stats().removed_apart, 0, "node {at}");
         }
     }
 }
 
 impl Figures {
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { counted, lost, duplicates, unknown, taken_over, resent, stale_reads } = other;
+        let Self {
+            counted,
+            lost,
+            duplicates,
+            unknown,
+            taken_over,
+            resent,
+            removed,
+            sealed,
+            stale_reads,
+        } = other;
         self.counted += counted;
         self.lost += lost;
         self.duplicates += duplicates;
         self.unknown += unknown;
         self.taken_over += taken_over;
         self.resent += resent;
+        self.removed += removed;
+        self.sealed += sealed;
         self.stale_reads += stale_reads;
     }
 }

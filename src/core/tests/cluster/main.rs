@@ -66,7 +66,9 @@ fn run_all(nodes: usize) {
         }
     }
     if is_enough {
-        let Figures { counted, lost, duplicates, unknown, taken_over, resent, stale_reads } = sum;
+        let Figures { counted, lost, duplicates, unknown, taken_over, resent, .. } = sum;
+        let Figures { removed, sealed, stale_reads, .. } = sum;
+        assert!(removed > 50 && sealed > 50, "{sum:?}");
         assert!(stale_reads > 10, "{sum:?}");
         assert!(counted > 10_000 && lost > 10 && duplicates > 100, "{sum:?}");
         let Happened { saved, installed, unflushed, clocks } = all;

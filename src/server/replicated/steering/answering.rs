@@ -53,7 +53,8 @@ pub(super) async fn answer(shared: &Shared, from: NodeId, request: Request) -> A
     }
 }
 
-fn leads_meta(shared: &Shared) -> bool {
+/// Whether this node leads the meta group.
+pub(crate) fn leads_meta(shared: &Shared) -> bool {
     let group = parts(shared).ok().and_then(|(replication, _)| replication.groups.meta());
     group.is_some_and(|group| group.raft.metrics().borrow().state == ServerState::Leader)
 }

@@ -16,16 +16,19 @@ mod joining;
 mod messages;
 mod operating;
 mod readiness;
+mod sealing;
 mod status;
 mod stepping;
 mod whereabouts;
 
+pub(crate) use answering::leads_meta;
 pub(crate) use error::SteeringError;
 pub(crate) use founding::found;
 pub(crate) use handing_over::resign;
 pub(crate) use joining::join;
 pub(crate) use operating::{Order, operate, spread, upgrade_check};
 pub(crate) use readiness::not_ready;
+pub(crate) use sealing::seal;
 pub(crate) use status::{ClusterDecisions, GroupStatus, decisions, groups};
 
 use std::collections::BTreeMap;

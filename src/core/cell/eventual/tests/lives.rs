@@ -1,6 +1,6 @@
 //! Ends of actors, and new lives of nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
@@ -102,35 +102,6 @@ fn a_life_that_contains_another_one_is_not_missed_by_who_knows_only_that_one() {
 }
 
 #[test]
-fn a_sealed_actor_ends_there_on_every_node_and_what_goes_beyond_is_reported() {
-    let (mut one, mut two, mut three) = (node(1), node(2), node(3));
-    add(&mut one, "likes", 5);
-    tell(&one, &mut two);
-    add(&mut one, "likes", 2);
-    tell(&one, &mut three);
-    let lives = two.lives(1);
-    assert_eq!(lives, [(1, 1)]);
-    assert_eq!(two.seal(1, &lives), Sealed::default());
-    let given_up = Sealed { given_up: std::vec![actor(1, 1)], ..Sealed::default() };
-    assert_eq!(three.seal(1, &lives), Sealed { incomplete: std::vec![actor(1, 1)], ..given_up });
-    assert!(three.seal(1, &[(1, 2)]).is_repeated, "the first one stays");
-    assert_eq!(three.take_beyond().of(actor(1, 1)), 2);
-    assert_eq!(owed(&one, &two).len(), 1);
-    for delta in owed(&one, &two) {
-        assert_eq!(two.merge(delta), Merged::BeyondFinal { version: 1 });
-    }
-    assert_eq!(two.take_beyond().of(actor(1, 1)), 2);
-    tell(&two, &mut three);
-    assert_eq!((two.value(&name("likes")), three.value(&name("likes"))), (Some(5), Some(5)));
-    assert_eq!(two.common_hash(), three.common_hash());
-    one.seal(1, &lives);
-    assert!(node(1).begin(1).is_none());
-    assert_eq!(code(one.add(&name("likes"), 1, None, 0)), ErrorCode::Unavailable);
-    let tried = [actor(1, 1)];
-    assert!(!three.add(&name("likes"), 2, by(9, 1, &tried), 0).unwrap().duplicate);
-}
-
-#[test]
 fn a_node_that_goes_on_without_its_memory_under_the_same_incarnation_is_stopped() {
     let (mut one, mut two) = (node(1), node(2));
     add(&mut one, "likes", 5);
@@ -140,28 +111,6 @@ fn a_node_that_goes_on_without_its_memory_under_the_same_incarnation_is_stopped(
     assert_eq!(one.merge(delta), Merged::OwnAhead { version: 1 });
     assert!(one.begin(1).is_none());
     assert!(node(1).begin(2).is_some());
-}
-
-#[test]
-fn what_a_removed_node_tells_of_a_later_life_is_left_out() {
-    let (mut one, mut two) = (node(1), node(2));
-    add(&mut one, "likes", 5);
-    tell(&one, &mut two);
-    add(&mut one, "likes", 2);
-    two.seal(1, &[(1, 1)]);
-    let mut one = restarted(&one, 2);
-    one.take_over(&[(1, 2)], 0).unwrap();
-    end_round(&mut one);
-    let delta = owed(&one, &two).remove(0);
-    assert_eq!(two.merge(delta), Merged::BeyondFinal { version: 0 });
-    let mut two = node(2);
-    two.seal(1, &[(1, 1), (2, 9)]);
-    let delta = owed(&one, &two).remove(0);
-    assert_eq!(two.merge(delta), Merged::Contradiction, "decided without regard to the heir");
-    let mut two = node(2);
-    tell(&one, &mut two);
-    assert_eq!(two.lives(1), [(1, 2), (2, 1)]);
-    assert_eq!(two.value(&name("likes")), Some(7));
 }
 
 #[test]
@@ -180,6 +129,6 @@ fn a_read_says_what_it_lacks_and_as_of_when_it_is() {
     let heard = [(actor(1, 1), 699), (actor(3, 1), 900)];
     assert_eq!(fresh(&heard, &two), Freshness { as_of_ms: 699, stale: Some(actor(1, 1)) });
     assert_eq!(fresh(&[], &two), Freshness { as_of_ms: 0, stale: Some(actor(1, 1)) });
-    two.seal(1, &[(1, 1)]);
+    two.remove(&BTreeSet::from([1]));
     assert_eq!(fresh(&[], &two), Freshness { as_of_ms: 1_000, stale: None });
 }

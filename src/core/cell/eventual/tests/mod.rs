@@ -1,6 +1,7 @@
 mod laws;
 mod lives;
 mod retries;
+mod sealing;
 mod simulation;
 
 use std::vec::Vec;

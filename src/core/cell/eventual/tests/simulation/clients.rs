@@ -189,6 +189,9 @@ impl World {
         for other in others {
             assert_eq!(other.common_hash(), first.common_hash(), "all nodes have the same");
         }
+        for member in &members {
+            assert_eq!(member.apart(), 0, "one base of all that were removed");
+        }
         let survives = |added: &Added| match first.seen(&[(added.actor, added.version)]) {
             Seen::Yes => true,
             Seen::NotYet { .. } | Seen::Never { .. } => false,

@@ -33,6 +33,7 @@ pub(super) struct Figures {
     pub(super) crashes: u64,
     pub(super) taken_over: u64,
     pub(super) removed: u64,
+    pub(super) sealed: u64,
     pub(super) snapshots: u64,
     pub(super) holes: u64,
     pub(super) trace: u64,
@@ -49,6 +50,7 @@ impl Figures {
         self.crashes += other.crashes;
         self.taken_over += other.taken_over;
         self.removed += other.removed;
+        self.sealed += other.sealed;
         self.snapshots += other.snapshots;
         self.holes += other.holes;
     }

@@ -1,10 +1,10 @@
 //! Crashes, starts, and what the cluster and its operator decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 use super::super::*;
-use super::world::{Node, World, limits};
+use super::world::{Decision, World, limits};
 
 impl World {
     pub(super) fn crash(&mut self) {
@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    /// The third case: a node is removed for ever, at what those know of it who are there.
+    /// A node is removed for ever.
     pub(super) fn remove_one(&mut self) {
         let id = 1 + self.chance.below(self.nodes.len() as u64);
         let members = self.nodes.values().filter(|node| !node.is_removed).count();
@@ -108,30 +108,40 @@ impl World {
         }
         self.nodes.get_mut(&id).unwrap().is_removed = true;
         self.end_connections(id);
-        let is_there = |node: &Node| !node.is_removed && node.counters.is_some();
-        let others = self.nodes.iter().filter(|(_, node)| is_there(node));
-        let others: Vec<u64> = others.map(|(id, _)| *id).collect();
-        let Some((proposer, others)) = others.split_first() else { return };
         self.figures.removed += 1;
-        let mut counters = self.nodes.get_mut(proposer).unwrap().counters.take().unwrap();
-        for other in others {
-            let other = self.nodes[other].counters.as_ref().unwrap();
-            for delta in owed(other, &counters).into_iter().filter(|delta| delta.actor.node == id) {
-                counters.merge(delta);
-            }
-        }
-        self.decisions.push((id, counters.lives(id)));
-        self.nodes.get_mut(proposer).unwrap().counters = Some(counters);
+        self.decisions.push(Decision::Remove(id));
         self.hear_of_decisions();
+    }
+
+    /// The third case: all members know of all removals, and the same of who was removed.
+    pub(super) fn seal_where_possible(&mut self) {
+        let members = || self.nodes.values().filter(|node| !node.is_removed);
+        if members().any(|node| node.counters.is_none() || node.decisions < self.decisions.len()) {
+            return;
+        }
+        let mut all = members().filter_map(|node| node.counters.as_ref());
+        let Some(first) = all.next() else { return };
+        let nodes = first.removed().clone();
+        let digest = first.digest_of(&nodes);
+        let known = first.seal();
+        let is_due = known.map_or(!nodes.is_empty(), |known| known.nodes != nodes);
+        if is_due && all.all(|other| other.digest_of(&nodes) == digest) {
+            let number = known.map_or(1, |known| known.number + 1);
+            self.figures.sealed += 1;
+            self.decisions.push(Decision::Seal(Seal { number, nodes, digest }));
+        }
     }
 
     pub(super) fn hear_of_decisions(&mut self) {
         for node in self.nodes.values_mut().filter(|node| !node.is_removed) {
             let Some(counters) = &mut node.counters else { continue };
-            let delayed = if self.is_healing { 0 } else { self.chance.below(20) as usize };
+            let delayed = if self.is_healing { 0 } else { self.chance.below(3) as usize };
             let heard = self.decisions.len().saturating_sub(delayed).max(node.decisions);
-            for (id, lives) in &self.decisions[node.decisions..heard] {
-                counters.seal(*id, lives);
+            for decision in &self.decisions[node.decisions..heard] {
+                match decision {
+                    Decision::Remove(id) => counters.remove(&BTreeSet::from([*id])),
+                    Decision::Seal(seal) => counters.decide(seal.clone()),
+                }
             }
             node.decisions = heard;
         }

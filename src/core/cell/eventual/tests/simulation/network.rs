@@ -58,12 +58,10 @@ impl World {
                 Message::Delta(delta) => match counters.merge(delta) {
                     Merged::Hole { .. } | Merged::PieceMissing { .. } => self.figures.holes += 1,
                     Merged::OwnAhead { .. } => panic!("an incarnation was used twice"),
-                    Merged::Contradiction => panic!("an heir contradicts a seal"),
                     Merged::NoRoom => panic!("there is room"),
                     Merged::Applied { .. }
                     | Merged::Known
                     | Merged::Staged { .. }
-                    | Merged::BeyondFinal { .. }
                     | Merged::Superseded => {}
                 },
                 Message::Known(known) => {

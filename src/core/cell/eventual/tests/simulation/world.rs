@@ -18,6 +18,14 @@ pub(super) fn limits() -> EventualLimits {
 /// Of each node its incarnations, with their versions.
 type Lives = BTreeMap<u64, Vec<(u64, u64)>>;
 
+/// A decision of the cluster.
+pub(super) enum Decision {
+    /// A node never comes back.
+    Remove(u64),
+    /// What there is of those that were removed.
+    Seal(Seal),
+}
+
 pub(super) struct Node {
     pub(super) counters: Option<EventualCounters>,
     pub(super) incarnation: u64,
@@ -39,8 +47,8 @@ pub(super) struct World {
     pub(super) sent: u64,
     pub(super) cut_off: BTreeSet<(u64, u64)>,
     pub(super) is_healing: bool,
-    /// Nodes that were removed, and the last versions of their lives.
-    pub(super) decisions: Vec<(u64, Vec<(u64, u64)>)>,
+    /// What the cluster has decided.
+    pub(super) decisions: Vec<Decision>,
     pub(super) clients: Vec<Client>,
     pub(super) sessions: u64,
     /// Every increment that was counted, and where.
@@ -100,7 +108,8 @@ impl World {
             3 => self.cut_one_off(),
             4 | 5 => self.cut_off.clear(),
             6 | 7 => self.take_over_where_possible(),
-            8 if self.chance.one_in(20) => self.remove_one(),
+            8 if self.chance.one_in(8) => self.remove_one(),
+            9 | 10 => self.seal_where_possible(),
             _ => self.hear_of_decisions(),
         }
         self.trace();
@@ -154,6 +163,7 @@ impl World {
                 }
             }
             self.take_over_where_possible();
+            self.seal_where_possible();
         }
     }
 

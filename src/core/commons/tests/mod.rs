@@ -4,6 +4,8 @@
     reason = "a test that meets what it does not expect is to fail"
 )]
 
+mod ending;
+
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use std::string::ToString;
@@ -21,6 +23,8 @@ struct Nodes {
     nodes: Vec<Option<Commons>>,
     incarnations: Vec<u64>,
     now_ms: u64,
+    removed: BTreeSet<u64>,
+    seal: Option<crate::cell::eventual::Seal>,
     log: crate::cell::replicated::LogLimits,
 }
 
@@ -30,6 +34,8 @@ impl Nodes {
             nodes: (0..count).map(|_| None).collect(),
             incarnations: alloc::vec![0; count],
             now_ms: 10_000,
+            removed: BTreeSet::new(),
+            seal: None,
             log: crate::cell::replicated::LogLimits::default(),
         };
         (0..count).for_each(|at| nodes.start(at));
@@ -42,13 +48,40 @@ impl Nodes {
         let own = Actor { node: at as u64 + 1, incarnation: self.incarnations[at] };
         let counters = EventualLimits { log: self.log, ..EventualLimits::default() };
         let presence = AttendanceLimits::default();
-        let mut commons = Commons::new(&CommonsConfig { own, seed: 7, counters, presence });
-        let all = 1..=self.nodes.len() as u64;
-        commons.set_members(all.filter(|node| *node != own.node).collect());
+        let commons = Commons::new(&CommonsConfig { own, seed: 7, counters, presence });
         self.nodes[at] = Some(commons);
+        self.decide(at);
         for other in 0..self.nodes.len() {
             self.cut(at, other);
         }
+    }
+
+    /// A node hears what is decided.
+    fn decide(&mut self, at: usize) {
+        let all: BTreeSet<u64> = (1..=self.nodes.len() as u64).collect();
+        let own = BTreeSet::from([at as u64 + 1]);
+        let decided = Decided {
+            members: &(&all - &self.removed) - &own,
+            removed: self.removed.clone(),
+            seal: self.seal.clone(),
+            collects: at == 0,
+        };
+        self.at(at).set_decided(decided);
+    }
+
+    /// The cluster decides to remove a node; those hear of it who are named.
+    fn remove(&mut self, at: usize, heard: &[usize]) {
+        self.removed.insert(at as u64 + 1);
+        heard.iter().for_each(|at| self.decide(*at));
+    }
+
+    /// Decides what can be decided of removed nodes; all members hear of it.
+    fn seal(&mut self) -> bool {
+        let Some(seal) = self.at(0).agreed() else { return false };
+        self.seal = Some(seal);
+        let members = (0..self.nodes.len()).filter(|at| !self.removed.contains(&(*at as u64 + 1)));
+        members.collect::<Vec<_>>().into_iter().for_each(|at| self.decide(at));
+        true
     }
 
     fn at(&mut self, at: usize) -> &mut Commons {
