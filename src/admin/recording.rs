@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::refuse;
 use crate::audit::Entry;
+use crate::config::{Config, Consistency, PolicyConfig};
 use crate::recording::{Limits, NOTICE, StartRefused, StartRequest, Status, StopReason};
 use crate::server::{Shared, wall_ms};
 
@@ -25,6 +26,26 @@ pub(super) struct StartBody {
     name: Option<String>,
     max_bytes: Option<u64>,
     max_seconds: Option<u64>,
+    /// It is known that the recording has nothing of eventual counters.
+    without_eventual: bool,
+}
+
+/// Why this server is not recorded, if it is not.
+fn refusal(config: &Config, without_eventual: bool) -> Option<&'static str> {
+    let is_eventual = |policy: &PolicyConfig| policy.consistency == Consistency::Eventual;
+    if config.cluster.is_there() {
+        return Some(
+            "a node of a cluster is not recorded: what its shards are told comes from other nodes as well, and a \
+             replay knows nothing of those; record a server of its own",
+        );
+    }
+    if !without_eventual && config.policy.iter().any(is_eventual) {
+        return Some(
+            "this server has eventual counters, which are in no shard, so that a recording has nothing of them: \
+             `--without-eventual` (\"without_eventual\": true) records all the rest",
+        );
+    }
+    None
 }
 
 pub(super) async fn start(
@@ -37,6 +58,9 @@ pub(super) async fn start(
             return refuse(rejection.status(), "invalid_argument", &rejection.body_text());
         }
     };
+    if let Some(refusal) = refusal(&shared.config, body.without_eventual) {
+        return refuse(StatusCode::CONFLICT, "unsupported", refusal);
+    }
     let now_ms = shared.clock.now_ms();
     let request = StartRequest {
         directory: shared.config.recordings_dir(),

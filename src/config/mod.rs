@@ -197,6 +197,12 @@ impl Config {
         }
         self.webhook.validate(self.insecure, self.handshake_timeout_ms)?;
         self.cluster.validate()?;
+        if self.cluster.is_there() && self.recordings_dir.is_some() {
+            let (key, other) = ("recordings_dir".to_owned(), "cluster.certificate".to_owned());
+            let rule = "is of no use: a node of a cluster is not recorded, since its shards are told things by other \
+                        nodes as well; leave it out, and record a server of its own";
+            return Err(ConfigError::Together { key, other, rule: rule.to_owned() });
+        }
         self.limits.validate()?;
         self.policy.iter().enumerate().try_for_each(|(index, policy)| policy.validate(index))
     }

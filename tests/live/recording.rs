@@ -76,6 +76,18 @@ async fn load(client: &Client, who: &str, rounds: u64) {
     }
 }
 
+#[test]
+fn a_server_with_eventual_counters_is_recorded_only_by_who_knows_that_they_are_not() {
+    let daemon = Daemon::start("[[policy]]\nnames = \"likes.>\"\nconsistency = \"eventual\"\n");
+    let refused = record(&daemon, &["start"]);
+    assert!(!refused.status.success());
+    let said = text(&refused.stderr);
+    assert!(said.contains("are in no shard") && said.contains("--without-eventual"), "{said}");
+    assert_eq!(recorded(&daemon, &["status"])["state"], "idle");
+    start(&daemon, &["--without-eventual"]);
+    assert_eq!(recorded(&daemon, &["stop"])["state"], "finished");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_under_load_replays_to_the_state_of_the_server() {
     let daemon = Daemon::start("");

@@ -37,6 +37,9 @@ pub(super) enum RecordCommand {
         /// End it after so long [default: 600]
         #[arg(long, value_name = "S")]
         max_seconds: Option<u64>,
+        /// Record a server that has eventual counters, without them
+        #[arg(long)]
+        without_eventual: bool,
     },
     /// End the recording and wait until its file is complete
     Stop,
@@ -50,8 +53,9 @@ pub(super) async fn run(
     globals: &Globals,
 ) -> Result<(), CliError> {
     let answer = match command {
-        RecordCommand::Start { out, max_bytes, max_seconds } => {
-            let mut body = json!({ "max_bytes": max_bytes, "max_seconds": max_seconds });
+        RecordCommand::Start { out, max_bytes, max_seconds, without_eventual } => {
+            let mut body = json!({ "max_bytes": max_bytes, "max_seconds": max_seconds,
+                "without_eventual": without_eventual });
             if let (Some(out), Some(fields)) = (out, body.as_object_mut()) {
                 fields.insert("name".to_owned(), out.into());
             }

@@ -114,3 +114,26 @@ fn certificates_are_made_once_and_said_what_for() {
         assert_eq!(admin(&["ca", "issue", "--ca", "x", &node]).status.code(), Some(2), "{wrong}");
     }
 }
+
+#[test]
+fn a_node_is_not_recorded_and_says_why() {
+    let cluster = Cluster::new();
+    let node = cluster.start(1, &[]);
+    let started = node.daemon.run(&["admin", "--admin", &node.daemon.admin, "record", "start"]);
+    assert!(!started.status.success());
+    let said = text(&started.stderr);
+    assert!(said.contains("a node of a cluster is not recorded"), "{said}");
+    assert!(said.contains("record a server of its own"), "{said}");
+    let reply = node.daemon.get("/v1/recording");
+    assert!(reply.ends_with("{\"state\":\"idle\"}"), "{reply}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("recordings_dir = \"/tmp/r\"\n{}", cluster.config(2, 7_172, &[]));
+    let said = refusal(&config, folder.path());
+    assert!(said.contains("recordings_dir") && said.contains("is not recorded"), "{said}");
+    let file = folder.path().join("tidewire.toml");
+    std::fs::write(&file, &config).unwrap();
+    let checked = tidewire().args(["config", "check", "--config"]).arg(&file).output().unwrap();
+    assert!(!checked.status.success());
+    assert!(text(&checked.stderr).contains("recordings_dir"), "{}", text(&checked.stderr));
+}
