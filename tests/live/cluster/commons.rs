@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use tidewire_client::{
-    CellKind, Client, CounterOptions, ErrorCode, GetOptions, Increments, Name, Value, WatchOptions,
-    WatchValue,
+    CellKind, Client, CounterOptions, ErrorCode, GetOptions, Increments, Name, Numbering, Value,
+    WatchOptions, WatchValue,
 };
 
-use super::shards::{ONE, count, name};
+use super::shards::{ONE, control, count, name};
 use super::{Cluster, Node};
 use crate::daemon::{PATIENCE, Via};
 
@@ -186,4 +186,61 @@ async fn a_server_of_its_own_counts_so_too() {
     assert_eq!(watch_next(&client, 3).await, None);
     let strong = client.incr(&name("other"), 2).await.unwrap();
     assert_eq!((strong.value, strong.as_of), (2, None));
+}
+
+/// An increment in the numbering of somebody who may have tried it on the third node.
+async fn numbered(client: &Client, sequence: u64) -> tidewire_client::Counted {
+    let numbering = Numbering { producer: Some(77), sequence: Some(sequence), tried: vec![(3, 1)] };
+    let options = CounterOptions { numbering: Some(numbering.into()), ..CounterOptions::default() };
+    let op = tidewire_client::CounterOp::Add;
+    client.counter(&name("likes.a"), op, 1, options).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_removed_ends_and_what_it_has_counted_stays() {
+    let _one = ONE.lock().await;
+    let cluster = Cluster::new();
+    let ([first, second, third], [a, b, c]) = cluster.of_three_keeping().await;
+    add(&a.increments().await.unwrap(), 5).await;
+    add(&c.increments().await.unwrap(), 30).await;
+    assert!(!numbered(&c, 1).await.duplicate);
+    a.presence_join(&name("room"), "ann", None).await.unwrap();
+    c.presence_join(&name("room"), "cat", None).await.unwrap();
+    for client in [&a, &b] {
+        until(client, 36).await;
+        until_present(client, &["ann", "cat"]).await;
+    }
+    drop(third.daemon.kill());
+    let removed = control(&first, "remove 3");
+    assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
+    for client in [&a, &b] {
+        until_present(client, &["ann"]).await;
+    }
+    for node in [&first, &second] {
+        super::wait("it to be decided what there is of the removed node", || {
+            let metrics = node.daemon.get("/metrics");
+            metrics.contains("tidewire_commons_removed_apart 0").then_some(())
+        });
+    }
+    [&first, &second].into_iter().for_each(until_all_are_heard);
+    for client in [&a, &b] {
+        let value = read(client, CellKind::Counter, &name("likes.a")).await.unwrap();
+        assert_eq!(value.counter().unwrap(), 36);
+        assert!(!value.as_of.unwrap().is_stale);
+    }
+    let again = numbered(&b, 1).await;
+    assert!(again.duplicate, "it was counted on the node that is gone");
+    assert_eq!(again.as_of.map(|(node, life, _)| (node, life)), Some((3, 1)));
+    assert!(!numbered(&a, 2).await.duplicate, "and this one for certain not");
+    until(&b, 37).await;
+
+    // Who starts again, without a memory, gets it from the others.
+    drop(b);
+    let Node { daemon, id, port } = second;
+    let config = cluster.keeping(id, port, &[first.port]);
+    let second = Node { daemon: crate::daemon::Daemon::start_in(daemon.kill(), &config), id, port };
+    let b = second.daemon.connect(Via::Ws).await;
+    until(&b, 37).await;
+    assert!(numbered(&b, 1).await.duplicate);
+    assert_eq!(likes(&a).await, 37);
 }
