@@ -16,6 +16,11 @@ const GAUGES: &[Gauge] = &[
         |tenant| tenant.subscriptions,
     ),
     ("tidewire_tenant_names", "Topics and cells of a tenant", |tenant| tenant.names),
+    (
+        "tidewire_tenant_names_elsewhere",
+        "Names of a tenant in shards that other nodes of the cluster lead, as last heard",
+        |tenant| tenant.names_elsewhere,
+    ),
     ("tidewire_tenant_topic_bytes", "Bytes of records kept of a tenant", |tenant| {
         tenant.topic_bytes
     }),

@@ -13,6 +13,7 @@ mod serving;
 pub(crate) mod steering;
 mod task;
 mod telling;
+mod tenants;
 
 pub(super) use behind::{Kind, Log};
 pub(crate) use leads::Lead;

@@ -16,6 +16,7 @@ use super::leader_link::{self, LinkEvent};
 use super::leads::Lead;
 use super::peers::{PeerEvent, Peers};
 use super::steering::Guidance;
+use super::tenants::Counts;
 use crate::cluster::raft::Committed;
 use crate::server::Queued;
 
@@ -60,6 +61,8 @@ pub(super) struct Task {
     pub(super) waiting: Option<Committed>,
     /// Commands that were taken, and belong to the next round.
     pub(super) commands: VecDeque<(Option<DispatcherId>, Command)>,
+    /// What tenants have in it, while it is led here.
+    pub(super) tenants: Option<Counts>,
 }
 
 /// What the task takes from.
@@ -136,6 +139,7 @@ impl Task {
             replacing: None,
             waiting: None,
             commands: VecDeque::new(),
+            tenants: None,
         }
     }
 
@@ -198,11 +202,13 @@ impl Task {
     /// Carries out what has come, and does what that wants.
     async fn turn(&mut self) {
         let now_ms = self.shared.clock.now_ms();
+        self.look_at_tenants(now_ms);
         self.member.handle_timeout(now_ms);
         if self.takes_commands() {
             self.carry_out(now_ms);
         }
         let output = self.member.seal();
+        self.settle_tenants();
         self.carry(output).await;
         if self.member.is_awaited() && self.replacing.is_none() {
             self.make_again(Duration::ZERO);
@@ -225,6 +231,7 @@ impl Task {
             && let Some((peer, command)) = self.commands.pop_front()
         {
             bytes += command.weight();
+            self.say_before(&command, now_ms);
             match peer {
                 Some(peer) => {
                     if !self.member.handle_peer(peer, command, now_ms) {

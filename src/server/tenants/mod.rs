@@ -1,8 +1,10 @@
 //! Tenants while the server runs: what each has at the moment, and what it may have.
 
+mod elsewhere;
 mod names;
 mod tenant;
 
+pub(crate) use elsewhere::ShardNames;
 pub(crate) use names::Names;
 pub(crate) use tenant::{Seat, Tenant, TenantInfo};
 
@@ -23,13 +25,18 @@ pub(crate) struct Tenants {
     by_prefix: ArcSwap<BTreeMap<String, Arc<Tenant>>>,
     /// As shards are told of them.
     tables: watch::Sender<Arc<TenantTable>>,
+    /// What the leaders of shards have said.
+    elsewhere: elsewhere::Elsewhere,
+    shards: u16,
 }
 
 impl Tenants {
     /// The tenants of a configuration, for so many shards.
     pub(super) fn of(config: &Config, shards: u16) -> Self {
         let table = Arc::new(config.tenants(shards));
-        let tenants = Self { by_prefix: ArcSwap::default(), tables: watch::Sender::new(table) };
+        let (by_prefix, tables) = (ArcSwap::default(), watch::Sender::new(table));
+        let elsewhere = elsewhere::Elsewhere::default();
+        let tenants = Self { by_prefix, tables, elsewhere, shards };
         tenants.set(config);
         tenants
     }
@@ -59,6 +66,7 @@ impl Tenants {
             (config.prefix.clone(), tenant)
         };
         self.by_prefix.store(Arc::new(config.tenant.iter().map(tenant).collect()));
+        self.add_up();
     }
 
     /// As shards are told of them now, and whenever that changes.

@@ -4,6 +4,7 @@
 //! those that all shards share; where there is none left the shard is told so before the command, and
 //! refuses it. What the places were taken for, and what has gone, is settled after the round.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidewire_core::shard::{Command, Shard, TenantTable, TenantUse};
@@ -23,6 +24,8 @@ pub(crate) struct Names {
 struct Counted {
     tenant: Arc<Tenant>,
     used: TenantUse,
+    /// Names after the last round. Those of the present one are taken already, and may not come to be.
+    settled: u64,
     /// Whether the shard takes it to have all its names.
     is_full: bool,
 }
@@ -49,14 +52,29 @@ impl Names {
         }
         let mut looked_at = Vec::with_capacity(commands.len());
         for command in commands.drain(..) {
-            if let Command::Tenants(table) = &command {
-                self.take(tenants, Arc::clone(table));
-            } else {
-                looked_at.extend(self.said_before(shard, &command));
-            }
+            looked_at.extend(self.before(tenants, shard, &command));
             looked_at.push(command);
         }
         *commands = looked_at;
+    }
+
+    /// What the shard has to be told before this command, which it is told next.
+    pub(in crate::server) fn before(
+        &mut self,
+        tenants: &Tenants,
+        shard: &Shard,
+        command: &Command,
+    ) -> Option<Command> {
+        if let Command::Tenants(table) = command {
+            self.take(tenants, Arc::clone(table));
+            return None;
+        }
+        if self.seats.is_empty() { None } else { self.said_before(shard, command) }
+    }
+
+    /// The shard is not counted here any more.
+    pub(in crate::server) fn end(self) {
+        self.seats.into_iter().for_each(Counted::give_back);
     }
 
     fn said_before(&mut self, shard: &Shard, command: &Command) -> Option<Command> {
@@ -71,9 +89,11 @@ impl Names {
         is_new.then(|| Command::TenantFull { prefix: prefix.clone(), is_full })
     }
 
-    /// Counts what the shard has after a round.
-    pub(in crate::server) fn settle(&mut self, shard: &Shard) {
+    /// Counts what the shard has after a round. Returns whether it has other numbers of names than before.
+    pub(in crate::server) fn settle(&mut self, shard: &Shard) -> bool {
+        let mut is_news = false;
         for (seat, (_, now)) in self.seats.iter_mut().zip(shard.tenant_uses()) {
+            is_news |= std::mem::replace(&mut seat.settled, now.names) != now.names;
             if seat.used == now {
                 continue;
             }
@@ -84,6 +104,13 @@ impl Names {
             let evicted = now.evicted_bytes.checked_sub(before.evicted_bytes);
             seat.tenant.add_evicted(evicted.unwrap_or(now.evicted_bytes));
         }
+        is_news
+    }
+
+    /// Names of each tenant that has some, by its prefix.
+    pub(in crate::server) fn by_prefix(&self) -> BTreeMap<String, u64> {
+        let there = self.seats.iter().filter(|seat| seat.settled > 0);
+        there.map(|seat| (seat.tenant.prefix().to_owned(), seat.settled)).collect()
     }
 
     /// Counts for other tenants from now on.
@@ -104,7 +131,7 @@ impl Names {
                     }
                     // One that has gone again meanwhile is counted for nobody.
                     let tenant = tenant.unwrap_or_else(|| Tenants::unlisted(prefix));
-                    Counted { tenant, used: TenantUse::default(), is_full: false }
+                    Counted { tenant, used: TenantUse::default(), settled: 0, is_full: false }
                 }
             }
         };

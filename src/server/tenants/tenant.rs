@@ -21,6 +21,8 @@ pub(crate) struct Tenant {
     subscriptions: AtomicU64,
     /// In all shards, and those that are being made.
     names: AtomicU64,
+    /// In the shards that other nodes of the cluster lead, as last heard.
+    names_elsewhere: AtomicU64,
     topic_bytes: AtomicU64,
     evicted_bytes: AtomicU64,
     refused: Refused,
@@ -50,6 +52,8 @@ pub(crate) struct TenantInfo {
     pub(crate) connections: u64,
     pub(crate) subscriptions: u64,
     pub(crate) names: u64,
+    /// Names in shards that other nodes of the cluster lead, as last heard.
+    pub(crate) names_elsewhere: u64,
     pub(crate) topic_bytes: u64,
     /// Bytes of records that have left because the tenant had too many.
     pub(crate) evicted_bytes: u64,
@@ -85,6 +89,7 @@ impl Tenant {
             connections: AtomicU64::new(0),
             subscriptions: AtomicU64::new(0),
             names: AtomicU64::new(0),
+            names_elsewhere: AtomicU64::new(0),
             topic_bytes: AtomicU64::new(0),
             evicted_bytes: AtomicU64::new(0),
             refused: Refused::default(),
@@ -133,7 +138,9 @@ impl Tenant {
 
     /// Takes a place for one more name, if it may have one.
     pub(super) fn take_name(&self) -> bool {
-        let is_taken = take(&self.names, self.terms.load().config.names_max);
+        let names_max = self.terms.load().config.names_max;
+        let left = names_max.saturating_sub(self.names_elsewhere.load(Relaxed));
+        let is_taken = (names_max == 0 || left > 0) && take(&self.names, left);
         if !is_taken {
             self.refused.names.fetch_add(1, Relaxed);
         }
@@ -143,6 +150,11 @@ impl Tenant {
     /// A shard has these names and bytes now, after it was counted with those.
     pub(super) fn settle_names(&self, counted: u64, now: u64) {
         settle(&self.names, counted, now);
+    }
+
+    /// The shards that other nodes lead have so many names.
+    pub(super) fn set_names_elsewhere(&self, names: u64) {
+        self.names_elsewhere.store(names, Relaxed);
     }
 
     pub(super) fn settle_bytes(&self, counted: u64, now: u64) {
@@ -163,6 +175,7 @@ impl Tenant {
             connections: number(&self.connections),
             subscriptions: number(&self.subscriptions),
             names: number(&self.names),
+            names_elsewhere: number(&self.names_elsewhere),
             topic_bytes: number(&self.topic_bytes),
             evicted_bytes: number(&self.evicted_bytes),
             refused: RefusedInfo {
@@ -275,6 +288,18 @@ mod tests {
         assert_eq!((info.refused.connections, info.refused.subscriptions), (1, 1));
         drop(two);
         assert_eq!((tenant.info().connections, tenant.info().subscriptions), (0, 0));
+    }
+
+    #[test]
+    fn names_of_other_nodes_count_as_well() {
+        let tenant = tenant("names_max = 3\n");
+        tenant.set_names_elsewhere(2);
+        assert!(tenant.take_name() && !tenant.take_name());
+        tenant.set_names_elsewhere(9);
+        tenant.settle_names(1, 0);
+        assert!(!tenant.take_name(), "there are more than it may have");
+        tenant.set_names_elsewhere(0);
+        assert!(tenant.take_name());
     }
 
     #[test]

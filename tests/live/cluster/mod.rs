@@ -10,6 +10,7 @@ mod refused;
 mod rolling;
 mod seen;
 mod shards;
+mod tenants;
 
 use std::net::UdpSocket;
 use std::path::Path;

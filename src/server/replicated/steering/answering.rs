@@ -34,7 +34,9 @@ pub(super) async fn answer(shared: &Shared, from: NodeId, request: Request) -> A
         Request::Led => Answer::Led(whereabouts::led_here(shared)),
         // Who does not lead the meta group may not know yet who belongs to the cluster.
         Request::Decide(_) if !leads_meta(shared) => deciding::elsewhere(shared),
-        Request::Decide(_) | Request::Lead { .. } | Request::Spread if !belongs(shared, from) => {
+        Request::Decide(_) | Request::Lead { .. } | Request::Spread | Request::Tenants(_)
+            if !belongs(shared, from) =>
+        {
             Answer::Refused(format!(
                 "node {from} does not belong to the cluster: `tidewire admin cluster join` on it has it taken in"
             ))
@@ -44,6 +46,10 @@ pub(super) async fn answer(shared: &Shared, from: NodeId, request: Request) -> A
             Err(error) => Answer::Refused(error.to_string()),
         },
         Request::Lead { group, term } => lead(shared, group, term).await,
+        Request::Tenants(names) => {
+            shared.tenants.heard(names);
+            Answer::Done
+        }
         Request::Spread => {
             if let Ok((replication, _)) = parts(shared) {
                 replication.steering.spread_from(shared.clock.now_ms());

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::links::Links;
 use crate::cluster::{NodeId, frames, services};
+use crate::server::tenants::ShardNames;
 
 /// What a node wants.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -24,6 +25,8 @@ pub(super) enum Request {
     Lead { group: u16, term: u64 },
     /// Leadership is to be spread over the nodes.
     Spread,
+    /// What tenants have in the shards that the node leads which says so.
+    Tenants(Vec<ShardNames>),
 }
 
 /// What a node that comes says of itself.

@@ -19,6 +19,7 @@ mod readiness;
 mod sealing;
 mod status;
 mod stepping;
+mod tenants;
 mod whereabouts;
 
 pub(crate) use answering::leads_meta;
@@ -134,7 +135,12 @@ pub(super) async fn run(shared: Shared, meta: OpenedGroup) {
         tracing::error!(%error, "the group in which the cluster decides does not start");
         return;
     }
-    tokio::join!(stepping::run(&shared), whereabouts::run(&shared), announcing::run(&shared),);
+    tokio::join!(
+        stepping::run(&shared),
+        whereabouts::run(&shared),
+        announcing::run(&shared),
+        tenants::run(&shared),
+    );
 }
 
 async fn start(shared: &Shared, meta: OpenedGroup) -> std::io::Result<()> {
