@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidewire_core::cell::attendance::AttendanceLimits;
-use tidewire_core::cell::eventual::{EventualLimits, Seal};
+use tidewire_core::cell::eventual::EventualLimits;
 use tidewire_core::cell::replicated::{Actor, LogLimits};
-use tidewire_core::commons::{Commons, CommonsConfig, Decided};
+use tidewire_core::commons::{Commons, CommonsConfig};
 use tidewire_core::shard::{Command, Event, Origin, Reply, Request, SessionId, Value};
 use tidewire_protocol::ErrorCode;
 use tidewire_protocol::frame::{CellKind, CounterOp, PresenceOp};
@@ -18,6 +18,7 @@ use tidewire_protocol::options::{CounterOptions, GetOptions, Numbering};
 
 use super::chance::Chance;
 use super::node::name;
+use super::removing::Decision;
 
 /// Who has counted an increment, and in which version of it.
 type Place = (u64, u64, u64);
@@ -34,18 +35,9 @@ struct Unanswered {
     tried: Vec<(u64, u64)>,
 }
 
-/// A decision of the cluster.
-#[derive(Debug)]
-enum Decision {
-    /// A node never comes back.
-    Remove(usize),
-    /// What there is of those that were removed.
-    Seal(Seal),
-}
-
 pub(crate) struct Apart {
-    chance: Chance,
-    nodes: Vec<Option<Commons>>,
+    pub(super) chance: Chance,
+    pub(super) nodes: Vec<Option<Commons>>,
     lives: Vec<u64>,
     ways: BTreeMap<(usize, usize), Way>,
     /// Increments that were counted, and whether nobody who lives knows of them.
@@ -55,8 +47,8 @@ pub(crate) struct Apart {
     /// Who is present over each node.
     present: Vec<BTreeSet<u64>>,
     /// What the cluster has decided, and how much of it each node has heard.
-    decisions: Vec<Decision>,
-    heard: Vec<usize>,
+    pub(super) decisions: Vec<Decision>,
+    pub(super) heard: Vec<usize>,
     pub(crate) figures: Figures,
 }
 
@@ -156,72 +148,6 @@ impl Apart {
             }
         }
         self.exchange(now_ms, reaches);
-    }
-
-    fn is_removed(&self, at: usize) -> bool {
-        self.decisions
-            .iter()
-            .any(|decision| matches!(decision, Decision::Remove(gone) if *gone == at))
-    }
-
-    fn members(&self) -> Vec<usize> {
-        (0..self.nodes.len()).filter(|at| !self.is_removed(*at)).collect()
-    }
-
-    /// The operator removes a node, which may be running; a node hears of the next decision; or it is decided
-    /// what there is of those that were removed.
-    fn decide(&mut self, at: usize) {
-        let members = self.members();
-        if self.chance.one_in(150) && members.len() > 2 && members.contains(&at) {
-            self.decisions.push(Decision::Remove(at));
-            self.figures.removed += 1;
-        }
-        let heard = (self.heard[at] + 1).min(self.decisions.len());
-        match self.is_removed(at) {
-            true if self.chance.one_in(20) => self.crash(at),
-            true => {}
-            false => self.hear(at, heard),
-        }
-        self.seal();
-    }
-
-    /// A node hears of the first decisions.
-    fn hear(&mut self, at: usize, count: usize) {
-        self.heard[at] = count;
-        let mut decided = Decided { collects: true, ..Decided::default() };
-        decided.members = (0..self.nodes.len()).map(id).collect();
-        for decision in &self.decisions[..count] {
-            match decision {
-                Decision::Remove(gone) => {
-                    decided.members.remove(&id(*gone));
-                    decided.removed.insert(id(*gone));
-                }
-                Decision::Seal(seal) => decided.seal = Some(seal.clone()),
-            }
-        }
-        decided.members.remove(&id(at));
-        self.nodes[at].as_mut().unwrap().set_decided(decided);
-    }
-
-    /// Decides what a member has found that all know alike, as the log would take it.
-    fn seal(&mut self) {
-        let removed = self.decisions.iter().filter_map(|decision| match decision {
-            Decision::Remove(gone) => Some(id(*gone)),
-            Decision::Seal(_) => None,
-        });
-        let removed: BTreeSet<u64> = removed.collect();
-        let number = 1 + (self.decisions.len() - removed.len()) as u64;
-        let collected = self.members().into_iter().find_map(|at| {
-            let agreed = self.nodes[at].as_ref().and_then(Commons::agreed);
-            agreed.filter(|seal| seal.number == number && seal.nodes == removed)
-        });
-        if let Some(seal) = collected {
-            // Those that still run and have not heard of it are over now.
-            let over = (0..self.nodes.len()).filter(|at| self.is_removed(*at));
-            over.collect::<Vec<_>>().into_iter().for_each(|at| self.crash(at));
-            self.decisions.push(Decision::Seal(seal));
-            self.figures.sealed += 1;
-        }
     }
 
     fn ask(&mut self, at: usize, slot: u32, request: Request, now_ms: u64) -> Reply {
@@ -449,6 +375,6 @@ fn numbered(producer: u64, tried: &[(u64, u64)]) -> CounterOptions {
     CounterOptions { numbering: Some(numbering.into()), ..CounterOptions::default() }
 }
 
-fn id(at: usize) -> u64 {
+pub(super) fn id(at: usize) -> u64 {
     at as u64 + 1
 }

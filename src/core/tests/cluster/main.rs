@@ -23,6 +23,7 @@ mod faults;
 mod follower;
 mod log;
 mod node;
+mod removing;
 mod replication;
 mod streams;
 mod world;
