@@ -25,6 +25,7 @@ extern crate std;
 pub mod access;
 pub mod cell;
 pub mod commons;
+mod epoch;
 pub mod fanout;
 pub mod group;
 pub mod member;
@@ -33,6 +34,8 @@ pub mod shard;
 pub mod snapshot;
 pub mod state_hash;
 pub mod topic;
+
+pub use epoch::{CLUSTER_EPOCH, epoch_anew};
 
 /// Number of shards that names are spread over: names in memory over the first so many, names on disk
 /// over as many behind them. Fixed for the life of a data directory.

@@ -10,6 +10,7 @@ mod clock;
 mod cluster_load;
 mod commons;
 mod connections;
+mod copies;
 mod core;
 mod deciding;
 mod dispatch;
@@ -39,8 +40,8 @@ use std::time::Duration;
 use tidewire_core::COMMONS;
 use tidewire_core::access::{LOCAL_ISSUER, Voter};
 use tidewire_core::fanout::FanoutLimits;
-use tidewire_core::shard::{Event, Shard, ShardSnapshot};
-use tokio::sync::{mpsc, oneshot};
+use tidewire_core::shard::{Event, Shard};
+use tokio::sync::mpsc;
 
 pub(crate) use self::core::{Core, Woken};
 use accounts::Accounts;
@@ -48,6 +49,7 @@ pub(crate) use accounts::{Account, Admission};
 pub(crate) use clock::{Clock, wall_ms};
 use commons::{CommonsQueue, CommonsTask};
 use connections::Ask;
+pub(crate) use copies::CopyWanted;
 pub(crate) use connections::{Which, Who, session_name};
 pub(crate) use figures::CoreFigures;
 pub use figures::Figures;
@@ -99,7 +101,7 @@ pub(crate) struct Shared {
     /// The data directory; nothing if no name is kept on disk.
     pub(crate) directory: Option<DirectoryId>,
     /// Who wants a copy of a shard's state, as it is between two rounds.
-    pub(crate) copies: Vec<mpsc::Sender<oneshot::Sender<ShardSnapshot>>>,
+    pub(crate) copies: Vec<mpsc::Sender<CopyWanted>>,
     pub(crate) shards: Vec<mpsc::Sender<Queued>>,
     /// The cells that this node changes by itself.
     pub(crate) commons: CommonsQueue,
@@ -127,8 +129,7 @@ pub(crate) struct Shared {
 }
 
 /// What the task of a shard takes from: commands, and those who want a copy of its state.
-pub(crate) type ShardQueues =
-    (mpsc::Receiver<Queued>, mpsc::Receiver<oneshot::Sender<ShardSnapshot>>);
+pub(crate) type ShardQueues = (mpsc::Receiver<Queued>, mpsc::Receiver<CopyWanted>);
 
 /// A shard of this server.
 pub(crate) enum AnyShard {

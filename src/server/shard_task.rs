@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use tidewire_core::shard::{Command, DispatcherId, Event, Round, Shard, ShardSnapshot};
+use tidewire_core::shard::{Command, DispatcherId, Event, Round, Shard};
 use tidewire_protocol::{ErrorCode, Refusal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::recalling::recall;
 use super::tenants::Names;
-use super::{Clock, Queued, Shared};
+use super::{Clock, CopyWanted, Queued, Shared};
 use crate::journal::{Journal, Outcome};
 use crate::recording::Tap;
 
@@ -22,7 +22,7 @@ pub(crate) struct ShardTask {
     pub(super) journal: Journal,
     pub(super) queue: mpsc::Receiver<Queued>,
     /// Who wants a copy of its state.
-    pub(super) copies: mpsc::Receiver<oneshot::Sender<ShardSnapshot>>,
+    pub(super) copies: mpsc::Receiver<CopyWanted>,
     /// What tenants have in it.
     pub(super) names: Names,
 }
@@ -50,7 +50,7 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
             Some(wanted) = copies.recv() => {
                 // Between two rounds there always is one; who does not wait any more gets none.
                 if let Some(snapshot) = shard.checkpoint() {
-                    drop(wanted.send(snapshot));
+                    drop(wanted.to.send(snapshot));
                 }
                 continue;
             }

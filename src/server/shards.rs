@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use tidewire_core::is_durable;
 use tidewire_core::shard::{Shard, ShardConfig};
 use tidewire_core::topic::PolicyTable;
+use tidewire_core::{CLUSTER_EPOCH, is_durable};
 
 use super::{Clock, StartError};
 use crate::config::Config;
 use crate::journal::{
     DirectoryId, Journal, MasterKey, Opened, OpenedGroup, Opening, Storage, StorageError,
 };
-
-/// The epoch of durable shards in a cluster.
-pub(super) const CLUSTER_EPOCH: u64 = 1 << 48;
 
 /// All shards, each with the room in which its rounds are committed, in order: those in memory are
 /// new, those on disk are as they were.

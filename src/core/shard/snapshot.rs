@@ -61,6 +61,12 @@ impl ShardSnapshot {
         self.now_ms
     }
 
+    /// The epoch of its cells.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.config.epoch
+    }
+
     /// The same things in another epoch, which is above those before: what clients have seen may go
     /// beyond them. `seals_polls`: polls are closed for good, because their voters are not
     /// recognised any more.
@@ -189,11 +195,14 @@ impl Shard {
 
 impl Shard {
     /// The shard that was saved, after a restart: nobody follows anything, nobody is present, and
-    /// policies and limits are those of `config`. [`Shard::end_recovery`] has to follow.
+    /// policies and limits are those of `config`. The epoch is no earlier than the one that was saved: what was
+    /// restored has a later one than its server begins with. [`Shard::end_recovery`] has to follow.
     ///
     /// # Errors
     /// As [`Self::restore`].
     pub fn resume(snapshot: ShardSnapshot, config: ShardConfig) -> Result<Self, BadSnapshot> {
+        let epoch = config.epoch.max(snapshot.config.epoch);
+        let config = ShardConfig { epoch, ..config };
         // What was there is there again, also if the limit is lower now.
         let limits = ShardLimits { names_max: usize::MAX, ..config.limits.clone() };
         let snapshot =

@@ -32,6 +32,7 @@ impl Task {
             return self.lead.holds(Instant::now())
                 && self.member.under_way() < UNDER_WAY_MAX
                 && !self.is_to_be_saved()
+                && !self.is_to_be_copied()
                 && !self.resigns();
         }
         self.link.as_ref().is_none_or(|link| link.capacity() >= LINK_ROOM)
@@ -128,7 +129,9 @@ impl Task {
                 self.acked = leads::acked(&server, &data, self.looked_at).max(self.acked);
             }
             self.looked_at = looking_at;
-            self.lead = Lead::of(node, &server, durable.applied_term(), self.acked);
+            let epoch = self.member.copy().map_or(self.lead.epoch, |copy| copy.config().epoch);
+            let lead = Lead::of(node, &server, durable.applied_term(), self.acked);
+            self.lead = Lead { epoch, ..lead };
             self.lead.is_here &= self.stepped_down != Some(self.lead.term);
             let is_member = server.membership_config.membership().get_node(&node).is_some()
                 && !self.guidance.borrow_and_update().is_outside;
@@ -160,7 +163,7 @@ impl Task {
         {
             tracing::info!(shard = self.number, term, "this node leads the shard");
             self.link = None;
-            self.member.lead(term, Lead::epoch(term), now_ms);
+            self.member.lead(term, lead.memory_epoch(), now_ms);
         }
     }
 

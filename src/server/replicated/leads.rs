@@ -4,15 +4,13 @@ use std::time::{Duration, Instant};
 
 use openraft::ServerState;
 use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
+use tidewire_core::CLUSTER_EPOCH;
 
 use crate::cluster::raft::{LEASE_MS, Node, NodeId};
 
 /// What openraft says of itself.
 pub(super) type Server = RaftServerMetrics<NodeId, Node>;
 pub(super) type Data = RaftDataMetrics<NodeId>;
-
-/// Epochs of shards in memory begin here: above those that come from a clock, and few enough bits for every client.
-const EPOCHS: u64 = 1 << 48;
 
 /// How a group is led, as a node sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +22,8 @@ pub(crate) struct Lead {
     pub(crate) is_here: bool,
     /// Until when it may act as the leader, as far as is known.
     pub(crate) until: Option<Instant>,
+    /// Epoch of the group's shard on disk, if that is known; what is in memory has epochs from there on.
+    pub(super) epoch: u64,
 }
 
 impl Lead {
@@ -37,9 +37,10 @@ impl Lead {
         self.is_here && self.until.is_some_and(|until| now < until)
     }
 
-    /// The epoch of what is in memory while this node leads.
-    pub(super) fn epoch(term: u64) -> u64 {
-        EPOCHS + term
+    /// The epoch of what is in memory while this node leads in this term: above those before the cluster was restored,
+    /// as the shard on disk has it.
+    pub(super) fn memory_epoch(&self) -> u64 {
+        self.epoch.max(CLUSTER_EPOCH) + self.term
     }
 
     /// As openraft sees it. `applied_term`: that of the last entry that was applied here. `acked`: when a
@@ -55,7 +56,7 @@ impl Lead {
         // The leader's first entry of its term is behind all that was committed before.
         let is_here = leads && applied_term == Some(term);
         let until = acked.filter(|_| leads).map(|acked| acked + Duration::from_millis(LEASE_MS));
-        Self { leader: server.current_leader, term, is_here, until }
+        Self { leader: server.current_leader, term, is_here, until, epoch: 0 }
     }
 }
 

@@ -3,6 +3,7 @@
 mod applying;
 mod begin;
 mod behind;
+mod copying;
 mod leader_link;
 mod leading;
 mod leads;

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidewire_core::member::Member;
-use tidewire_core::shard::{Command, DispatcherId, Event, ShardConfig, ShardSnapshot};
-use tokio::sync::{mpsc, oneshot, watch};
+use tidewire_core::shard::{Command, DispatcherId, Event, ShardConfig};
+use tokio::sync::{mpsc, watch};
 
 use super::Shared;
 use super::applying::{Replacing, made};
 use super::behind::{Behind, Kind, Metrics, News, changed, next};
+use super::copying::COPIES_MAX;
 use super::leader_link::{self, LinkEvent};
 use super::leads::Lead;
 use super::peers::{PeerEvent, Peers};
 use super::steering::Guidance;
 use super::tenants::Counts;
 use crate::cluster::raft::Committed;
-use crate::server::Queued;
+use crate::server::{CopyWanted, Queued};
 
 /// Commands that are taken at once, and bytes after which a round ends. A round is one entry.
 const ROUND_COMMANDS_MAX: usize = 2048;
@@ -33,7 +34,7 @@ pub(crate) struct Replicated {
     pub(crate) member: Member,
     pub(crate) kind: Kind,
     pub(crate) queue: mpsc::Receiver<Queued>,
-    pub(crate) copies: mpsc::Receiver<oneshot::Sender<ShardSnapshot>>,
+    pub(crate) copies: mpsc::Receiver<CopyWanted>,
     pub(super) peers: mpsc::Receiver<PeerEvent>,
 }
 
@@ -63,12 +64,14 @@ pub(super) struct Task {
     pub(super) commands: VecDeque<(Option<DispatcherId>, Command)>,
     /// What tenants have in it, while it is led here.
     pub(super) tenants: Option<Counts>,
+    /// Who waits for a copy of the state.
+    pub(super) copies: Vec<CopyWanted>,
 }
 
 /// What the task takes from.
 struct Inlets {
     queue: mpsc::Receiver<Queued>,
-    copies: mpsc::Receiver<oneshot::Sender<ShardSnapshot>>,
+    copies: mpsc::Receiver<CopyWanted>,
     peers: mpsc::Receiver<PeerEvent>,
     link: mpsc::Receiver<LinkEvent>,
     led: watch::Receiver<Lead>,
@@ -140,6 +143,7 @@ impl Task {
             waiting: None,
             commands: VecDeque::new(),
             tenants: None,
+            copies: Vec::new(),
         }
     }
 
@@ -186,10 +190,8 @@ impl Task {
                 self.commands.extend(queued.drain(..).map(|queued| (None, queued.into_command())));
                 return received > 0;
             }
-            Some(wanted) = copies.recv() => {
-                if let Some(snapshot) = self.member.checkpoint() {
-                    drop(wanted.send(snapshot));
-                }
+            Some(wanted) = copies.recv(), if self.copies.len() < COPIES_MAX => {
+                self.copies.push(wanted);
             }
             () = due(&self.shared, due_ms) => {}
             () = tokio::time::sleep(look_again), if looks => {
@@ -214,6 +216,7 @@ impl Task {
             self.make_again(Duration::ZERO);
         }
         self.save(now_ms);
+        self.give_copies();
         self.purge().await;
         self.shared.figures.set_waiting(self.number, self.member.waiting());
         if let Some(shard) = self.member.copy() {

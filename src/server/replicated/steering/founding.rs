@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tidewire_core::CLUSTER_EPOCH;
+
 use super::deciding::decide;
 use super::joining::address_of;
 use super::messages::{Answer, Request, ask};
@@ -10,7 +12,6 @@ use super::{Shared, SteeringError, begin, started_parts};
 use crate::cluster::meta::{MetaCommand, PolicyText};
 use crate::cluster::raft::{Node, NodeId};
 use crate::cluster::{Cluster, FEATURE_LEVEL, NodeState};
-use crate::server::shards::CLUSTER_EPOCH;
 
 /// How long another node may take to say whether it belongs to a cluster.
 const ANSWER: Duration = Duration::from_secs(2);
