@@ -26,6 +26,8 @@ pub(super) enum Kind {
     /// A piece of a block of a shard: number of the shard (u16) and index of the block (u64) stand
     /// before it.
     Block = 5,
+    /// There is no more, and why: text.
+    Failed = 6,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             3 => Some(Self::ShardEnd),
             4 => Some(Self::End),
             5 => Some(Self::Block),
+            6 => Some(Self::Failed),
             _ => None,
         }
     }

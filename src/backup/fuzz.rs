@@ -21,7 +21,8 @@ pub fn backup(input: &[u8]) {
     while let Some(([kind, low, high], behind)) = rest.split_first_chunk() {
         let len = usize::from(u16::from_le_bytes([*low, *high])).min(behind.len());
         let (payload, behind) = behind.split_at(len);
-        let kinds = [Kind::Header, Kind::Piece, Kind::ShardEnd, Kind::End, Kind::Block];
+        let kinds =
+            [Kind::Header, Kind::Piece, Kind::ShardEnd, Kind::End, Kind::Block, Kind::Failed];
         let kind = kinds.iter().cycle().nth(usize::from(*kind)).copied().unwrap_or(Kind::End);
         assert!(frames::write(&mut file, kind, payload).is_ok());
         rest = behind;

@@ -67,6 +67,7 @@ impl<'a> Pieces<'a> {
             Kind::Header | Kind::Block | Kind::End => {
                 Err("the state of a shard does not end".to_owned())
             }
+            Kind::Failed => Err(ended_early(&payload)),
         }
     }
 }
@@ -84,6 +85,11 @@ impl Read for Pieces<'_> {
         self.at += count;
         Ok(count)
     }
+}
+
+/// What the server has said, which could not go on.
+pub(super) fn ended_early(payload: &[u8]) -> String {
+    format!("the server has ended it: {}", String::from_utf8_lossy(payload))
 }
 
 pub(super) fn short() -> String {

@@ -9,7 +9,7 @@ use tidewire_core::shard::ShardSnapshot;
 use tidewire_core::topic::StoredBatch;
 
 use super::frames::{self, Kind, MAGIC};
-use super::pieces::{Pieces, read_shard, short};
+use super::pieces::{Pieces, ended_early, read_shard, short};
 use super::{End, FORMAT, Header};
 use crate::journal::batches_in;
 
@@ -163,6 +163,7 @@ impl Reader {
                 Ok(Some(Item::Shard(Box::new(snapshot))))
             }
             Kind::Block => self.read_block(&payload).map(Some),
+            Kind::Failed => Err(ended_early(&payload)),
             Kind::End => {
                 self.check_stored()?;
                 let end: End =

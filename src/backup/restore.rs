@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use tidewire_core::epoch_anew;
+
 use super::{BackupError, Item, Reader, Summary};
+use crate::cluster;
 use crate::journal::{self, StorageError};
 
 /// How a backup is restored.
@@ -81,14 +84,15 @@ fn write(
 ) -> Result<Summary, RestoreError> {
     let Restore { directory, node, master_key_file, without_master_key, now_ms, .. } = how;
     let expected = (!without_master_key).then_some(key);
-    let mut import =
-        journal::Import::begin(directory, node, master_key_file.as_deref(), expected, *now_ms)?
-            .map_err(RestoreError::Key)?;
-    let mut done = Summary::default();
+    let mut import = journal::Import::begin(directory, node, master_key_file.as_deref(), expected)?
+        .map_err(RestoreError::Key)?;
+    let (mut done, mut newest) = (Summary::default(), 0);
     while let Some(item) = reader.next()? {
         match item {
             Item::Shard(snapshot) => {
-                let snapshot = snapshot.begin_anew(*now_ms, *without_master_key);
+                let epoch = epoch_anew(snapshot.epoch(), *now_ms);
+                newest = epoch.max(newest);
+                let snapshot = snapshot.begin_anew(epoch, *without_master_key);
                 done.bytes += import.put(&snapshot)?;
                 done.shards += 1;
             }
@@ -99,13 +103,17 @@ fn write(
         }
         progress(done.bytes);
     }
-    import.finish()?;
+    if let Some(cluster) = reader.header().cluster {
+        cluster::note_former(directory, cluster)
+            .map_err(|source| RestoreError::Io { path: directory.clone(), source })?;
+    }
+    import.finish(newest)?;
     Ok(done)
 }
 
 /// Takes away what an attempt has left.
-fn remove(directory: &Path) {
-    for name in ["journal", "ends", "storage.json"] {
+pub(super) fn remove(directory: &Path) {
+    for name in ["journal", "ends", "storage.json", cluster::FORMER_FILE] {
         let path = directory.join(name);
         let removed = match path.is_dir() {
             true => std::fs::remove_dir_all(&path),

@@ -48,7 +48,7 @@ pub(crate) fn begun(path: &Path) -> Result<Option<Begun>, BackupError> {
             Kind::Piece => seen.bytes += bytes(2),
             Kind::Block => seen.bytes += bytes(10),
             Kind::Header | Kind::ShardEnd => {}
-            Kind::End => break,
+            Kind::End | Kind::Failed => break,
         }
         last = kind;
     }

@@ -70,13 +70,14 @@ fn sent(before: End, snapshots: Vec<ShardSnapshot>, key: &str) -> Vec<u8> {
         time_ms: 10,
         master_key: key.to_owned(),
         directory_ms: 9,
+        cluster: None,
         shards: SHARDS_MAX - SHARDS,
     };
     let (sender, mut receiver) = mpsc::channel(4);
     let writer = std::thread::spawn(move || {
         let mut snapshots = snapshots.into_iter();
-        let none = |_shard, _indices| -> Blocks<'static> { Box::new(std::iter::empty()) };
-        send(&header, before, || snapshots.next(), none, &sender).unwrap();
+        let part = |snapshot| Part { snapshot, blocks: Box::new(std::iter::empty()) };
+        send(&header, before, || Ok(snapshots.next().map(part)), &sender).unwrap();
     });
     let mut bytes = Vec::new();
     while let Some(piece) = receiver.blocking_recv() {

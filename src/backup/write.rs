@@ -1,13 +1,13 @@
 //! Writing a backup, piece by piece, while the server goes on.
 
 use std::io::{self, Write};
-use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tidewire_core::shard::ShardSnapshot;
 use tokio::sync::mpsc;
 
+use super::ending::REASON_BYTES_MAX;
 use super::frames::{self, Kind, MAGIC, PIECE_BYTES};
 use super::{End, Header};
 
@@ -17,44 +17,63 @@ pub(crate) type Sending = mpsc::Sender<io::Result<Bytes>>;
 /// How long nothing may be read of it before it is given up.
 const STALLED_MAX: Duration = Duration::from_secs(60);
 
-/// The blocks of a shard with these indices, in order: index and bytes.
+/// Blocks of a shard, in order: index and bytes.
 pub(crate) type Blocks<'a> = Box<dyn Iterator<Item = io::Result<(u64, Vec<u8>)>> + 'a>;
 
+/// A shard of a backup: its state, and the blocks that hold records of it.
+pub(crate) struct Part<'a> {
+    pub(crate) snapshot: ShardSnapshot,
+    pub(crate) blocks: Blocks<'a>,
+}
+
 /// Sends a backup: all of it, or what comes behind the shards that `before` counts. `next` gives one
-/// shard's state after the other, `blocks` what these say lies in the journal. Blocks.
+/// shard after the other. If something is not to be had, why is the last that is sent. Blocks.
 ///
 /// # Errors
-/// When the receiver has gone, or a state cannot be encoded, or a block cannot be read.
+/// When the receiver has gone, or a shard is not to be had, cannot be encoded or read.
 pub(crate) fn send<'a>(
     header: &Header,
     before: End,
-    mut next: impl FnMut() -> Option<ShardSnapshot>,
-    blocks: impl Fn(u16, Range<u64>) -> Blocks<'a>,
+    next: impl FnMut() -> io::Result<Option<Part<'a>>>,
     to: &Sending,
 ) -> io::Result<()> {
     let mut out = Chunks { to, open: Vec::with_capacity(2 * PIECE_BYTES) };
+    let sent = send_shards(header, before, next, &mut out);
+    if let Err(error) = &sent {
+        let mut reason = error.to_string();
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        // Whoever has gone does not hear it.
+        drop(frames::write(&mut out, Kind::Failed, reason.as_bytes()).and_then(|()| out.flush()));
+    }
+    sent
+}
+
+fn send_shards<'a>(
+    header: &Header,
+    before: End,
+    mut next: impl FnMut() -> io::Result<Option<Part<'a>>>,
+    out: &mut Chunks<'_>,
+) -> io::Result<()> {
     if before.shards == 0 {
         out.write_all(MAGIC)?;
-        frames::write(&mut out, Kind::Header, &serde_json::to_vec(header)?)?;
+        frames::write(out, Kind::Header, &serde_json::to_vec(header)?)?;
     }
     let mut end = before;
-    while let Some(snapshot) = next() {
+    while let Some(Part { snapshot, blocks }) = next()? {
         let shard = snapshot.shard();
-        let mut pieces = Pieces { out: &mut out, shard, open: Vec::new(), bytes: 0 };
+        let mut pieces = Pieces { out, shard, open: Vec::new(), bytes: 0 };
         rmp_serde::encode::write_named(&mut pieces, &snapshot).map_err(io::Error::other)?;
         pieces.flush()?;
         let bytes = pieces.bytes;
         let mut payload = shard.to_be_bytes().to_vec();
         payload.extend_from_slice(&bytes.to_be_bytes());
-        frames::write(&mut out, Kind::ShardEnd, &payload)?;
-        let extents = snapshot.extents().iter().map(|extent| extent.blocks.clone());
-        let block_bytes =
-            send_blocks(&mut out, shard, extents.flat_map(|part| blocks(shard, part)))?;
+        frames::write(out, Kind::ShardEnd, &payload)?;
+        let block_bytes = send_blocks(out, shard, blocks)?;
         end = End { shards: end.shards + 1, bytes: end.bytes + bytes + block_bytes };
     }
     if end.shards == header.shards {
         // Without it the reader knows that something is missing.
-        frames::write(&mut out, Kind::End, &serde_json::to_vec(&end)?)?;
+        frames::write(out, Kind::End, &serde_json::to_vec(&end)?)?;
     }
     out.flush()
 }

@@ -91,6 +91,18 @@ pub enum ClusterError {
         /// Who wants it.
         wants: ClusterId,
     },
+    /// The data directory was made of what this cluster kept.
+    #[error(
+        "{path} says that what is kept here was taken from cluster {cluster}, whose other nodes may come back with \
+         another history: make a new authority (`tidewire admin cluster ca init`) and certificates of it for all \
+         nodes, and keep storage.master_key_file as it is"
+    )]
+    Former {
+        /// The file.
+        path: PathBuf,
+        /// Which.
+        cluster: ClusterId,
+    },
     /// What is known of the node cannot be read.
     #[error("{path} cannot be read: {reason}; a node that has lost it joins under a new id")]
     Lost {

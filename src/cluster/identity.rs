@@ -59,6 +59,13 @@ impl ClusterId {
         Self(bits)
     }
 
+    /// As many of its bits as a number of JSON holds.
+    #[must_use]
+    pub fn low_bits(self) -> u64 {
+        const MASK: u128 = (1 << 53) - 1;
+        u64::try_from(self.0 & MASK).unwrap_or(0)
+    }
+
     /// Reads what [`Self`] shows; nothing if it is anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -15,6 +15,35 @@ const FILE: &str = "cluster";
 /// Longest file that is one.
 const FILE_BYTES_MAX: u64 = 1024;
 
+/// The file in a data directory that was made of what a cluster kept, with that cluster in it. Nodes of it may come
+/// back, with other histories of the same groups, so the directory becomes part of another cluster only.
+pub(crate) const FORMER_FILE: &str = "cluster-before";
+
+/// Notes that a data directory was made of what this cluster kept.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn note_former(data_dir: &Path, cluster: ClusterId) -> std::io::Result<()> {
+    let text = format!("cluster {cluster}\n");
+    whole_file::replace(&data_dir.join(FORMER_FILE), text.as_bytes(), 0o644)
+}
+
+/// Refuses the cluster that a data directory was made of.
+fn check_former(data_dir: &Path, cluster: ClusterId) -> Result<(), ClusterError> {
+    let path = data_dir.join(FORMER_FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(ClusterError::Lost { path, reason: error.to_string() }),
+    };
+    let former = text.strip_prefix("cluster ").map(str::trim_end).and_then(ClusterId::parse);
+    match former {
+        Some(former) if former == cluster => Err(ClusterError::Former { path, cluster }),
+        Some(_) => Ok(()),
+        None => Err(ClusterError::Lost { path, reason: "it names no cluster".to_owned() }),
+    }
+}
+
 /// The file, and what stands in it.
 #[derive(Clone, Debug)]
 pub(super) struct Life {
@@ -34,6 +63,7 @@ impl Life {
         cluster: ClusterId,
         node: NodeId,
     ) -> Result<Self, ClusterError> {
+        check_former(data_dir, cluster)?;
         let path = data_dir.join(FILE);
         let before = read(&path)?;
         if let Some((has, _, _)) = before.filter(|(has, _, _)| *has != cluster) {
@@ -103,6 +133,14 @@ impl Keeper {
         drop(newest);
         drop(task.await);
     }
+}
+
+/// Which node of which cluster a data directory belongs to; nothing if it was never one's.
+///
+/// # Errors
+/// When that cannot be read.
+pub(crate) fn owner_of(data_dir: &Path) -> Result<Option<(ClusterId, NodeId)>, ClusterError> {
+    Ok(read(&data_dir.join(FILE))?.map(|(cluster, node, _)| (cluster, node)))
 }
 
 fn read(path: &Path) -> Result<Option<(ClusterId, NodeId, u64)>, ClusterError> {

@@ -42,6 +42,7 @@ pub(crate) use gossip::{Activity, NodeLoad, NodeState};
 pub(crate) use hello::FEATURE_LEVEL;
 use hello::{Hello, VERSION};
 pub use identity::{ClusterId, NodeAddress, NodeId};
+pub(crate) use incarnation::{FORMER_FILE, note_former, owner_of};
 use incarnation::{Keeper, Life};
 pub(crate) use links::Links;
 use links::Making;

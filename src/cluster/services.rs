@@ -11,3 +11,5 @@ pub(crate) const STATES: u8 = 3;
 pub(crate) const CONTROL: u8 = 4;
 /// Eventual counters and presence, which each node changes by itself.
 pub(crate) const COMMONS: u8 = 5;
+/// Shards for a backup, which a node makes that has no copy of them.
+pub(crate) const BACKUPS: u8 = 6;

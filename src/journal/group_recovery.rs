@@ -44,6 +44,15 @@ impl Follow {
         Self { remembered, base, committed, applied, membership, last: None }
     }
 
+    /// Everything counts that the log holds. But what lies behind a state from elsewhere that the log has not been told of
+    /// yet may be of another history: of that nothing does.
+    pub(super) fn to_the_end(self) -> Self {
+        let purged = self.remembered.map_or(0, |state| state.wanted_from());
+        let is_left_over =
+            self.base.as_ref().is_some_and(|base| base.is_taken_over && purged <= base.last.index);
+        Self { committed: if is_left_over { self.committed } else { u64::MAX }, ..self }
+    }
+
     pub(super) fn is_committed(&self, index: u64) -> bool {
         index < self.committed
     }

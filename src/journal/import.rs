@@ -30,7 +30,6 @@ pub(crate) fn is_in_use(directory: &Path) -> bool {
 pub(crate) struct Import {
     directory: PathBuf,
     node: String,
-    now_ms: u64,
     key: MasterKey,
     store: Store,
     /// Blocks that are written together.
@@ -57,7 +56,6 @@ impl Import {
         node: &str,
         key_file: Option<&Path>,
         fingerprint: Option<&str>,
-        now_ms: u64,
     ) -> Result<Result<Self, PathBuf>, StorageError> {
         let key_file = key_file.map_or_else(|| beside(directory), Path::to_owned);
         let key = match (MasterKey::read(&key_file), fingerprint) {
@@ -72,7 +70,6 @@ impl Import {
         Ok(Ok(Self {
             directory: directory.to_owned(),
             node: node.to_owned(),
-            now_ms,
             key,
             store,
             gathered: Vec::new(),
@@ -80,7 +77,8 @@ impl Import {
         }))
     }
 
-    /// Writes the state of a shard; returns its bytes.
+    /// Writes the state of a shard; returns its bytes. An empty log counts as one of an entry: so whatever the state
+    /// says is not taken for nothing when the directory becomes that of a cluster's first node.
     ///
     /// # Errors
     /// When the disk fails.
@@ -89,7 +87,7 @@ impl Import {
             let shard = snapshot.shard();
             // What the state holds of records, the log is to hold as well: it goes on behind them.
             let blocks = blocks_of(snapshot)?;
-            let covers = snapshot.extents().next_block() + blocks.len() as u64;
+            let covers = (snapshot.extents().next_block() + blocks.len() as u64).max(1);
             self.store.commit(Writes::of(blocks))?;
             let record = checkpoint::write(&self.store.parts(), (covers, 0), snapshot)?;
             self.store.finish_checkpoint(shard, record, None)?;
@@ -124,16 +122,16 @@ impl Import {
         self.store.commit(Writes::of(std::mem::take(&mut self.gathered)))
     }
 
-    /// Makes the directory the node's own: from now on a server starts with it.
+    /// Makes the directory the node's own, with this epoch of its cells: from now on a server starts with it.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn finish(mut self) -> Result<(), StorageError> {
+    pub(crate) fn finish(mut self, epoch: u64) -> Result<(), StorageError> {
         let path = self.directory.join(JOURNAL);
         self.flush().map_err(|source| OpenError::Io { path, source })?;
-        let Self { directory, node, now_ms, key, store, .. } = self;
+        let Self { directory, node, key, store, .. } = self;
         drop(store);
-        Identity::create(&directory, &node, now_ms, &key.fingerprint())?;
+        Identity::create(&directory, &node, epoch, &key.fingerprint())?;
         Ok(())
     }
 }

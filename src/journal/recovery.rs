@@ -65,8 +65,27 @@ pub(crate) struct Recovery<'a> {
     pub(crate) now_ms: u64,
     /// How a shard is made.
     pub(crate) config: &'a dyn Fn(u16) -> ShardConfig,
+    pub(crate) counts: Counts,
+}
+
+/// Which blocks of a log count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// All: the server is alone, and there is no group.
+    Own,
     /// Logs belong to groups, and may go on behind what is committed.
-    pub(crate) is_clustered: bool,
+    Committed,
+    /// The same, and everything counts, since nobody is left who knows more.
+    All,
+}
+
+impl Counts {
+    fn has_groups(self) -> bool {
+        match self {
+            Self::Own => false,
+            Self::Committed | Self::All => true,
+        }
+    }
 }
 
 impl Recovery<'_> {
@@ -90,7 +109,7 @@ impl Recovery<'_> {
             shards.push(recovered);
         }
         let mut meta = None;
-        if self.is_clustered {
+        if self.counts.has_groups() {
             let group = self.meta(&mut commits, &mut found)?;
             self.end(META, group.log.next, &mut found)?;
             self.check_vote(META, &group, &mut found)?;
@@ -147,11 +166,12 @@ impl Recovery<'_> {
         };
         let record = checkpoint.as_ref().map(|covered: &Covered| covered.record);
         found.bytes += record.map_or(0, |record| record.bytes);
-        let remembered = remembered(self.store, number, self.is_clustered)?;
+        let remembered = remembered(self.store, number, self.counts.has_groups())?;
         let base = checkpoint.as_ref().and_then(|covered| covered.base.clone());
         let covers = record.map_or(0, |record| record.covers);
-        let mut scan =
-            Scan { follow: Follow::new(remembered, base, covers), next: covers, bytes: 0 };
+        let follow = Follow::new(remembered, base, covers);
+        let follow = if self.counts == Counts::All { follow.to_the_end() } else { follow };
+        let mut scan = Scan { follow, next: covers, bytes: 0 };
         for block in self.store.scan(number, covers) {
             let block = block.map_err(|error| Damage::new(error.to_string()))?;
             let (head, entries) = scan.take(&block, commits, found)?;
@@ -172,7 +192,7 @@ impl Recovery<'_> {
         }
         let Scan { follow, next, bytes: logged_bytes } = scan;
         found.bytes += logged_bytes;
-        let group = match self.is_clustered {
+        let group = match self.counts.has_groups() {
             true => Some(follow.finish(self.store, number, covers, next)?),
             false => None,
         };

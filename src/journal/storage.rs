@@ -20,7 +20,7 @@ use super::master_key::{KeyError, MasterKey};
 use super::message::Message;
 use super::reads::Reads;
 use super::recall;
-use super::recovery::{Damage, Recovery};
+use super::recovery::{Counts, Damage, Recovery};
 use super::room::DiskRoom;
 use super::starting::{spawn, start};
 use super::state::State;
@@ -146,8 +146,8 @@ impl Storage {
         let config = |shard| (opening.shard)(shard, identity.epoch);
         let (written_ends, config) = (&written, &config);
         let Opening { now_ms, is_clustered, .. } = *opening;
-        let recovery =
-            Recovery { store: &store, written: written_ends, now_ms, config, is_clustered };
+        let counts = if is_clustered { Counts::Committed } else { Counts::Own };
+        let recovery = Recovery { store: &store, written: written_ends, now_ms, config, counts };
         let (shards, meta, found) = recovery.run()?;
         // It is written before the first commit, so that it is missing means that it was lost.
         if on_file.is_none() && found.blocks > 0 {

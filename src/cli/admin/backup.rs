@@ -1,20 +1,26 @@
-//! `tidewire admin backup`: what a running server keeps on disk, as one file.
+//! `tidewire admin backup`: what a running server keeps on disk, or its whole cluster, as one file.
 
 use std::fmt::Display;
+use std::io::{self, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::fs::{self, File, OpenOptions};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::http::download;
 use super::restore::{damaged, progress};
 use super::{CliError, Globals};
-use crate::backup::{Begun, End, Reader, Summary, begun};
+use crate::backup::{Begun, ENDING_BYTES, End, Ending, Reader, Summary, begun, ending};
 use crate::cli::output::{Output, note};
+
+/// Exit code of a backup that has no end.
+const NOT_WHOLE: u8 = 1;
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct BackupArgs {
@@ -26,7 +32,7 @@ pub(super) struct BackupArgs {
     resume: bool,
 }
 
-/// Writes a backup of a running server.
+/// Writes a backup of a running server, or of its whole cluster.
 ///
 /// # Errors
 /// When there is no server, it refuses, or what has come is not whole.
@@ -41,10 +47,10 @@ pub(super) async fn backup(
             return Err(CliError::usage("--resume needs a file, not standard output".to_owned()));
         }
         let bar = progress("saved");
-        let mut out = tokio::io::stdout();
+        let mut out = Last { to: tokio::io::stdout(), last: Vec::new() };
         download(admin, "/v1/backup", &mut out, |bytes| bar.set_position(bytes)).await?;
         bar.finish_and_clear();
-        return Ok(());
+        return has_ended(&out.last);
     }
     let summary = save(admin, &file, resume).await?;
     let Summary { shards, bytes } = summary;
@@ -67,7 +73,10 @@ async fn save(admin: SocketAddr, file: &Path, resume: bool) -> Result<Summary, C
     let part = PathBuf::from(part);
     let found = if resume { look(&part).await? } else { None };
     let bar = progress("saved");
-    let fetched = fetch(admin, &part, found, &bar).await;
+    let fetched = match fetch(admin, &part, found, &bar).await {
+        Ok(()) => has_ended(&last_of(&part).await?),
+        Err(error) => Err(error),
+    };
     bar.finish_and_clear();
     if let Err(CliError { exit_code, message }) = fetched {
         let message = match look(&part).await {
@@ -131,6 +140,58 @@ async fn fetch(
     file.flush().await.map_err(cannot(part))?;
     file.sync_all().await.map_err(cannot(part))?;
     done
+}
+
+/// The last bytes of a file.
+async fn last_of(part: &Path) -> Result<Vec<u8>, CliError> {
+    let unreadable = |error| CliError::usage(format!("cannot read '{}': {error}", part.display()));
+    let mut file = File::open(part).await.map_err(unreadable)?;
+    let bytes = file.metadata().await.map_err(unreadable)?.len();
+    let at = bytes.saturating_sub(ENDING_BYTES as u64);
+    file.seek(SeekFrom::Start(at)).await.map_err(unreadable)?;
+    let mut last = Vec::new();
+    file.read_to_end(&mut last).await.map_err(unreadable)?;
+    Ok(last)
+}
+
+/// Whether a backup is there up to its end; otherwise why not.
+fn has_ended(last: &[u8]) -> Result<(), CliError> {
+    let message = match ending(last) {
+        Ending::Whole => return Ok(()),
+        Ending::Failed(reason) => reason,
+        Ending::Cut => {
+            "the backup has ended in the middle: the server's log may say why".to_owned()
+        }
+    };
+    Err(CliError { exit_code: NOT_WHOLE, message })
+}
+
+/// Passes everything on, and remembers the last of it.
+struct Last<W> {
+    to: W,
+    last: Vec<u8>,
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Last<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.to).poll_write(context, bytes))?;
+        self.last.extend_from_slice(bytes.get(..written).unwrap_or_default());
+        let superfluous = self.last.len().saturating_sub(ENDING_BYTES);
+        drop(self.last.drain(..superfluous));
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.to).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.to).poll_shutdown(context)
+    }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -1,6 +1,7 @@
 //! `tidewire admin cluster`: its certificates, its nodes, and what it decides.
 
 mod orders;
+mod recover;
 mod status;
 
 use std::net::SocketAddr;
@@ -29,6 +30,8 @@ pub(super) enum ClusterCommand {
     Init,
     /// Have the server taken into its cluster, and wait until it is
     Join,
+    /// The last resort: make a data directory for a server of its own of what is left, when a majority is gone for good
+    UnsafeRecover(recover::UnsafeRecoverArgs),
     #[command(flatten)]
     Order(orders::OrderCommand),
 }
@@ -107,6 +110,7 @@ pub(super) async fn run(
                         on the second, since two would be worse than one";
             orders::tell(&answer, "joined: this node belongs to the cluster", next, globals)
         }
+        ClusterCommand::UnsafeRecover(args) => recover::unsafe_recover(args, globals),
         ClusterCommand::Order(command) => orders::run(admin, command, globals).await,
     }
 }

@@ -46,7 +46,7 @@ enum AdminCommand {
     /// Make certificates of a cluster, and see its nodes
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
-    /// Save what a running server keeps on disk, as one file
+    /// Save what a running server, or its whole cluster, keeps on disk, as one file
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup
     Restore(restore::RestoreArgs),

@@ -68,3 +68,11 @@ pub(super) fn from_entry(entry: GroupEntry) -> io::Result<Entry> {
     };
     Ok(Entry { log_id: from_id(id), payload })
 }
+
+/// Whether a node belongs to these members.
+///
+/// # Errors
+/// When they cannot be read.
+pub(crate) fn is_member(members: &journal::Membership, node: NodeId) -> io::Result<bool> {
+    Ok(from_members(&members.bytes)?.get_node(&node).is_some())
+}

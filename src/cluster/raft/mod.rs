@@ -19,6 +19,7 @@ mod tests;
 mod types;
 
 pub(crate) use electing::elect;
+pub(crate) use entries::is_member;
 pub(crate) use group::{Group, GroupTable, LEASE_MS};
 pub(crate) use log_storage::LogStorage;
 pub(crate) use machine::{Committed, Handed, Machine, NewState, Says};

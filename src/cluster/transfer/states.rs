@@ -43,6 +43,11 @@ impl States {
         &self.0.figures
     }
 
+    /// Waits until so many bytes may leave this node with what else is given to other nodes.
+    pub(crate) async fn paced(&self, bytes: usize) {
+        self.pace().wait(bytes).await;
+    }
+
     pub(super) fn pace(&self) -> &Pace {
         &self.0.pace
     }

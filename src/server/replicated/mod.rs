@@ -4,6 +4,8 @@ mod applying;
 mod begin;
 mod behind;
 mod copying;
+mod gathering;
+mod giving;
 mod leader_link;
 mod leading;
 mod leads;
@@ -17,6 +19,7 @@ mod telling;
 mod tenants;
 
 pub(super) use behind::{Kind, Log};
+pub(crate) use gathering::gather;
 pub(crate) use leads::Lead;
 pub(super) use peers::PeerEvent;
 pub(super) use task::{Replicated, run};
@@ -111,6 +114,7 @@ pub(super) fn serve(
         tokio::spawn(raft::elect(groups.clone(), replication.network.clone())),
         tokio::spawn(raft::take_states(links.serve(services::STATES), states, groups)),
         tokio::spawn(serving::serve(shared(), links.serve(services::SHARDS))),
+        tokio::spawn(giving::serve(shared(), links.serve(services::BACKUPS))),
         steering::serve(&shared(), cluster),
     ];
     tasks.extend(meta.map(|meta| tokio::spawn(steering::run(shared(), meta))));

@@ -4,7 +4,7 @@ use openraft::ServerState;
 use tokio::sync::mpsc;
 
 use super::messages::{Answer, Request};
-use super::{Shared, deciding, joining, parts, whereabouts};
+use super::{Shared, deciding, joining, parts, points, whereabouts};
 use crate::cluster::links::Incoming;
 use crate::cluster::meta::{MetaCommand, MetaNode};
 use crate::cluster::{NodeId, frames};
@@ -34,7 +34,11 @@ pub(super) async fn answer(shared: &Shared, from: NodeId, request: Request) -> A
         Request::Led => Answer::Led(whereabouts::led_here(shared)),
         // Who does not lead the meta group may not know yet who belongs to the cluster.
         Request::Decide(_) if !leads_meta(shared) => deciding::elsewhere(shared),
-        Request::Decide(_) | Request::Lead { .. } | Request::Spread | Request::Tenants(_)
+        Request::Decide(_)
+        | Request::Lead { .. }
+        | Request::Spread
+        | Request::Tenants(_)
+        | Request::Entries { .. }
             if !belongs(shared, from) =>
         {
             Answer::Refused(format!(
@@ -50,6 +54,7 @@ pub(super) async fn answer(shared: &Shared, from: NodeId, request: Request) -> A
             shared.tenants.heard(names);
             Answer::Done
         }
+        Request::Entries { group } => points::entries(shared, group).await,
         Request::Spread => {
             if let Ok((replication, _)) = parts(shared) {
                 replication.steering.spread_from(shared.clock.now_ms());

@@ -61,7 +61,7 @@ pub(super) async fn ask_leader(
             Answer::Done => return Ok(()),
             Answer::Refused(why) => return Err(SteeringError::Refused(why)),
             Answer::Elsewhere(leader) => named = leader,
-            Answer::Late | Answer::IsFounded(_) | Answer::Led(_) => {}
+            Answer::Late | Answer::IsFounded(_) | Answer::Led(_) | Answer::Entries(_) => {}
         }
         if Instant::now() >= deadline {
             return Err(late);

@@ -27,6 +27,8 @@ pub(super) enum Request {
     Spread,
     /// What tenants have in the shards that the node leads which says so.
     Tenants(Vec<ShardNames>),
+    /// How many entries of this group are committed. Who leads it asks a majority first.
+    Entries { group: u16 },
 }
 
 /// What a node that comes says of itself.
@@ -59,6 +61,7 @@ pub(super) enum Answer {
     Done,
     IsFounded(bool),
     Led(Vec<Led>),
+    Entries(u64),
     /// Another node leads the meta group, this one if it is known.
     Elsewhere(Option<u64>),
     /// It may be decided yet.
