@@ -61,9 +61,8 @@ fn write(path: &Path, snapshots: Vec<ShardSnapshot>, key: &str) {
     std::fs::write(path, sent(End::default(), snapshots, key)).unwrap();
 }
 
-/// What is sent behind the shards that `before` counts.
-fn sent(before: End, snapshots: Vec<ShardSnapshot>, key: &str) -> Vec<u8> {
-    let header = Header {
+fn header(key: &str) -> Header {
+    Header {
         format: FORMAT,
         server: "tidewire/test".to_owned(),
         node: "here".to_owned(),
@@ -72,7 +71,12 @@ fn sent(before: End, snapshots: Vec<ShardSnapshot>, key: &str) -> Vec<u8> {
         directory_ms: 9,
         cluster: None,
         shards: SHARDS_MAX - SHARDS,
-    };
+    }
+}
+
+/// What is sent behind the shards that `before` counts.
+fn sent(before: End, snapshots: Vec<ShardSnapshot>, key: &str) -> Vec<u8> {
+    let header = header(key);
     let (sender, mut receiver) = mpsc::channel(4);
     let writer = std::thread::spawn(move || {
         let mut snapshots = snapshots.into_iter();
@@ -139,6 +143,37 @@ fn a_backup_that_was_cut_anywhere_is_gone_on_with() {
         resumed += 1;
     }
     assert!(resumed > 100, "{resumed}");
+}
+
+#[test]
+fn a_backup_that_lacks_a_shard_says_why_and_is_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("backup");
+    write(&path, snapshots(), "key");
+    let whole = std::fs::read(&path).unwrap();
+    assert_eq!(ending(&whole), Ending::Whole);
+    let (sender, mut receiver) = mpsc::channel(64);
+    let mut left = snapshots().into_iter();
+    let mut next = || match left.len() {
+        7 => Err(std::io::Error::other("shard 25 is not to be had")),
+        _ => {
+            Ok(left.next().map(|snapshot| Part { snapshot, blocks: Box::new(std::iter::empty()) }))
+        }
+    };
+    let failed = send(&header("key"), End::default(), &mut next, &sender);
+    assert!(failed.is_err());
+    drop(sender);
+    let mut part = Vec::new();
+    while let Some(piece) = receiver.blocking_recv() {
+        part.extend_from_slice(&piece.unwrap());
+    }
+    assert_eq!(ending(&part), Ending::Failed("shard 25 is not to be had".to_owned()));
+    assert_eq!(ending(&part[..part.len() - 1]), Ending::Cut);
+    std::fs::write(&path, &part).unwrap();
+    let error = Reader::open(&path).unwrap().verify().unwrap_err().to_string();
+    assert!(error.contains("after 9 whole shards") && error.contains("shard 25"), "{error}");
+    // The last one may have lacked blocks.
+    assert_eq!(begun(&path).unwrap().unwrap().before.shards, 8);
 }
 
 #[test]
@@ -212,5 +247,6 @@ fn a_restored_directory_holds_the_same_in_other_epochs() {
     assert_eq!((polls.len(), polls[0].ballots, polls[0].state.as_str()), (1, 1, "closed"));
     let poll = &mut shards[usize::from(home("poll") - SHARDS)];
     let ends: Vec<u64> = poll.snapshot().unwrap().topic_ends().map(|(_, epoch, _)| epoch).collect();
-    assert!(ends.iter().all(|epoch| *epoch == 1_000), "{ends:?}");
+    let restored = tidewire_core::epoch_anew(9, 1_000);
+    assert!(ends.iter().all(|epoch| *epoch == restored), "{ends:?}");
 }

@@ -202,6 +202,11 @@ mod tests {
         assert!(said.contains("belongs to node 3") && said.contains("of node 4"), "{said}");
         let other = Life::begin(directory.path(), ClusterId::new(8), node);
         assert!(matches!(other, Err(ClusterError::OtherCluster { .. })));
+        let fresh = tempfile::tempdir().unwrap();
+        note_former(fresh.path(), cluster).unwrap();
+        let former = Life::begin(fresh.path(), cluster, node).unwrap_err().to_string();
+        assert!(former.contains("ca init"), "{former}");
+        assert!(Life::begin(fresh.path(), ClusterId::new(8), node).is_ok(), "another cluster");
         std::fs::write(directory.path().join(FILE), "nonsense").unwrap();
         let other = Life::begin(directory.path(), cluster, node).unwrap_err().to_string();
         assert!(other.contains("joins under a new id"), "{other}");

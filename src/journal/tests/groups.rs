@@ -13,7 +13,7 @@ use super::{
 };
 use crate::journal::{
     Base, BlockKind, Done, EntryId, GroupEntry, GroupLog, Journal, META, Membership, Opened,
-    OpenedGroup, Outcome, Storage, Vote, bodies_of, verify,
+    OpenedGroup, Outcome, Salvage, Storage, Vote, bodies_of, verify,
 };
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -322,6 +322,64 @@ async fn a_shard_is_recovered_as_far_as_its_log_is_committed() {
     let Opened { shards, groups, storage, .. } = opened;
     drop((shards, groups));
     storage.join();
+}
+
+/// What is left in a directory that was closed a moment ago.
+fn salvaged(data: &Path) -> Salvage {
+    let open = || Salvage::open(data, 30_000, &|shard| shard_config(shard, 7));
+    for _ in 0..1_000 {
+        match open() {
+            Err(error) if error.to_string().contains("could not acquire lock") => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+    open().unwrap()
+}
+
+#[tokio::test]
+async fn all_of_a_log_counts_when_nobody_is_left_who_knows_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let Opened { shards, groups, storage, .. } = open_as(&data, "n", true).unwrap();
+    let (mut leading, log) = (Shard::new(shard_config(SHARDS, 7)), groups[0].log.clone());
+    for record in 0..10 {
+        append(&log, logged(&mut leading, &log, record, 700)).await;
+    }
+    log.save_committed(Some(EntryId { term: 1, index: 6 })).unwrap();
+    drop((shards, groups, log));
+    storage.join();
+    let left = salvaged(&data);
+    let shard = &left.shards[0];
+    assert_eq!(shard.last, Some(EntryId { term: 1, index: 9 }));
+    assert_eq!(shard.committed, Some(EntryId { term: 1, index: 6 }));
+    let state = Shard::resume(shard.snapshot().unwrap(), shard_config(SHARDS, 7)).unwrap();
+    assert_eq!(state.durable_hash(), leading.durable_hash());
+    assert!(left.shards[1..].iter().all(|shard| shard.last.is_none()), "there are no others");
+    // Nothing has changed for its group.
+    drop(left);
+    let (group, storage) = group(&data, SHARDS);
+    assert_eq!(group.applied, Some(EntryId { term: 1, index: 6 }));
+    drop(group);
+    storage.join();
+}
+
+#[tokio::test]
+async fn what_is_left_behind_a_state_from_elsewhere_does_not_count() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let Opened { shards, groups, storage, .. } = open_as(&data, "n", true).unwrap();
+    let mut room = shards.into_iter().next().unwrap().1;
+    append(&groups[0].log, (0..60).map(|index| entry(1, index, 100)).collect()).await;
+    let last = EntryId { term: 3, index: 50 };
+    let base = Base { last, membership: None, is_taken_over: true };
+    let state = Shard::new(shard_config(SHARDS, 7)).checkpoint().unwrap();
+    room.checkpoint_at(base, state, 0);
+    wait_until(|| storage.state.stats().checkpoints == 1).await;
+    drop((room, groups));
+    storage.join();
+    assert_eq!(salvaged(&data).shards[0].last, Some(last));
 }
 
 /// The entries for one more record of a shard that leads its group.

@@ -25,7 +25,7 @@ fn ids(value: &Value) -> Vec<u64> {
 }
 
 /// Waits until the copies of all groups are where they are wanted, none of them on these nodes.
-fn settles(node: &Node, without: &[u64]) {
+pub(super) fn settles(node: &Node, without: &[u64]) {
     wait("copies to be where they are wanted", || {
         let groups = groups(node);
         let is_settled = |group: &Value| {
@@ -52,8 +52,13 @@ fn does(node: &Node, what: &str) -> String {
 impl Cluster {
     /// Four nodes, each shard on three of them.
     async fn of_four(&self) -> [Node; 4] {
-        let ([first, second, third], _) = self.of_three_keeping().await;
-        let fourth = self.start_keeping(4, &[first.port]);
+        self.of_four_with("").await
+    }
+
+    /// The same, with this at the end of their configuration of storage.
+    pub(super) async fn of_four_with(&self, more: &str) -> [Node; 4] {
+        let ([first, second, third], _) = self.of_three_keeping_with(more).await;
+        let fourth = self.start_keeping_with(4, &[first.port], more);
         does(&fourth, "join");
         // Where they are to be is decided after the node was taken in.
         wait("each node to have three of four copies", || {

@@ -1,5 +1,6 @@
 //! Nodes of a cluster: how they find each other, what they see of each other, and who is refused.
 
+mod backup;
 mod clients;
 mod commons;
 mod decided;
