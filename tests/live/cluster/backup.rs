@@ -259,7 +259,9 @@ async fn a_backup_under_load_has_what_was_acknowledged_before_and_becomes_a_clus
     let epochs = [epoch_of(&client, "log.epoch").await, epoch_of(&client, "mem.epoch").await];
     let load = Load::begin(&client).await;
     let file = folder.path().join("backup");
-    let follower = nodes.iter().find(|node| node.id != leader_of(node, &topics()[0])).unwrap();
+    // The load is on the first one.
+    let is_follower = |node: &&Node| node.id != leader_of(node, &topics()[0]);
+    let follower = nodes[1..].iter().find(is_follower).unwrap();
     let mut before = load.now();
     for more in 1..4 {
         load.reaches(more * 300).await;
