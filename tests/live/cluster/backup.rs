@@ -273,7 +273,7 @@ async fn a_backup_under_load_has_what_was_acknowledged_before_and_becomes_a_clus
             said(&output)
         );
     }
-    // A node that stood still is asked at once when it goes on: it waits for what it has missed.
+    // A node that stood still is asked at once when it goes on.
     follower.daemon.signal("-STOP");
     load.reaches(load.records() + 200).await;
     before = load.now();
@@ -334,6 +334,46 @@ async fn a_backup_under_load_has_what_was_acknowledged_before_and_becomes_a_clus
     }
     let counted = count(&client, &name("count.b"), 1_000_000).await;
     assert_eq!(counted, restored.counted + 1);
+    drop(second);
+}
+
+/// A node that gives others their states so slowly that one can be asked before it has them.
+fn start_slow(cluster: &Cluster, id: u64, port: u16, seeds: &[u16], files: Files) -> Node {
+    const SLOW: &str = "[cluster]\nstate_bytes_per_second = 1_048_576\n";
+    let config = cluster.keeping_with(id, port, seeds, OFTEN).replace("[cluster]\n", SLOW);
+    Node { daemon: Daemon::start_in(files, &config), id, port }
+}
+
+type Files = Arc<tempfile::TempDir>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_far_behind_saves_nothing_that_is_old() {
+    let _one = ONE.lock().await;
+    let (cluster, folder) = (Cluster::new(), tempfile::tempdir().unwrap());
+    let files = || Arc::new(tempfile::tempdir().unwrap());
+    let first = start_slow(&cluster, 1, super::free_port(), &[], files());
+    let seeds = [first.port];
+    let start = |id, files| start_slow(&cluster, id, super::free_port(), &seeds, files);
+    let (second, third) = (start(2, files()), start(3, files()));
+    for (node, what) in [(&first, "init"), (&second, "join"), (&third, "join")] {
+        let output = control(node, what);
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    wait_for_three(&third);
+    let client = first.daemon.connect(Via::Ws).await;
+    let load = Load::begin(&client).await;
+    load.reaches(50).await;
+    let (port, files) = (third.port, third.daemon.kill());
+    load.reaches(600).await;
+    let written = load.end().await;
+    let third = start_slow(&cluster, 3, port, &seeds, files);
+    third.sees(1, "alive");
+    third.sees(2, "alive");
+    let file = folder.path().join("backup");
+    let output = backs_up(&third, &file, &[]).await;
+    assert!(output.status.success(), "{}", said(&output));
+    let alone = cluster.start_alone(&cluster.restored(&file));
+    is_between(&written, &state_of(&alone.connect(Via::Ws).await).await, &written);
     drop(second);
 }
 
