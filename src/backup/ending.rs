@@ -26,10 +26,10 @@ pub(crate) fn ending(last: &[u8]) -> Ending {
         let (kind, payload) = frames::read(&mut rest).ok()?;
         rest.is_empty().then_some((kind, payload))
     });
-    let found = frames.filter_map(|(kind, payload)| match kind {
+    let mut found = frames.filter_map(|(kind, payload)| match kind {
         Kind::End => Some(Ending::Whole),
         Kind::Failed => Some(Ending::Failed(String::from_utf8_lossy(&payload).into_owned())),
         Kind::Header | Kind::Piece | Kind::ShardEnd | Kind::Block => None,
     });
-    found.last().unwrap_or(Ending::Cut)
+    found.next_back().unwrap_or(Ending::Cut)
 }

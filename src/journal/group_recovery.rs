@@ -46,7 +46,7 @@ impl Follow {
 
     /// Everything counts that the log holds. But what lies behind a state from elsewhere that the log has not been told of
     /// yet may be of another history: of that nothing does.
-    pub(super) fn to_the_end(self) -> Self {
+    pub(super) fn with_all(self) -> Self {
         let purged = self.remembered.map_or(0, |state| state.wanted_from());
         let is_left_over =
             self.base.as_ref().is_some_and(|base| base.is_taken_over && purged <= base.last.index);

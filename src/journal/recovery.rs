@@ -170,7 +170,7 @@ impl Recovery<'_> {
         let base = checkpoint.as_ref().and_then(|covered| covered.base.clone());
         let covers = record.map_or(0, |record| record.covers);
         let follow = Follow::new(remembered, base, covers);
-        let follow = if self.counts == Counts::All { follow.to_the_end() } else { follow };
+        let follow = if self.counts == Counts::All { follow.with_all() } else { follow };
         let mut scan = Scan { follow, next: covers, bytes: 0 };
         for block in self.store.scan(number, covers) {
             let block = block.map_err(|error| Damage::new(error.to_string()))?;
