@@ -251,43 +251,43 @@ async fn epoch_of(client: &Client, topic: &str) -> u64 {
     client.publish(topic, "of which epoch").await.unwrap().epoch
 }
 
+/// Backups of a follower while the first node's client writes. Returns what was acknowledged before the last one began, and
+/// in the end.
+async fn saved_under_load(nodes: &[Node; 3], client: &Client, file: &Path) -> (State, State) {
+    let load = Load::begin(client).await;
+    let is_follower = |node: &&Node| node.id != leader_of(node, &topics()[0]);
+    let follower = nodes[1..].iter().find(is_follower).unwrap();
+    for more in 1..4 {
+        load.reaches(more * 300).await;
+        let output = backs_up(follower, file, &[]).await;
+        let is_whole = output.status.success() && said(&output).contains("16 shards");
+        assert!(is_whole, "{}", said(&output));
+    }
+    // A node that stood still is asked at once when it goes on.
+    follower.daemon.signal("-STOP");
+    load.reaches(load.records() + 200).await;
+    let before = load.now();
+    follower.daemon.signal("-CONT");
+    let mut output = backs_up(follower, file, &[]).await;
+    for _ in 0..5 {
+        if output.status.success() {
+            break;
+        }
+        output = backs_up(follower, file, &["--resume"]).await;
+    }
+    assert!(output.status.success(), "{}", said(&output));
+    load.reaches(load.records() + 50).await;
+    (before, load.end().await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_under_load_has_what_was_acknowledged_before_and_becomes_a_cluster_again() {
     let _one = ONE.lock().await;
     let (cluster, folder) = (Cluster::new(), tempfile::tempdir().unwrap());
     let (nodes, [client, _, _]) = cluster.of_three_keeping_with(OFTEN).await;
     let epochs = [epoch_of(&client, "log.epoch").await, epoch_of(&client, "mem.epoch").await];
-    let load = Load::begin(&client).await;
     let file = folder.path().join("backup");
-    // The load is on the first one.
-    let is_follower = |node: &&Node| node.id != leader_of(node, &topics()[0]);
-    let follower = nodes[1..].iter().find(is_follower).unwrap();
-    let mut before = load.now();
-    for more in 1..4 {
-        load.reaches(more * 300).await;
-        before = load.now();
-        let output = backs_up(follower, &file, &[]).await;
-        assert!(
-            output.status.success() && said(&output).contains("16 shards"),
-            "{}",
-            said(&output)
-        );
-    }
-    // A node that stood still is asked at once when it goes on.
-    follower.daemon.signal("-STOP");
-    load.reaches(load.records() + 200).await;
-    before = load.now();
-    follower.daemon.signal("-CONT");
-    let mut output = backs_up(follower, &file, &[]).await;
-    for _ in 0..5 {
-        if output.status.success() {
-            break;
-        }
-        output = backs_up(follower, &file, &["--resume"]).await;
-    }
-    assert!(output.status.success(), "{}", said(&output));
-    load.reaches(load.records() + 50).await;
-    let after = load.end().await;
+    let (before, after) = saved_under_load(&nodes, &client, &file).await;
     drop((client, nodes));
 
     let data = cluster.restored(&file);
