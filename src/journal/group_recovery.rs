@@ -9,6 +9,26 @@ use super::key::Key;
 use super::recovery::Damage;
 use super::store::Store;
 
+/// Which blocks of a log count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// All: the server is alone, and there is no group.
+    Own,
+    /// Logs belong to groups, and may go on behind what is committed.
+    Committed,
+    /// The same, and everything counts, since nobody is left who knows more.
+    All,
+}
+
+impl Counts {
+    pub(super) fn has_groups(self) -> bool {
+        match self {
+            Self::Own => false,
+            Self::Committed | Self::All => true,
+        }
+    }
+}
+
 /// A group as it was found.
 #[derive(Debug, Default)]
 pub(crate) struct RecoveredGroup {

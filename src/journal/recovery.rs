@@ -11,7 +11,7 @@ use super::block::{self, BadBlock, BlockKind, Head};
 use super::checkpoint::{self, Record};
 use super::commits::Commits;
 use super::ends::Ends;
-use super::group_recovery::{Follow, RecoveredGroup};
+use super::group_recovery::{Counts, Follow, RecoveredGroup};
 use super::group_state::{GroupState, behind};
 use super::key::Key;
 use super::saving::Covered;
@@ -66,26 +66,6 @@ pub(crate) struct Recovery<'a> {
     /// How a shard is made.
     pub(crate) config: &'a dyn Fn(u16) -> ShardConfig,
     pub(crate) counts: Counts,
-}
-
-/// Which blocks of a log count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Counts {
-    /// All: the server is alone, and there is no group.
-    Own,
-    /// Logs belong to groups, and may go on behind what is committed.
-    Committed,
-    /// The same, and everything counts, since nobody is left who knows more.
-    All,
-}
-
-impl Counts {
-    fn has_groups(self) -> bool {
-        match self {
-            Self::Own => false,
-            Self::Committed | Self::All => true,
-        }
-    }
 }
 
 impl Recovery<'_> {

@@ -7,10 +7,11 @@ use tidewire_core::shard::{Shard, ShardConfig, ShardSnapshot};
 
 use super::base::Membership;
 use super::ends::EndsFile;
+use super::group_recovery::Counts;
 use super::group_state::EntryId;
 use super::identity::{Identity, IdentityError};
 use super::reads::Reads;
-use super::recovery::{Counts, Recovered, Recovery};
+use super::recovery::{Recovered, Recovery};
 use super::storage::{JOURNAL, StorageError};
 use super::store::Store;
 
