@@ -102,6 +102,19 @@ impl Group {
         self.standing().hear(self.now_ms(), rand::random());
     }
 
+    /// Whether this node leads it, or hears from who does. openraft goes on naming a leader that is gone until
+    /// another one is elected.
+    pub(crate) fn is_led(&self) -> bool {
+        let leads = self.raft.server_metrics().borrow().state == ServerState::Leader;
+        leads || self.standing().is_led(self.now_ms())
+    }
+
+    /// Who leads it, as far as this node hears.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let leader = self.raft.server_metrics().borrow().current_leader;
+        leader.filter(|_| self.is_led())
+    }
+
     /// Whether others hear of this node as the leader. Those who do not elect another one.
     pub(crate) fn silence(&self, is_silent: bool) {
         self.is_silent.store(is_silent, Relaxed);

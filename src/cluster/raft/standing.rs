@@ -85,6 +85,11 @@ impl Standing {
         }
     }
 
+    /// Whether a leader was heard of so lately that nobody stands yet.
+    pub(crate) fn is_led(&self, now_ms: u64) -> bool {
+        now_ms < self.heard_ms + VOTERS_LEASE_MS + FIRST_MS.end()
+    }
+
     /// Whether it would vote for a candidate, whose log ends so. Of two that ask at the same time the greater
     /// id goes first.
     pub(crate) fn would_vote(
@@ -133,6 +138,7 @@ mod tests {
         voter.hear(11_500, 1);
         voter.asked(11_600, 1);
         assert!(!voter.asks() && voter.due_ms() > 12_500);
+        assert!(voter.is_led(12_899) && !voter.is_led(12_900));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use super::task::Task;
 const LEASE_LOOK: Duration = Duration::from_millis(20);
 /// How often a leader looks how the group is led at least.
 const LEADER_LOOK: Duration = Duration::from_millis(200);
+/// How often others do.
+const FOLLOWER_LOOK: Duration = Duration::from_millis(400);
 /// Rounds of a leader that are not committed; beyond them it takes no commands.
 const UNDER_WAY_MAX: usize = 64;
 /// How long a leader that does not hear from a majority keeps those waiting who ask it for something.
@@ -94,9 +96,14 @@ impl Task {
         }
     }
 
-    /// A leader that is alone hears nothing of its engine while nobody asks for anything.
+    /// A leader that is alone hears nothing of its engine while nobody asks for anything, and neither does who
+    /// hears from no leader.
     pub(super) fn look_again(&self) -> Duration {
-        if self.waits_for_lease() { LEASE_LOOK } else { LEADER_LOOK }
+        match self.waits_for_lease() {
+            true => LEASE_LOOK,
+            false if self.leads() => LEADER_LOOK,
+            false => FOLLOWER_LOOK,
+        }
     }
 
     pub(super) fn waits_for_lease(&self) -> bool {
@@ -116,6 +123,7 @@ impl Task {
         };
         let Some(replication) = &self.shared.replication else { return };
         let (node, looking_at) = (replication.node, Instant::now());
+        let is_led = durable.group.is_led();
         let (is_member, is_current) = {
             // What it said before is no newer now.
             let is_news = is_news || data.has_changed().unwrap_or(false);
@@ -131,13 +139,13 @@ impl Task {
             self.looked_at = looking_at;
             let epoch = self.member.copy().map_or(self.lead.epoch, |copy| copy.config().epoch);
             let lead = Lead::of(node, &server, durable.applied_term(), self.acked);
-            self.lead = Lead { epoch, ..lead };
+            self.lead = Lead { epoch, leader: lead.leader.filter(|_| is_led), ..lead };
             self.lead.is_here &= self.stepped_down != Some(self.lead.term);
             let is_member = server.membership_config.membership().get_node(&node).is_some()
                 && !self.guidance.borrow_and_update().is_outside;
             let last = data.last_log.map(|id| id.index);
-            let is_current = server.current_leader.is_some()
-                && last.map_or(0, |last| last + 1) <= durable.applied();
+            let is_current =
+                self.lead.leader.is_some() && last.map_or(0, |last| last + 1) <= durable.applied();
             (is_member, is_current)
         };
         match (is_member, self.member.is_behind()) {

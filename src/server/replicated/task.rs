@@ -153,7 +153,7 @@ impl Task {
         let takes = self.takes_commands();
         let has_rest = takes && !self.commands.is_empty();
         let due_ms = self.member.next_timeout_ms().into_iter().chain(self.next_look_ms()).min();
-        let (looks, look_again) = (metrics.is_some() && self.leads(), self.look_again());
+        let (looks, look_at) = (metrics.is_some(), self.looked_at + self.look_again());
         let (leads_here, takes_entries) = (self.leads(), self.replacing.is_none());
         tokio::select! {
             biased;
@@ -194,7 +194,7 @@ impl Task {
                 self.copies.push(wanted);
             }
             () = due(&self.shared, due_ms) => {}
-            () = tokio::time::sleep(look_again), if looks => {
+            () = tokio::time::sleep_until(look_at.into()), if looks => {
                 self.look(metrics, false, leads);
             }
         }

@@ -46,7 +46,7 @@ pub(super) async fn ask_leader(
     let (mut named, mut turn) = (None, 0);
     loop {
         let group = replication.groups.meta();
-        let known = group.and_then(|group| group.raft.metrics().borrow().current_leader);
+        let known = group.and_then(|group| group.leader());
         let target = named.take().or(known).and_then(NodeId::new);
         let answered = match target.or_else(|| other_node(cluster, turn)) {
             None => Answer::Elsewhere(None),
@@ -82,7 +82,7 @@ fn other_node(cluster: &Cluster, turn: usize) -> Option<NodeId> {
 /// Another node leads the meta group, or nobody does.
 pub(super) fn elsewhere(shared: &Shared) -> Answer {
     let group = parts(shared).ok().and_then(|(replication, _)| replication.groups.meta());
-    Answer::Elsewhere(group.and_then(|group| group.raft.metrics().borrow().current_leader))
+    Answer::Elsewhere(group.and_then(|group| group.leader()))
 }
 
 /// Decides this, if this node leads the meta group.

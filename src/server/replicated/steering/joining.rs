@@ -58,7 +58,7 @@ pub(super) async fn take_in(shared: &Shared, node: NodeId, joining: Joining) -> 
     let Some(group) = replication.groups.meta() else { return Answer::Elsewhere(None) };
     let metrics = group.raft.metrics().borrow().clone();
     if metrics.current_leader != Some(replication.node) {
-        return Answer::Elsewhere(metrics.current_leader);
+        return Answer::Elsewhere(group.leader());
     }
     let meta = replication.steering.decided.now();
     // Who was never a member of any group has promised nothing, and may ask a second time.

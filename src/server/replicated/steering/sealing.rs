@@ -16,6 +16,10 @@ pub(crate) async fn seal(shared: &Shared, seal: &Seal) {
     match decide_here(shared, &command).await {
         Answer::Done => tracing::info!(number, "it is decided what there is of removed nodes"),
         Answer::Refused(why) => tracing::info!(number, why, "something was decided in between"),
-        Answer::Late | Answer::Elsewhere(_) | Answer::IsFounded(_) | Answer::Led(_) => {}
+        Answer::Late
+        | Answer::Elsewhere(_)
+        | Answer::IsFounded(_)
+        | Answer::Led(_)
+        | Answer::Entries(_) => {}
     }
 }

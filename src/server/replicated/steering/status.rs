@@ -134,7 +134,7 @@ fn status(group: &Group, meta: &Meta, led: &[(NodeId, Led)]) -> GroupStatus {
         },
         None => GroupStatus {
             group: group.number,
-            leader: metrics.current_leader,
+            leader: group.leader(),
             term: metrics.current_term,
             voters: members.voter_ids().collect(),
             learners: members.learner_ids().collect(),
