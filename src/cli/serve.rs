@@ -13,6 +13,8 @@ use super::{CliError, Globals};
 use crate::config::{Config, ConfigError, Loaded, Setting};
 use crate::server::Server;
 
+/// Exit code when the server cannot go on.
+const FAILED: u8 = 1;
 /// What is logged unless TIDEWIRE_LOG says otherwise. The engine of the replicated logs says much of what
 /// is normal while a node is away.
 const LOGGED: &str = "info,openraft=off";
@@ -93,6 +95,13 @@ pub(super) async fn run(args: ServeArgs, globals: &Globals) -> Result<(), CliErr
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => reload.run(args.load(), &server),
+            failure = server.failed() => return Err(CliError {
+                exit_code: FAILED,
+                message: format!(
+                    "the journal has failed ({failure}): a node of a cluster that cannot write stops, and the \
+                     others go on; look at its disk, and start it again"
+                ),
+            }),
         }
     }
     tracing::info!("stopping: clients are told to go");

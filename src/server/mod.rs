@@ -84,6 +84,8 @@ const COPY_QUEUE: usize = 4;
 const DISPATCHER_QUEUE: usize = 256;
 /// Questions to all cores that wait; who asks beyond it gets fewer answers.
 const ASKS: usize = 16;
+/// How often a node of a cluster looks whether its journal has failed.
+const FAILURE_LOOK: Duration = Duration::from_millis(200);
 /// Accepted connections that wait for a core.
 const ARRIVAL_QUEUE: usize = 1024;
 
@@ -349,6 +351,19 @@ impl Server {
         self.shared.accounts.reloads.rejected.fetch_add(1, Ordering::Relaxed);
         let entry = || Entry::done(wall_ms(), "reload").refused("rejected", reason);
         self.shared.audit.record(entry);
+    }
+
+    /// Waits until this node of a cluster cannot go on: its journal has failed, so it has no part in any group any
+    /// more, and its copies get old. Returns why. A server of its own goes on with what is in memory.
+    pub async fn failed(&self) -> String {
+        let journal = self.shared.journal.as_ref().filter(|_| self.shared.cluster.is_some());
+        let Some(journal) = journal else { return std::future::pending().await };
+        loop {
+            if let Some(failure) = journal.failure() {
+                return failure.to_owned();
+            }
+            tokio::time::sleep(FAILURE_LOOK).await;
+        }
     }
 
     /// Tells clients to go, gives them the configured time, and stops.

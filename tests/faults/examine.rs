@@ -103,13 +103,15 @@ pub(crate) fn counter(mut operations: Vec<Operation>) -> i64 {
     let total = i64::try_from(increments).unwrap();
     assert!(values.range(..1).next().is_none() && values.range(total + 1..).next().is_none());
     assert_eq!(values.len() + unknown, increments);
-    // Increments come before the readings of what they have made.
-    operations.sort_by_key(|operation| (operation.value, operation.is_read));
-    let mut begun = None;
+    // Increments come before the readings of what they have made, and those in any order.
+    operations.sort_by_key(|operation| (operation.value, operation.is_read, operation.begun));
+    let mut last: Option<&Operation> = None;
     for operation in operations.iter().filter(|operation| operation.value.is_some()) {
-        let is_in_order = begun.is_none_or(|begun| begun <= operation.ended);
-        assert!(is_in_order, "{operation:?} comes after one that began when it had ended");
-        begun = begun.max(Some(operation.begun));
+        let is_in_order = last.is_none_or(|last| last.begun <= operation.ended);
+        assert!(is_in_order, "{operation:?} comes after {last:?}, which began when it had ended");
+        if last.is_none_or(|last| last.begun < operation.begun) {
+            last = Some(operation);
+        }
         assert!(operation.value <= Some(total), "{operation:?} of {total}");
     }
     // A repetition stands for a value that is missing: it had begun before any later one ended.

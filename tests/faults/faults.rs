@@ -100,6 +100,8 @@ impl Fault {
                 let filler = fill(nodes.volume().unwrap());
                 last().await;
                 std::fs::remove_file(filler).unwrap();
+                // A node stops when it cannot write; what supervises it starts it again.
+                nodes.revive();
             }
             Self::StalledDisk => {
                 let frozen = nodes.volume().unwrap().freeze();

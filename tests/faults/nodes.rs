@@ -158,6 +158,17 @@ impl Nodes {
         }
     }
 
+    /// Starts those again that have ended by themselves.
+    pub(crate) fn revive(&mut self) {
+        for node in 0..self.count() {
+            let State::Runs(daemon) = &mut self.states[node] else { continue };
+            if daemon.has_ended() {
+                self.kill(node);
+                self.start_again(node);
+            }
+        }
+    }
+
     pub(crate) fn start_again(&mut self, node: usize) {
         if let State::Dead(files) = &self.states[node] {
             let daemon = self.daemon(node, Arc::clone(files));

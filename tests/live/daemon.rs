@@ -160,6 +160,11 @@ impl Daemon {
         tidewire().args(args).env("TIDEWIRE_URL", self.url(Via::Ws)).output().unwrap()
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// What the admin listener answers, with its head.
     pub(crate) fn get(&self, path: &str) -> String {
         use std::io::{Read as _, Write as _};

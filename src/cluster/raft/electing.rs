@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use openraft::ServerState;
 
 use super::group::{Group, GroupTable};
 use super::network::Network;
@@ -43,16 +42,16 @@ pub(crate) async fn elect(groups: GroupTable, network: Network) {
 
 /// The voters of a group, in each of its configurations, if the others are to be asked now.
 fn stands(group: &Group) -> Option<Vec<BTreeSet<NodeId>>> {
-    let (state, voters) = {
+    let voters = {
         let metrics = group.raft.server_metrics();
         let metrics = metrics.borrow();
-        let voters = metrics.membership_config.membership().get_joint_config().clone();
-        (metrics.state, voters)
+        metrics.membership_config.membership().get_joint_config().clone()
     };
+    let stays = group.stays();
     let (now_ms, chance) = (group.now_ms(), rand::random());
     let mut standing = group.standing();
     let votes = voters.iter().any(|voters| voters.contains(&group.node));
-    if !votes || state == ServerState::Leader {
+    if !votes || stays {
         standing.rest(now_ms);
         return None;
     }

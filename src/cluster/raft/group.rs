@@ -115,15 +115,26 @@ impl Group {
         leader.filter(|_| self.is_led())
     }
 
-    /// Whether others hear of this node as the leader. Those who do not elect another one.
+    /// Whether others hear of this node as the leader. Those who do not elect another one; if nobody is, this
+    /// one stands again.
     pub(crate) fn silence(&self, is_silent: bool) {
+        if is_silent {
+            self.hear();
+        }
         self.is_silent.store(is_silent, Relaxed);
         self.raft.runtime_config().heartbeat(!is_silent);
     }
 
-    fn would_vote(&self, candidate: NodeId, last: Last) -> bool {
+    /// Whether this node leads, and others hear of it; or has no part in the group any more, because its engine
+    /// has ended with the disk.
+    pub(super) fn stays(&self) -> bool {
         let leads = self.raft.server_metrics().borrow().state == ServerState::Leader;
-        if leads && !self.is_silent.load(Relaxed) {
+        let has_ended = self.raft.metrics().borrow().running_state.is_err();
+        has_ended || leads && !self.is_silent.load(Relaxed)
+    }
+
+    fn would_vote(&self, candidate: NodeId, last: Last) -> bool {
+        if self.stays() {
             return false;
         }
         let own_last = last_of(self);
