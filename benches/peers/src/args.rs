@@ -169,7 +169,9 @@ impl Args {
     /// When it is not said and this program's own place is not known.
     pub(crate) fn bin_dir(&self) -> Result<PathBuf, String> {
         if let Some(directory) = &self.bin_dir {
-            return Ok(directory.clone());
+            // Servers run in directories of their own.
+            return std::path::absolute(directory)
+                .map_err(|error| format!("--bin-dir {}: {error}", directory.display()));
         }
         let program = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
         let target = program.parent().and_then(|directory| directory.parent());
@@ -208,6 +210,7 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_work_are_refused() {
+        assert!(parse("--bin-dir x").unwrap().bin_dir().unwrap().is_absolute());
         assert!(parse("--window 63").unwrap().settings().is_err());
         assert!(parse("--window 64").unwrap().settings().is_ok());
         assert!(parse("--load-processor 0").unwrap().processors().is_err());

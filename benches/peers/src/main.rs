@@ -6,6 +6,7 @@ mod connection;
 mod generator;
 mod link;
 mod peer;
+mod ports;
 mod process;
 mod quic;
 mod record;

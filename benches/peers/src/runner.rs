@@ -7,7 +7,7 @@ use crate::process::{allow_sockets, pin};
 use crate::server::Host;
 use crate::session::Cell;
 use crate::stats::Sample;
-use crate::workload::{Settings, Workload, durable, fanout, idle, latency, tally};
+use crate::workload::{Settings, Workload, durable, fanout, idle, latency, quorum, tally};
 
 /// Descriptors beyond those of connections.
 const DESCRIPTORS_RESERVED: usize = 256;
@@ -110,6 +110,15 @@ fn plan(args: &Args) -> Vec<Vec<Entry>> {
                     each.map(|peer| Entry { cell: Cell::Log, ..entry(*peer, size) }).collect(),
                 );
             }
+            Workload::Quorum => {
+                let size = durable::WRITERS;
+                let cells = quorum::CELLS;
+                let each = peers.iter().flat_map(|peer| {
+                    let has = cells.into_iter().filter(|cell| peer.has(*cell));
+                    has.map(|cell| Entry { cell, ..entry(*peer, size) })
+                });
+                groups.push(each.collect());
+            }
             Workload::Idle => {
                 let connections = args.connections.get();
                 let each = peers.iter();
@@ -130,7 +139,8 @@ fn sockets_max(args: &Args) -> usize {
         | Workload::Latency
         | Workload::Tally
         | Workload::Floor
-        | Workload::Durable => entry.size,
+        | Workload::Durable
+        | Workload::Quorum => entry.size,
     });
     sizes.max().unwrap_or_default()
 }
@@ -146,6 +156,8 @@ impl Entry {
             (Workload::Durable, _) if self.peer == Peer::Redis => {
                 ("", ", stream, appendfsync always")
             }
+            (Workload::Quorum, Cell::Copied { logs: 1 }) => ("-one", self.one_log()),
+            (Workload::Quorum, _) => ("-several", self.several_logs()),
             _ => ("", ""),
         };
         Row {
@@ -158,12 +170,29 @@ impl Entry {
         }
     }
 
+    fn one_log(&self) -> &'static str {
+        if self.peer == Peer::Nats {
+            ", JetStream, one stream of 3 replicas"
+        } else {
+            ", one topic"
+        }
+    }
+
+    fn several_logs(&self) -> &'static str {
+        if self.peer == Peer::Nats {
+            ", JetStream, 16 streams of 3 replicas"
+        } else {
+            ", 16 topics"
+        }
+    }
+
     fn run(&self, host: &Host, settings: &Settings) -> Result<Sample, String> {
         let Self { workload, peer, cell, size } = *self;
         match workload {
             Workload::Fanout | Workload::Floor => fanout::run(peer, host, size, settings),
             Workload::Latency => latency::run(peer, host, size, settings),
             Workload::Durable => durable::run(peer, host, settings),
+            Workload::Quorum => quorum::run(peer, cell, host, settings),
             Workload::Tally => tally::run(peer, cell, host, settings),
             Workload::Idle => idle::run(peer, host, size),
         }
@@ -195,6 +224,14 @@ mod tests {
         let expected =
             ["tidewire-ws-counter", "tidewire-ws-tally", "nats-counter", "redis-counter"];
         assert_eq!(titles, expected);
+    }
+
+    #[test]
+    fn who_keeps_logs_on_three_nodes_does_with_one_and_with_several() {
+        let names: Vec<_> =
+            plan_of("--workload quorum").iter().flatten().map(|entry| entry.row().name).collect();
+        let expected = ["tidewire-ws-one", "tidewire-ws-several", "nats-one", "nats-several"];
+        assert_eq!(names, expected);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -183,12 +183,17 @@ impl Server {
         self.child.id()
     }
 
+    /// Asks it to end, and does not wait for it.
+    pub(crate) fn ask_to_end(&self) -> Option<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)?;
+        kill_process(pid, Signal::TERM).ok()
+    }
+
     fn end(&mut self) -> Option<()> {
         if let Ok(Some(_)) = self.child.try_wait() {
             return Some(());
         }
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)?;
-        kill_process(pid, Signal::TERM).ok()?;
+        self.ask_to_end()?;
         let deadline = Instant::now() + STOP_TIMEOUT;
         while Instant::now() < deadline {
             if let Ok(Some(_)) = self.child.try_wait() {
@@ -209,19 +214,10 @@ impl Drop for Server {
     }
 }
 
-/// An address of loopback that nothing listens on now.
-///
-/// # Errors
-/// When there is no free port.
-pub(crate) fn free_address() -> Result<SocketAddr, String> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| format!("a free port: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::free_address;
 
     fn host() -> Host {
         Host { bin_dir: "/nowhere".into(), processors: None }

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::Running;
 use crate::connection::{Target, Transport};
-use crate::server::{Host, Preparation, Server, free_address};
+use crate::ports::free_address;
+use crate::server::{Host, Preparation, Server};
 
 /// Bytes that a subscriber may be behind.
 const QUEUE_BYTES: u32 = 1 << 30;

@@ -1,12 +1,15 @@
 //! Who is measured: how each is started, and how one speaks to it.
 
 mod centrifugo;
+mod cluster;
 mod floor;
+mod http;
 mod mosquitto;
 mod nats;
 mod redis;
 mod tidewire;
 
+pub(crate) use cluster::Cluster;
 pub(crate) use floor::write_loop;
 
 use std::process::Command;
@@ -140,6 +143,26 @@ impl Peer {
         self.start_with(host, sockets, true)
     }
 
+    /// Starts three servers that are one cluster, which answers when it is on the disks of a majority, for
+    /// peers that have [`Cell::Copied`].
+    ///
+    /// # Errors
+    /// When it is not installed, does not start, or does not become a cluster.
+    pub(crate) fn start_cluster(self, host: &Host, sockets: usize) -> Result<Cluster, String> {
+        let started = match self {
+            Self::TidewireWs => tidewire::start_cluster(host, sockets),
+            Self::Nats => nats::start_cluster(host),
+            Self::TidewireWss
+            | Self::TidewireQuic
+            | Self::Redis
+            | Self::Mosquitto
+            | Self::Centrifugo
+            | Self::FloorLarge
+            | Self::FloorSingle => Err("has no log on the disks of a majority".to_owned()),
+        };
+        started.map_err(|error| format!("{}: {error}", self.title()))
+    }
+
     fn start_with(self, host: &Host, sockets: usize, durable: bool) -> Result<Running, String> {
         let started = match self {
             Self::TidewireWs | Self::TidewireWss | Self::TidewireQuic => {
@@ -195,7 +218,8 @@ impl Peer {
     pub(crate) fn has(self, cell: Cell) -> bool {
         match self {
             Self::TidewireWs => true,
-            Self::Nats | Self::Redis => cell != Cell::Tally,
+            Self::Nats => cell != Cell::Tally,
+            Self::Redis => matches!(cell, Cell::Counter | Cell::Log),
             Self::TidewireWss
             | Self::TidewireQuic
             | Self::Mosquitto
@@ -209,10 +233,7 @@ impl Peer {
     pub(crate) fn put_increments(self, out: &mut Vec<u8>, cell: Cell, writer: usize, ids: &[u64]) {
         match self {
             Self::TidewireWs => session::tidewire::put_increments(out, cell, writer, ids),
-            Self::Nats if cell == Cell::Log => {
-                ids.iter().for_each(|id| session::nats::put_append(out, writer, *id));
-            }
-            Self::Nats => ids.iter().for_each(|id| session::nats::put_increment(out, writer, *id)),
+            Self::Nats => session::nats::put_increments(out, cell, writer, ids),
             Self::Redis if cell == Cell::Log => {
                 ids.iter().for_each(|_| session::redis::put_append(out));
             }

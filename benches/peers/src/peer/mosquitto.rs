@@ -4,7 +4,8 @@ use std::process::Command;
 
 use super::Running;
 use crate::connection::{Target, Transport};
-use crate::server::{Host, Preparation, Server, free_address};
+use crate::ports::free_address;
+use crate::server::{Host, Preparation, Server};
 
 pub(super) fn start(host: &Host) -> Result<Running, String> {
     let address = free_address()?;

@@ -4,7 +4,8 @@ use std::process::Command;
 
 use super::Running;
 use crate::connection::{Target, Transport};
-use crate::server::{Host, Preparation, Server, free_address};
+use crate::ports::free_address;
+use crate::server::{Host, Preparation, Server};
 
 /// Descriptors that Redis keeps for itself.
 const RESERVED: usize = 64;

@@ -1,5 +1,9 @@
 //! Starting Tidewire, and trusting the certificate that it makes.
 
+mod cluster;
+
+pub(super) use cluster::start_cluster;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -28,23 +32,9 @@ pub(super) fn start(
     durable: bool,
 ) -> Result<Running, String> {
     let files = Preparation::new()?;
-    let connections = sockets + RESERVED;
-    // The packets that QUIC finds by itself on a path that loses none.
-    let packets = "[quic]\nmin_packet_bytes = 1452\n";
-    let config = format!("{packets}[limits]\nconnections_max = {connections}\n");
-    let config = if durable { config + ON_DISK } else { config };
-    let config = files.file("tidewire.toml", &config)?;
-    let mut command = Command::new(host.find("tidewire")?);
-    command
-        .args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        .arg("--config")
-        .arg(config)
-        .arg("--data-dir")
-        .arg(files.path().join("data"))
-        .env("TIDEWIRE_LOG", "warn");
+    let command = serve(host, &files, &config(sockets, if durable { ON_DISK } else { "" }))?;
     let (server, line) = Server::start_announced(host, command, files)?;
-    let (address, certificate) = announced(&line)
-        .ok_or_else(|| format!("does not say where it listens, but '{}'", line.trim_end()))?;
+    let Announced { address, certificate, .. } = announced(&line)?;
     let transport = match peer {
         Peer::TidewireWss => Transport::Tls(tls(&certificate, None)?),
         Peer::TidewireQuic => Transport::Quic(quic(&certificate)?),
@@ -59,12 +49,48 @@ pub(super) fn start(
     Ok(Running { server, target: Target { address, transport } })
 }
 
-/// The address and the certificate's file in the line that `serve --json` prints.
-fn announced(line: &str) -> Option<(SocketAddr, PathBuf)> {
-    let line: Value = serde_json::from_str(line).ok()?;
-    let listening = line.get("listening")?;
-    let address = listening.get("address")?.as_str()?.parse().ok()?;
-    Some((address, PathBuf::from(listening.get("certificate_file")?.as_str()?)))
+/// The configuration; `beside` is what else it says.
+fn config(sockets: usize, beside: &str) -> String {
+    let connections = sockets + RESERVED;
+    // The packets that QUIC finds by itself on a path that loses none.
+    let packets = "[quic]\nmin_packet_bytes = 1452\n";
+    format!("{packets}[limits]\nconnections_max = {connections}\n{beside}")
+}
+
+/// What starts a server with its files in this directory.
+fn serve(host: &Host, files: &Preparation, config: &str) -> Result<Command, String> {
+    let config = files.file("tidewire.toml", config)?;
+    let mut command = Command::new(host.find("tidewire")?);
+    command
+        .args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+        .arg("--config")
+        .arg(config)
+        .arg("--data-dir")
+        .arg(files.path().join("data"))
+        .env("TIDEWIRE_LOG", "warn");
+    Ok(command)
+}
+
+/// What the line says that `serve --json` prints.
+#[derive(Debug, PartialEq, Eq)]
+struct Announced {
+    address: SocketAddr,
+    admin: SocketAddr,
+    certificate: PathBuf,
+}
+
+fn announced(line: &str) -> Result<Announced, String> {
+    let read = || {
+        let line: Value = serde_json::from_str(line).ok()?;
+        let listening = line.get("listening")?;
+        let text = |field| listening.get(field).and_then(Value::as_str);
+        Some(Announced {
+            address: text("address")?.parse().ok()?,
+            admin: text("admin")?.parse().ok()?,
+            certificate: PathBuf::from(text("certificate_file")?),
+        })
+    };
+    read().ok_or_else(|| format!("does not say where it listens, but '{}'", line.trim_end()))
 }
 
 fn tls(certificate: &PathBuf, alpn: Option<&[u8]>) -> Result<Arc<ClientConfig>, String> {
@@ -93,9 +119,15 @@ mod tests {
 
     #[test]
     fn the_first_line_says_where_it_listens() {
-        let line = r#"{"listening":{"address":"127.0.0.1:7","certificate_file":"/x/ca.crt"}}"#;
-        assert_eq!(announced(line), Some(("127.0.0.1:7".parse().unwrap(), "/x/ca.crt".into())));
-        assert_eq!(announced("hello"), None);
-        assert_eq!(announced(r#"{"listening":{"address":"127.0.0.1:7"}}"#), None);
+        let line = r#"{"listening":{"address":"127.0.0.1:7","admin":"127.0.0.1:8","certificate_file":"/x/ca.crt"}}"#;
+        let expected = Announced {
+            address: "127.0.0.1:7".parse().unwrap(),
+            admin: "127.0.0.1:8".parse().unwrap(),
+            certificate: "/x/ca.crt".into(),
+        };
+        assert_eq!(announced(line), Ok(expected));
+        for bad in ["hello", r#"{"listening":{"address":"127.0.0.1:7"}}"#] {
+            assert!(announced(bad).unwrap_err().contains(bad));
+        }
     }
 }

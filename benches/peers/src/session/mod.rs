@@ -20,6 +20,8 @@ pub(crate) const TOPIC: &str = "peers.fan";
 pub(crate) const CELL: &str = "peers.cell";
 /// The log on disk that writers append to.
 pub(crate) const LOG: &str = "peers.log";
+/// The nodes of a cluster.
+pub(crate) const NODES: usize = 3;
 /// What writers append to it.
 pub(crate) const LOG_PAYLOAD: [u8; PAYLOAD_BYTES] = [b'x'; PAYLOAD_BYTES];
 
@@ -45,6 +47,30 @@ pub(crate) enum Cell {
     Tally,
     /// [`LOG`]: an append is answered when it is on the disk. Nobody watches it.
     Log,
+    /// As many logs of a cluster, over which the writers are spread: an append is answered when it is on the
+    /// disks of a majority. Nobody watches them.
+    Copied { logs: usize },
+}
+
+impl Cell {
+    /// The log that this writer appends to; `None` if it is no log.
+    pub(crate) fn log_of(self, writer: usize) -> Option<String> {
+        match self {
+            Self::Counter | Self::Tally => None,
+            Self::Log => Some(LOG.to_owned()),
+            Self::Copied { logs } => {
+                Some(format!("{LOG}.{}", writer.checked_rem(logs).unwrap_or_default()))
+            }
+        }
+    }
+
+    /// On how many nodes it is.
+    pub(crate) fn copies(self) -> usize {
+        match self {
+            Self::Counter | Self::Tally | Self::Log => 1,
+            Self::Copied { .. } => NODES,
+        }
+    }
 }
 
 /// One thing that arrived.

@@ -1,6 +1,6 @@
 //! NATS: its lines, core publish and subscribe, and JetStream's counters.
 
-use super::{CELL, Cell, Item, LOG, LOG_PAYLOAD, Role, Session, Step, TOPIC, decimal, quote};
+use super::{CELL, Cell, Item, LOG_PAYLOAD, Role, Session, Step, TOPIC, decimal, quote};
 use crate::connection::ELEMENT_BYTES_MAX;
 
 /// Headers of an increment by one.
@@ -31,17 +31,16 @@ impl Nats {
             Role::Publisher => {}
             Role::Subscriber => out.push_str(&format!("SUB {TOPIC} 1\r\n")),
             Role::Watcher(_) => out.push_str(&format!("SUB {TOTALS} 1\r\n")),
-            Role::Writer(Cell::Log, writer) => {
-                let json = log_stream();
-                let len = json.len();
+            Role::Writer(cell, writer) => {
                 out.push_str(&format!("SUB _R{writer}.* 1\r\n"));
-                let create = "$JS.API.STREAM.CREATE.LOG";
-                out.push_str(&format!("PUB {create} _R{writer}.c {len}\r\n{json}\r\n"));
-                return out.into_bytes();
-            }
-            Role::Writer(_, writer) => {
-                out.push_str(&format!("SUB _R{writer}.* 1\r\n"));
-                for (request, json) in [("STREAM.CREATE.PEERS", stream()), (CONSUMER, consumer())] {
+                let requests = match cell.log_of(writer) {
+                    Some(log) => vec![log_stream(&log, cell.copies())],
+                    None => vec![
+                        ("STREAM.CREATE.PEERS".to_owned(), stream()),
+                        (CONSUMER.to_owned(), consumer()),
+                    ],
+                };
+                for (request, json) in requests {
                     let len = json.len();
                     let command = format!("PUB $JS.API.{request} _R{writer}.c {len}\r\n{json}\r\n");
                     out.push_str(&command);
@@ -61,17 +60,16 @@ impl Nats {
             Role::Writer(cell, _) => {
                 let subject = head.split(|byte| *byte == b' ').next().unwrap_or_default();
                 let name = subject.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+                let logs = matches!(cell, Cell::Log | Cell::Copied { .. });
                 match decimal(name) {
-                    Some(id) if cell != Cell::Log => {
-                        Ok(Item::Reply { id, version: total(payload)? })
-                    }
+                    Some(id) if !logs => Ok(Item::Reply { id, version: total(payload)? }),
                     Some(id) if contains(payload, b"\"seq\"") => Ok(Item::Reply { id, version: 0 }),
                     Some(_) => Err(format!("NATS does not append: {}", quote(payload))),
                     None if contains(payload, b"\"error\"") => {
-                        Err(format!("NATS does not create the counter: {}", quote(payload)))
+                        Err(format!("NATS does not create the stream: {}", quote(payload)))
                     }
                     None if contains(payload, b"consumer_create_response") => Ok(Item::Ready),
-                    None if cell == Cell::Log => Ok(Item::Ready),
+                    None if logs => Ok(Item::Ready),
                     None => Ok(Item::Nothing),
                 }
             }
@@ -173,12 +171,14 @@ fn stream() -> String {
     )
 }
 
-/// The stream that is a log on disk.
-fn log_stream() -> String {
-    format!(
-        "{{\"name\":\"LOG\",\"subjects\":[\"{LOG}\"],\"storage\":\"file\",\
-         \"retention\":\"limits\",\"num_replicas\":1}}"
-    )
+/// The request that makes the stream that is a log on disk, and what it says.
+fn log_stream(log: &str, copies: usize) -> (String, String) {
+    let name = log.replace('.', "_");
+    let json = format!(
+        "{{\"name\":\"{name}\",\"subjects\":[\"{log}\"],\"storage\":\"file\",\
+         \"retention\":\"limits\",\"num_replicas\":{copies}}}"
+    );
+    (format!("STREAM.CREATE.{name}"), json)
 }
 
 /// The consumer that passes new totals on. One for all watchers: one each costs the server more,
@@ -200,16 +200,22 @@ pub(crate) fn put_publish(out: &mut Vec<u8>, payloads: &[&[u8]]) {
     }
 }
 
-/// Appends one append to the log, answered under its number.
-pub(crate) fn put_append(out: &mut Vec<u8>, writer: usize, id: u64) {
+/// Appends increments, or appends to the writer's log, each answered under its number.
+pub(crate) fn put_increments(out: &mut Vec<u8>, cell: Cell, writer: usize, ids: &[u64]) {
+    match cell.log_of(writer) {
+        Some(log) => ids.iter().for_each(|id| put_append(out, &log, writer, *id)),
+        None => ids.iter().for_each(|id| put_increment(out, writer, *id)),
+    }
+}
+
+fn put_append(out: &mut Vec<u8>, log: &str, writer: usize, id: u64) {
     let len = LOG_PAYLOAD.len();
-    out.extend_from_slice(format!("PUB {LOG} _R{writer}.{id} {len}\r\n").as_bytes());
+    out.extend_from_slice(format!("PUB {log} _R{writer}.{id} {len}\r\n").as_bytes());
     out.extend_from_slice(&LOG_PAYLOAD);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends one increment, answered under its number.
-pub(crate) fn put_increment(out: &mut Vec<u8>, writer: usize, id: u64) {
+fn put_increment(out: &mut Vec<u8>, writer: usize, id: u64) {
     let len = INCREMENT.len();
     let command = format!("HPUB {CELL} _R{writer}.{id} {len} {len}\r\n{INCREMENT}\r\n");
     out.extend_from_slice(command.as_bytes());
@@ -240,6 +246,21 @@ mod tests {
             MSG _R3.15 1 34\r\n{\"stream\":\"C\",\"seq\":1,\"val\":\"123\"}\r\n";
         let heard = hear_split(|| Nats::new(Role::Writer(Cell::Counter, 0)), stream);
         assert_eq!((heard.ready, heard.replies), (1, vec![(15, 123)]));
+    }
+
+    #[test]
+    fn a_writer_makes_its_log_and_appends_to_it() {
+        let role = Role::Writer(Cell::Copied { logs: 4 }, 6);
+        let opening = b"INFO {}\r\nMSG _R6.c 1 10\r\n{\"config\":\r\n";
+        let heard = hear_split(|| Nats::new(role.clone()), opening);
+        assert_eq!(heard.ready, 1);
+        let said = String::from_utf8(heard.answers[0].clone()).unwrap();
+        assert!(said.contains("PUB $JS.API.STREAM.CREATE.peers_log_2 _R6.c "), "{said}");
+        assert!(said.contains("\"subjects\":[\"peers.log.2\"]"), "{said}");
+        assert!(said.contains("\"num_replicas\":3"), "{said}");
+        let mut out = Vec::new();
+        put_increments(&mut out, Cell::Copied { logs: 4 }, 6, &[41]);
+        assert!(out.starts_with(b"PUB peers.log.2 _R6.41 128\r\nxxx"), "{}", quote(&out));
     }
 
     #[test]

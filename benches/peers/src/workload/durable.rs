@@ -10,7 +10,7 @@ use super::latency::{histogram, quantile};
 use super::{Costs, STALL, Settings};
 use crate::clock::{float, now_ns, ns};
 use crate::generator::{Generator, Sink};
-use crate::peer::Peer;
+use crate::peer::{Peer, Running};
 use crate::server::Host;
 use crate::session::{Cell, Item, Role};
 use crate::stats::{Metric, Sample};
@@ -27,18 +27,28 @@ const TURN: Duration = Duration::from_millis(20);
 /// When the peer does not start, refuses an append, or stops answering.
 pub(crate) fn run(peer: Peer, host: &Host, settings: &Settings) -> Result<Sample, String> {
     let running = peer.start_durable(host, WRITERS)?;
+    measure(peer, Cell::Log, std::slice::from_ref(&running), settings)
+}
+
+/// Measures appends to `cell`, over connections to these servers in turn.
+pub(super) fn measure(
+    peer: Peer,
+    cell: Cell,
+    servers: &[Running],
+    settings: &Settings,
+) -> Result<Sample, String> {
     let mut generator = Generator::new()?;
-    for number in 0..WRITERS {
-        generator.open(&running.target, || peer.session(&Role::Writer(Cell::Log, number)))?;
+    for (number, running) in servers.iter().cycle().take(WRITERS).enumerate() {
+        generator.open(&running.target, || peer.session(&Role::Writer(cell, number)))?;
     }
     let writers = (0..WRITERS).map(|_| Writer::default()).collect();
     let latency_ns = histogram()?;
     let ear = Ear { writers, latency_ns, since_ns: u64::MAX, answered: 0, fault: None };
-    let mut load = Load { peer, generator, ear, progressed_ns: now_ns() };
+    let mut load = Load { peer, cell, generator, ear, progressed_ns: now_ns() };
 
     load.drive(settings.warmup_s)?;
     let before = load.ear.answered;
-    let costs = Costs::start(running.server.pid())?;
+    let costs = Costs::start(servers.iter().map(|running| running.server.pid()))?;
     load.ear.since_ns = now_ns();
     load.drive(settings.seconds)?;
     let used = costs.used()?;
@@ -90,6 +100,7 @@ impl Sink for Ear {
 
 struct Load {
     peer: Peer,
+    cell: Cell,
     generator: Generator,
     ear: Ear,
     progressed_ns: u64,
@@ -117,7 +128,7 @@ impl Load {
 
     /// Fills up what every writer may have in flight.
     fn append(&mut self) -> Result<(), String> {
-        let peer = self.peer;
+        let Self { peer, cell, .. } = *self;
         let now_ns = now_ns();
         for (number, writer) in self.ear.writers.iter_mut().enumerate() {
             let free = IN_FLIGHT.saturating_sub(writer.in_flight.len());
@@ -128,7 +139,7 @@ impl Load {
             writer.next_id += free as u64;
             writer.in_flight.extend(ids.iter().map(|id| (*id, now_ns)));
             self.generator.send(number, |outbox| {
-                peer.put_increments(outbox, Cell::Log, number, &ids);
+                peer.put_increments(outbox, cell, number, &ids);
             })?;
         }
         Ok(())

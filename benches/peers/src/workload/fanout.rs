@@ -48,7 +48,7 @@ pub(crate) fn run(
     };
     load.drive(settings.warmup_s)?;
     let before = load.readers.0.total();
-    let costs = Costs::start(running.server.pid())?;
+    let costs = Costs::start([running.server.pid()])?;
     load.drive(settings.seconds)?;
     let used = costs.used()?;
     let deliveries = load.readers.0.total() - before;

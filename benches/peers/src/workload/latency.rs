@@ -38,7 +38,7 @@ pub(crate) fn run(
 
     load.run(Schedule::new(now_ns(), rate_per_s, settings.warmup_s), subscribers as u64)?;
     load.readers = Readers::new()?;
-    let costs = Costs::start(running.server.pid())?;
+    let costs = Costs::start([running.server.pid()])?;
     load.run(Schedule::new(now_ns(), rate_per_s, settings.seconds), subscribers as u64)?;
     let used = costs.used()?;
     let readers = &load.readers;

@@ -5,6 +5,7 @@ pub(crate) mod fanout;
 mod freshness;
 pub(crate) mod idle;
 pub(crate) mod latency;
+pub(crate) mod quorum;
 mod schedule;
 pub(crate) mod tally;
 
@@ -36,15 +37,18 @@ pub(crate) enum Workload {
     Floor,
     /// Sixteen writers append to a log on disk.
     Durable,
+    /// Sixteen writers append to logs on the disks of a cluster of three nodes.
+    Quorum,
 }
 
 /// All workloads.
-pub(crate) const WORKLOADS: [Workload; 6] = [
+pub(crate) const WORKLOADS: [Workload; 7] = [
     Workload::Fanout,
     Workload::Floor,
     Workload::Latency,
     Workload::Tally,
     Workload::Durable,
+    Workload::Quorum,
     Workload::Idle,
 ];
 
@@ -58,6 +62,7 @@ impl Workload {
             Self::Idle => "idle",
             Self::Floor => "floor",
             Self::Durable => "durable",
+            Self::Quorum => "quorum",
         }
     }
 
@@ -76,6 +81,10 @@ impl Workload {
                 "Durable log: 16 writers with 256 appends of 128 bytes in flight, each answered when it \
                  is synced"
             }
+            Self::Quorum => {
+                "Log on three nodes: 16 writers with 256 appends of 128 bytes in flight each, each answered \
+                 when it is synced on a majority"
+            }
         }
     }
 
@@ -84,7 +93,7 @@ impl Workload {
         match self {
             Self::Fanout | Self::Latency | Self::Floor => "subscribers",
             Self::Tally => "watchers",
-            Self::Durable => "writers",
+            Self::Durable | Self::Quorum => "writers",
             Self::Idle => "connections",
         }
     }
@@ -113,7 +122,7 @@ impl Workload {
                 Metric::ServerShare,
                 Metric::LoadShare,
             ],
-            Self::Durable => &[
+            Self::Durable | Self::Quorum => &[
                 Metric::AppendsPerS,
                 Metric::P50Us,
                 Metric::P99Us,
@@ -141,9 +150,9 @@ pub(crate) struct Settings {
 }
 
 /// CPU time of both sides from a moment on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Costs {
-    server_pid: u32,
+    server_pids: Vec<u32>,
     started_ns: u64,
     server_s: f64,
     load_s: f64,
@@ -161,27 +170,32 @@ impl Costs {
     /// Counts from now on.
     ///
     /// # Errors
-    /// When the server is gone.
-    pub(crate) fn start(server_pid: u32) -> Result<Self, String> {
+    /// When a server is gone.
+    pub(crate) fn start(server_pids: impl IntoIterator<Item = u32>) -> Result<Self, String> {
+        let server_pids = server_pids.into_iter().collect::<Vec<_>>();
         Ok(Self {
-            server_pid,
             started_ns: now_ns(),
-            server_s: cpu_s(server_pid)?,
+            server_s: cpu_of_all(&server_pids)?,
             load_s: cpu_s(std::process::id())?,
+            server_pids,
         })
     }
 
     /// What was used since.
     ///
     /// # Errors
-    /// When the server is gone.
+    /// When a server is gone.
     pub(crate) fn used(&self) -> Result<Used, String> {
         Ok(Used {
-            server_s: cpu_s(self.server_pid)? - self.server_s,
+            server_s: cpu_of_all(&self.server_pids)? - self.server_s,
             load_s: cpu_s(std::process::id())? - self.load_s,
             elapsed_s: float(now_ns() - self.started_ns) / 1e9,
         })
     }
+}
+
+fn cpu_of_all(pids: &[u32]) -> Result<f64, String> {
+    pids.iter().map(|pid| cpu_s(*pid)).sum()
 }
 
 impl Used {

@@ -48,7 +48,7 @@ pub(crate) fn run(
 
     load.drive(settings.warmup_s)?;
     let before = load.ear.answered;
-    let costs = Costs::start(running.server.pid())?;
+    let costs = Costs::start([running.server.pid()])?;
     load.ear.freshness.record_since(now_ns());
     load.drive(settings.seconds)?;
     let used = costs.used()?;

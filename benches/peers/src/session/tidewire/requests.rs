@@ -5,7 +5,7 @@ use tidewire_protocol::record::{BodyBuilder, payload_body};
 use tidewire_protocol::tally::{Choice, TallyKind, TallyRules};
 use tidewire_protocol::{ClientFrame, Name, Pattern, VERSION};
 
-use crate::session::{CELL, Cell, LOG, LOG_PAYLOAD, Role, TOPIC, websocket};
+use crate::session::{CELL, Cell, LOG_PAYLOAD, Role, TOPIC, websocket};
 
 /// The client's number for its one subscription or watch.
 const SUB: u32 = 1;
@@ -45,7 +45,9 @@ pub(super) fn request(role: &Role) -> Vec<ClientFrame> {
     };
     let req = OPENING_REQ;
     match role {
-        Role::Publisher | Role::Writer(Cell::Counter | Cell::Log, _) => Vec::new(),
+        Role::Publisher | Role::Writer(Cell::Counter | Cell::Log | Cell::Copied { .. }, _) => {
+            Vec::new()
+        }
         Role::Subscriber => vec![ClientFrame::Subscribe {
             req,
             sub: SUB,
@@ -64,7 +66,7 @@ pub(super) fn request(role: &Role) -> Vec<ClientFrame> {
             kind: match kind {
                 Cell::Counter => CellKind::Counter,
                 Cell::Tally => CellKind::Tally,
-                Cell::Log => CellKind::Topic,
+                Cell::Log | Cell::Copied { .. } => CellKind::Topic,
             },
             name: cell,
             options: Default::default(),
@@ -124,7 +126,15 @@ pub(crate) fn put_publish(
 
 /// Appends increments, or appends to the log, with these numbers. `writer` tells voters of different writers apart.
 pub(crate) fn put_increments(out: &mut Vec<u8>, cell: Cell, writer: usize, ids: &[u64]) {
-    let (Ok(name), Ok(log)) = (Name::parse(CELL), Name::parse(LOG)) else { return };
+    let name = cell.log_of(writer).unwrap_or_else(|| CELL.to_owned());
+    let Ok(name) = Name::parse(&name) else { return };
+    let append = |req, ack| ClientFrame::Publish {
+        req,
+        topic: name.clone(),
+        ack,
+        body: payload_body(&LOG_PAYLOAD),
+        options: Default::default(),
+    };
     let increment = |id: &u64| {
         let req = id + INCREMENT_REQ;
         match cell {
@@ -142,13 +152,8 @@ pub(crate) fn put_increments(out: &mut Vec<u8>, cell: Cell, writer: usize, ids: 
                 choices: vec![Choice::Index(id % OPTIONS.len() as u64)],
                 revision: None,
             },
-            Cell::Log => ClientFrame::Publish {
-                req,
-                topic: log.clone(),
-                ack: AckLevel::Disk,
-                body: payload_body(&LOG_PAYLOAD),
-                options: Default::default(),
-            },
+            Cell::Log => append(req, AckLevel::Disk),
+            Cell::Copied { .. } => append(req, AckLevel::Quorum),
         }
     };
     let frames: Vec<_> = ids.iter().map(increment).collect();

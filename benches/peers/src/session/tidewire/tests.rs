@@ -3,6 +3,7 @@ use super::super::websocket::server_message;
 use super::*;
 use crate::session::{Cell, TOPIC};
 use tidewire_protocol::Name;
+use tidewire_protocol::frame::AckLevel;
 use tidewire_protocol::options::ServerInfo;
 use tidewire_protocol::record::BodyBuilder;
 
@@ -176,4 +177,24 @@ fn publish_frames_hold_as_many_records_as_asked() {
         count
     };
     assert_eq!((frames(1), frames(4), frames(10)), (10, 3, 1));
+}
+
+#[test]
+fn appends_go_to_the_logs_of_their_writers_at_the_level_of_the_cell() {
+    let append = |cell, writer| {
+        let mut out = Vec::new();
+        put_increments(&mut out, cell, writer, &[7]);
+        // A header of four bytes, the mask, and what is masked by it.
+        let (mask, masked) = out[4..].split_at(4);
+        let frame = masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+        let frame = frame.collect::<Bytes>();
+        let Ok(ClientFrame::Publish { req, topic, ack, .. }) = ClientFrame::decode(&frame) else {
+            panic!("{frame:?}");
+        };
+        assert_eq!(req, 9);
+        (topic.to_string(), ack)
+    };
+    assert_eq!(append(Cell::Log, 5), ("peers.log".to_owned(), AckLevel::Disk));
+    let copied = Cell::Copied { logs: 4 };
+    assert_eq!(append(copied, 5), ("peers.log.1".to_owned(), AckLevel::Quorum));
 }
