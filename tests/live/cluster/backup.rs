@@ -13,7 +13,7 @@ use super::shards::{
     ONE, Producer, body_of, control, count, leader_of, name, records, subscribe, wait_for_three,
 };
 use super::{Cluster, Node, text, wait};
-use crate::daemon::{Daemon, Via, tidewire};
+use crate::daemon::{Daemon, PATIENCE, Via, tidewire};
 
 /// Checkpoints as often as there may be, so that records lie in blocks before them.
 const OFTEN: &str = "checkpoint_bytes = 65536\n";
@@ -39,6 +39,16 @@ struct Load {
     acknowledged: Arc<Acknowledged>,
     stop: Arc<AtomicBool>,
     tasks: tokio::task::JoinSet<()>,
+}
+
+/// A voter's ballot, which counts once however often it is sent.
+async fn cast(client: &Client, number: u64) {
+    let (poll, voter) = (name("poll.b"), format!("voter {number}"));
+    let started = std::time::Instant::now();
+    while let Err(error) = client.vote(&poll, &voter, vec![Choice::Index(number % 2)], None).await {
+        assert!(error.is_retryable() && started.elapsed() < PATIENCE, "{error}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 impl Load {
@@ -76,11 +86,7 @@ impl Load {
                 known
                     .counted
                     .store(count(&client, &name("count.b"), number).await, Ordering::SeqCst);
-                let voter = format!("voter {number}");
-                client
-                    .vote(&name("poll.b"), &voter, vec![Choice::Index(number % 2)], None)
-                    .await
-                    .unwrap();
+                cast(&client, number).await;
                 known.votes.fetch_add(1, Ordering::SeqCst);
                 if stopped.load(Ordering::SeqCst) {
                     return;
