@@ -48,8 +48,9 @@ impl Latencies {
     pub(crate) fn merge(&mut self, other: Self) {
         match (&mut self.0, other.0) {
             (Some(histogram), Some(other)) => {
+                let added = histogram.add(&other);
                 // Only a histogram of wider bounds could not be added, and all have the same.
-                debug_assert_eq!(histogram.add(&other), Ok(()));
+                debug_assert_eq!(added, Ok(()));
             }
             (empty @ None, other) => *empty = other,
             (Some(_), None) => {}
