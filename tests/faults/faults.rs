@@ -100,8 +100,6 @@ impl Fault {
                 let filler = fill(nodes.volume().unwrap());
                 last().await;
                 std::fs::remove_file(filler).unwrap();
-                // A node stops when it cannot write; what supervises it starts it again.
-                nodes.revive();
             }
             Self::StalledDisk => {
                 let frozen = nodes.volume().unwrap().freeze();
@@ -120,7 +118,7 @@ impl Fault {
     }
 
     /// Waits until nothing is left of it.
-    pub(crate) fn heal(nodes: &Nodes) {
+    pub(crate) fn heal(nodes: &mut Nodes) {
         nodes.settle(WHOLE);
     }
 }

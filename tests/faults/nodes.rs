@@ -158,14 +158,13 @@ impl Nodes {
         }
     }
 
-    /// Starts those again that have ended by themselves.
-    pub(crate) fn revive(&mut self) {
-        for node in 0..self.count() {
-            let State::Runs(daemon) = &mut self.states[node] else { continue };
-            if daemon.has_ended() {
-                self.kill(node);
-                self.start_again(node);
-            }
+    /// Starts the node with the disk of its own again if it has stopped because it could not write.
+    fn revive(&mut self) {
+        let last = self.count() - 1;
+        let State::Runs(daemon) = &mut self.states[last] else { return };
+        if daemon.exit_code() == Some(1) {
+            self.kill(last);
+            self.start_again(last);
         }
     }
 
@@ -182,7 +181,7 @@ impl Nodes {
     }
 
     fn groups(&self, node: usize) -> Option<Vec<Value>> {
-        let daemon = self.running(node)?;
+        let daemon = self.running(node).filter(|daemon| daemon.listens())?;
         let reply = tokio::task::block_in_place(|| daemon.get("/v1/cluster"));
         let status: Value = serde_json::from_str(reply.split_once("\r\n\r\n")?.1).ok()?;
         status["groups"].as_array().cloned()
@@ -201,9 +200,10 @@ impl Nodes {
     }
 
     /// Waits until every node knows the leader of every group, all the same, and has what that has.
-    pub(crate) fn settle(&self, patience: Duration) {
+    pub(crate) fn settle(&mut self, patience: Duration) {
         let started = Instant::now();
         while let Err(why) = self.is_settled() {
+            self.revive();
             assert!(started.elapsed() < patience, "the cluster does not settle: {why}");
             tokio::task::block_in_place(|| std::thread::sleep(Duration::from_millis(50)));
         }

@@ -160,9 +160,14 @@ impl Daemon {
         tidewire().args(args).env("TIDEWIRE_URL", self.url(Via::Ws)).output().unwrap()
     }
 
-    /// Whether it has ended by itself.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+    /// Its exit code, if it has ended by itself.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap()?.code()
+    }
+
+    /// Whether its admin listener takes connections.
+    pub(crate) fn listens(&self) -> bool {
+        std::net::TcpStream::connect(&self.admin).is_ok()
     }
 
     /// What the admin listener answers, with its head.

@@ -17,6 +17,7 @@ use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
 
 use super::session::Owner;
 use super::{Cursor, CursorId, Dispatcher, Target};
+use crate::is_durable;
 use crate::shard::{Command, Recalled};
 use crate::topic::Batch;
 
@@ -213,10 +214,24 @@ impl Dispatcher {
         match batch.warmed(body) {
             Some(warm) => Some(Arc::new(warm)),
             None => {
-                self.end_unreadable(id, "what was read is another record");
+                self.end_mismatched(id, shard);
                 None
             }
         }
+    }
+
+    /// What was read is another record than the one that comes next. Of a shard in memory that is no damage: the
+    /// node that leads it has changed, and records are numbered anew; whoever subscribes again is told so.
+    fn end_mismatched(&mut self, id: CursorId, shard: u16) {
+        if is_durable(shard) {
+            return self.end_unreadable(id, "what was read is another record");
+        }
+        self.recalls.forget_shard(shard);
+        let Some(owner) = self.cursors.get(id).map(|cursor| cursor.owner) else { return };
+        let message = "another node leads the shard of this name now, and what comes next cannot be read there: \
+                       subscribe again, behind the last record"
+            .to_owned();
+        self.end_with(owner, Refusal::new(ErrorCode::Unavailable, message));
     }
 
     /// The same, without waiting for them.
