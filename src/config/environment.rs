@@ -18,7 +18,7 @@ use super::{Config, ConfigError};
 const PREFIX: &str = "TIDEWIRE_";
 
 /// Variables that begin in the same way and are no keys, and who reads them.
-pub const OTHERS: [(&str, &str); 19] = [
+pub const OTHERS: [(&str, &str); 20] = [
     ("TIDEWIRE_CONFIG", "the configuration file itself"),
     ("TIDEWIRE_LOG", "what is logged"),
     ("TIDEWIRE_URL", "the command line as a client"),
@@ -35,6 +35,7 @@ pub const OTHERS: [(&str, &str); 19] = [
     ("TIDEWIRE_SOAK_RATE", "tests"),
     ("TIDEWIRE_POWER_CUTS", "tests"),
     ("TIDEWIRE_FAULTS", "tests"),
+    ("TIDEWIRE_GOSSIP_DEATHS", "tests"),
     ("TIDEWIRE_FAULTS_SEED", "tests"),
     ("TIDEWIRE_FAULTS_ONLY", "tests"),
     ("TIDEWIRE_FAULTS_REPORT", "tests"),

@@ -9,10 +9,11 @@ use std::ops::Range;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::group_reads::Read;
 use super::group_state::{EntryId, GroupState, Vote, behind};
+use super::group_stored::{self, Stored};
 use super::message::{Change, Done, GroupEntry, GroupWrite, Message};
 use super::reads::Reads;
 use super::state::State;
@@ -47,6 +48,8 @@ pub(crate) struct GroupLog {
     /// One at a time.
     snapshots: Arc<Semaphore>,
     pub(super) log: Arc<Mutex<Log>>,
+    /// How much of it is on the disk; changed under the lock.
+    pub(super) stored: watch::Sender<Stored>,
 }
 
 /// How a log is, for everybody who has it.
@@ -90,7 +93,8 @@ impl GroupLog {
         };
         let places = Arc::new(Semaphore::new(PLACES as usize));
         let (snapshots, log) = (Arc::new(Semaphore::new(1)), Arc::new(Mutex::new(log)));
-        Self { shard, queue, reads, parts, reader, state, places, snapshots, log }
+        let stored = group_stored::begin(last);
+        Self { shard, queue, reads, parts, reader, state, places, snapshots, log, stored }
     }
 
     /// The shard whose log it is, or [`super::META`].
@@ -135,11 +139,18 @@ impl GroupLog {
         log.indices.end = behind(Some(last));
         log.last = Some(last);
         let (next, generation) = (log.indices.end, log.tail.generation());
-        let known = Arc::clone(&self.log);
+        let (known, stored) = (Arc::clone(&self.log), self.stored.clone());
         let stored = Done::new(move |outcome: io::Result<()>| {
             drop(place);
-            if outcome.is_ok() {
-                known.lock().unwrap_or_else(PoisonError::into_inner).tail.stored(next, generation);
+            {
+                let mut log = known.lock().unwrap_or_else(PoisonError::into_inner);
+                match &outcome {
+                    Ok(()) => {
+                        log.tail.stored(next, generation);
+                        stored.send_modify(|stored| stored.reach(last, generation));
+                    }
+                    Err(_) => stored.send_modify(|stored| stored.has_failed = true),
+                }
             }
             done.tell(outcome);
         });
@@ -177,15 +188,25 @@ impl GroupLog {
                 return Err(self.refusal(&what));
             }
         }
+        let mut kept = None;
         self.change(|log| {
             if from < log.indices.end {
                 log.tail.truncate(from);
                 log.indices.end = from.max(log.indices.start);
                 log.last = before.max(log.remembered.purged);
+                let (last, generation) = (log.last, log.tail.generation());
+                self.stored.send_modify(|stored| stored.shorten(last, generation));
+                kept = Some((log.indices.end, last, generation));
             }
             Change::Truncate(from)
         })
-        .await
+        .await?;
+        // What was under way before that is there, too, and has not counted.
+        if let Some((next, Some(last), generation)) = kept {
+            self.lock().tail.stored(next, generation);
+            self.stored.send_modify(|stored| stored.reach(last, generation));
+        }
+        Ok(())
     }
 
     /// Remembers how far the log is committed: on the disk it is with what is written next.
@@ -217,6 +238,11 @@ impl GroupLog {
                 log.indices.end = first;
                 log.last = Some(upto);
             }
+            let generation = log.tail.generation();
+            self.stored.send_modify(|stored| {
+                stored.generation = generation;
+                stored.reach(upto, generation);
+            });
         })
     }
 
@@ -327,6 +353,10 @@ impl GroupLog {
 }
 
 impl Log {
+    pub(super) fn last(&self) -> Option<EntryId> {
+        self.last
+    }
+
     /// The last of these entries, if they go on where the log ends. An empty log may begin further on.
     fn check(&self, entries: &[GroupEntry]) -> Result<Option<EntryId>, String> {
         let Some(first) = entries.first() else { return Ok(None) };

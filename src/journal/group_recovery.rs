@@ -128,7 +128,10 @@ impl Follow {
                 last = Some(id_of_block(store, Key { shard, index: covers - 1 })?);
             }
         }
-        let log = FoundLog { remembered, next, last: last.or(remembered.purged) };
+        let last = last.or(remembered.purged);
+        // It may have been noted of an entry that a crash has taken; another one may come into its place.
+        remembered.committed = remembered.committed.min(last.max(applied));
+        let log = FoundLog { remembered, next, last };
         Ok(RecoveredGroup { log, applied, membership, snapshot: None })
     }
 }

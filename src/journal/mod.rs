@@ -19,6 +19,7 @@ mod group_log;
 mod group_reads;
 mod group_recovery;
 mod group_state;
+mod group_stored;
 mod holds;
 mod identity;
 mod import;

@@ -74,7 +74,8 @@ impl Group {
             ..Config::default()
         };
         let config = Arc::new(config.validate().map_err(io::Error::other)?);
-        let (of_group, log) = (network.of_group(number), log.started_by(node));
+        let of_group = network.of_group(number, log.log().clone());
+        let log = log.started_by(node);
         let raft = Raft::new(node, config, of_group, log.clone(), machine).await;
         let since = Instant::now();
         Ok(Self {
@@ -207,7 +208,10 @@ impl Asked for GroupTable {
                     if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
                         group.hear();
                     }
-                    Answer::Append(answer)
+                    match group.log.log().all_stored().await {
+                        Ok(()) => Answer::Append(answer),
+                        Err(error) => Answer::Refused(error.to_string()),
+                    }
                 }
                 Err(error) => Answer::Refused(error.to_string()),
             },

@@ -1,4 +1,9 @@
 //! The logs of the groups, as openraft wants them, in the journal.
+//!
+//! openraft does nothing else for a group while it waits until entries are on the disk: so it is told that they
+//! are as soon as the committer has them. Whatever says to anybody that they are waits itself: the answer to
+//! a leader ([`super::group`]), what is applied ([`super::machine`]), and what a leader says is committed
+//! ([`super::network`]).
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -111,6 +116,17 @@ impl LogStorage {
         Ok(true)
     }
 
+    /// Waits until committed entries, which are to be applied, are on this node's disk: its engine counts it among
+    /// those that have them.
+    ///
+    /// # Errors
+    /// When they may not be.
+    pub(super) async fn stored(&self, entries: &[Entry]) -> Result<(), Failure> {
+        let Some(last) = entries.last() else { return Ok(()) };
+        let stored = self.log.stored_upto(last.log_id.index).await;
+        stored.map_err(|error| write_failure(&error))
+    }
+
     async fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, Failure> {
         let entries = self.log.fetch(start..end, bytes_max).await;
         let entries = entries.and_then(|entries| entries.into_iter().map(from_entry).collect());
@@ -200,8 +216,9 @@ impl RaftLogStorage<Groups> for LogStorage {
         let goes_on = |installing: &Installing| !matches!(installing, Installing::Beyond(_));
         // There is always somebody who says so: this one.
         drop(self.installing.subscribe().wait_for(goes_on).await);
-        let done = Done::new(move |outcome| callback.log_io_completed(outcome));
-        self.log.append(entries, done).await.map_err(|error| write_failure(&error))
+        self.log.append(entries, Done::new(drop)).await.map_err(|error| write_failure(&error))?;
+        callback.log_io_completed(Ok(()));
+        Ok(())
     }
 
     async fn truncate(&mut self, log_id: LogId<NodeId>) -> Result<(), Failure> {

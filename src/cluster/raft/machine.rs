@@ -127,6 +127,8 @@ impl RaftStateMachine<Groups> for Machine {
     {
         let bad = |error: &io::Error| failed(ErrorVerb::Write, error);
         let mut answers = Vec::new();
+        let entries: Vec<_> = entries.into_iter().collect();
+        self.log.stored(&entries).await?;
         for Entry { log_id, payload } in entries {
             let id = to_id(&log_id);
             self.applied.0 = Some(log_id);

@@ -172,6 +172,8 @@ impl RaftStateMachine<Groups> for MetaMachine {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let entries: Vec<_> = entries.into_iter().collect();
+        self.log.stored(&entries).await?;
         let applied = entries.into_iter().map(|entry| self.apply_one(entry));
         applied.collect::<io::Result<Vec<()>>>().map_err(|error| failed(&error))
     }

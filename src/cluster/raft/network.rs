@@ -13,16 +13,21 @@ use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
-use openraft::{AnyError, OptionalSend, Snapshot, Vote};
+use openraft::{AnyError, LogId, OptionalSend, Snapshot, Vote};
 
+use super::entries::from_id;
 use super::rpc::{Answer, Ask, Caller};
 use super::standing::Last;
 use super::types::{Groups, Node, NodeId};
 use crate::cluster::links::Links;
 use crate::cluster::transfer::States;
+use crate::journal::{EntryId, GroupLog};
 
 /// A pause before a node that could not be reached is tried again.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// How long an answer may wait for this node's own disk before it says less.
+const STORED: Duration = Duration::from_millis(50);
 
 /// The ways to all other nodes.
 #[derive(Clone)]
@@ -62,9 +67,9 @@ impl Network {
         matches!(answer, Ok(Answer::WouldVote(true)))
     }
 
-    /// The network of one group.
-    pub(crate) fn of_group(&self, group: u16) -> GroupNetwork {
-        GroupNetwork { network: self.clone(), group }
+    /// The network of one group, which has this log here.
+    pub(crate) fn of_group(&self, group: u16, log: GroupLog) -> GroupNetwork {
+        GroupNetwork { network: self.clone(), group, log }
     }
 }
 
@@ -72,6 +77,7 @@ impl Network {
 pub(crate) struct GroupNetwork {
     network: Network,
     group: u16,
+    log: GroupLog,
 }
 
 impl RaftNetworkFactory<Groups> for GroupNetwork {
@@ -81,6 +87,7 @@ impl RaftNetworkFactory<Groups> for GroupNetwork {
         Way {
             callers: self.network.callers(target).map_err(|error| error.to_string()),
             group: self.group,
+            log: self.log.clone(),
             network: self.network.clone(),
             target,
         }
@@ -91,6 +98,7 @@ impl RaftNetworkFactory<Groups> for GroupNetwork {
 pub(crate) struct Way {
     callers: Result<[Caller; 2], String>,
     group: u16,
+    log: GroupLog,
     network: Network,
     target: NodeId,
 }
@@ -114,6 +122,26 @@ impl Way {
     }
 }
 
+impl Way {
+    /// What the other node may take for committed. This node's engine counts it among those that have an entry
+    /// before it is on the disk here, so that it may have too few.
+    async fn committed(&self, known: LogId<NodeId>, is_short: bool) -> Option<LogId<NodeId>> {
+        // Nothing else says so before the next heartbeat, so it is worth a moment.
+        if is_short {
+            drop(tokio::time::timeout(STORED, self.log.stored_upto(known.index)).await);
+        }
+        stored_of(known, self.log.stored())
+    }
+}
+
+/// As much of what is known to be committed as is on the disk.
+pub(super) fn stored_of(known: LogId<NodeId>, stored: Option<EntryId>) -> Option<LogId<NodeId>> {
+    match stored {
+        Some(stored) if stored.index >= known.index => Some(known),
+        stored => stored.map(from_id),
+    }
+}
+
 /// # Errors
 /// When there can be no such node.
 fn peer(node: NodeId) -> io::Result<crate::cluster::NodeId> {
@@ -128,9 +156,12 @@ fn unexpected<E: std::error::Error>() -> Failure<E> {
 impl RaftNetwork<Groups> for Way {
     async fn append_entries(
         &mut self,
-        rpc: AppendEntriesRequest<Groups>,
+        mut rpc: AppendEntriesRequest<Groups>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<NodeId>, Failure<RaftError<NodeId>>> {
+        if let Some(known) = rpc.leader_commit {
+            rpc.leader_commit = self.committed(known, rpc.entries.is_empty()).await;
+        }
         match self.ask(Ask::Append(rpc)).await? {
             Answer::Append(answer) => Ok(answer),
             Answer::Vote(_) | Answer::WouldVote(_) | Answer::Refused(_) => Err(unexpected()),

@@ -40,7 +40,7 @@ pub(crate) enum Step {
     /// The state is there; blocks in these ranges are to come.
     Wants(Vec<Range<u64>>),
     /// It is all there.
-    Whole(Taken),
+    Whole(Box<Taken>),
 }
 
 /// A state that was taken, and is on the disk. It does not count yet.
@@ -100,7 +100,7 @@ impl Sink {
             (Stage::Blocks { taking, snapshot, mut coming }, Piece::End { blocks, bytes }) => {
                 let reused = coming.reused;
                 coming.finish(&taking, blocks, bytes)?;
-                Ok(Step::Whole(Taken { taking, snapshot, blocks, reused }))
+                Ok(Step::Whole(Box::new(Taken { taking, snapshot, blocks, reused })))
             }
             (_, piece) => {
                 let what = format!("a piece that does not belong there: {}", name_of(&piece));

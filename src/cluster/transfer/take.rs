@@ -123,7 +123,7 @@ impl States {
             match step? {
                 Step::More => {}
                 Step::Wants(wanted) => talk::send(to, &Piece::Wanted(wanted).encode()?).await?,
-                Step::Whole(taken) => return Ok(taken),
+                Step::Whole(taken) => return Ok(*taken),
             }
         }
     }

@@ -9,6 +9,7 @@ mod cut;
 mod fragile;
 mod groups;
 mod power;
+mod slow;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -61,6 +62,7 @@ pub(crate) fn open_with(
 }
 
 pub(crate) use cut::Cut;
+pub(crate) use slow::Slow;
 
 /// The same over a disk whose power is cut.
 pub(crate) fn open_cut(

@@ -4,10 +4,16 @@ use super::*;
 
 const NODES: u64 = 100;
 
+/// Deaths that are simulated; the documented figures are of 200.
+fn deaths() -> u64 {
+    let set = std::env::var("TIDEWIRE_GOSSIP_DEATHS").ok();
+    set.map_or(2, |set| set.parse().expect("TIDEWIRE_GOSSIP_DEATHS is a number"))
+}
+
 #[test]
 fn a_death_among_a_hundred_is_known_to_all_within_5_s() {
     let mut latest_ms: Vec<u64> = Vec::new();
-    for seed in 0..2 {
+    for seed in 0..deaths() {
         let mut network = Network::of(NODES, 100 + seed);
         let died_at_ms = network.now_ms;
         network.crash(50);
@@ -20,8 +26,14 @@ fn a_death_among_a_hundred_is_known_to_all_within_5_s() {
         latest_ms.extend(known_after_ms.iter().max());
         assert_eq!(network.false_deaths(), 0, "seed {seed}");
     }
-    println!("known to all after {latest_ms:?} ms");
-    assert!(latest_ms.iter().all(|ms| *ms <= 5_000), "{latest_ms:?}");
+    latest_ms.sort_unstable();
+    let (first, half, last) =
+        (latest_ms[0], latest_ms[latest_ms.len() / 2], latest_ms[latest_ms.len() - 1]);
+    println!(
+        "{} deaths, each known to all after {first} to {last} ms, half of them after {half} ms",
+        latest_ms.len()
+    );
+    assert!(last <= 5_000, "{latest_ms:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
+use openraft::storage::{RaftLogStorageExt, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, Membership, StoredMembership};
 
 use super::groups;
@@ -43,23 +43,26 @@ fn members() -> Entry {
     Entry { log_id, payload: EntryPayload::Membership(membership) }
 }
 
-/// The machine over what lies in a directory.
-fn open(directory: &Path) -> (MetaMachine, Decided, Storage) {
+/// The machine over what lies in a directory, and the log that it follows.
+fn open(directory: &Path) -> (MetaMachine, LogStorage, Decided, Storage) {
     let (mut opened, storage) = groups(directory);
     let group = opened.pop().unwrap();
     let decided = Decided::new(ClusterId::new(7));
     let saved = snapshot_of(&group).unwrap();
-    let machine = MetaMachine::new(LogStorage::new(group.log), saved, &decided).unwrap();
-    (machine, decided, storage)
+    let log = LogStorage::new(group.log);
+    let machine = MetaMachine::new(log.clone(), saved, &decided).unwrap();
+    (machine, log, decided, storage)
 }
 
 #[tokio::test]
 async fn what_is_decided_is_told_saved_and_there_again() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (mut machine, decided, storage) = open(one.path());
+    let (mut machine, mut log, decided, storage) = open(one.path());
     let mut changes = decided.changes();
     let unknown = MetaCommand::Drain { node: id(9), on: true };
-    machine.apply([members(), entry(1, &found()), entry(2, &unknown)]).await.unwrap();
+    let entries = [members(), entry(1, &found()), entry(2, &unknown)];
+    log.blocking_append(entries.clone()).await.unwrap();
+    machine.apply(entries).await.unwrap();
     assert!(changes.has_changed().unwrap() && changes.borrow_and_update().is_founded());
     assert_eq!(decided.outcome(1), Some(Ok(Outcome::Changed)));
     let refused = decided.outcome(2).unwrap().unwrap_err().to_string();
@@ -70,15 +73,15 @@ async fn what_is_decided_is_told_saved_and_there_again() {
     let GroupSnapshot::Bytes(bytes) = &*saved.snapshot else { panic!("all of it is sent") };
     assert!(!bytes.is_empty());
     // Another node takes all of it over.
-    let (mut behind, decided_there, storage_there) = open(other.path());
+    let (mut behind, log_there, decided_there, storage_there) = open(other.path());
     behind.install_snapshot(&saved.meta, saved.snapshot.clone()).await.unwrap();
     assert_eq!(decided_there.now(), decided.now());
-    drop((machine, behind));
+    drop((machine, behind, log, log_there));
     storage.join();
     storage_there.join();
 
     for directory in [one, other] {
-        let (mut machine, decided_again, storage) = open(directory.path());
+        let (mut machine, log, decided_again, storage) = open(directory.path());
         assert_eq!(decided_again.now(), decided.now());
         let (last, membership): (_, StoredMembership<u64, Node>) =
             machine.applied_state().await.unwrap();
@@ -86,7 +89,7 @@ async fn what_is_decided_is_told_saved_and_there_again() {
         assert_eq!(membership.membership().voter_ids().collect::<Vec<_>>(), [1]);
         let current = machine.get_current_snapshot().await.unwrap().unwrap();
         assert_eq!(current.meta, saved.meta);
-        drop(machine);
+        drop((machine, log));
         storage.join();
     }
 }
@@ -94,14 +97,16 @@ async fn what_is_decided_is_told_saved_and_there_again() {
 #[tokio::test]
 async fn what_a_newer_release_has_decided_ends_the_group_here() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut machine, decided, storage) = open(directory.path());
+    let (mut machine, mut log, decided, storage) = open(directory.path());
     let newer = serde_json::json!({ "level": 99, "command": "bury" });
     let bytes = rmp_serde::to_vec_named(&newer).unwrap().into();
     let payload = EntryPayload::Normal(EntryBody { entries: 1, bytes, ..EntryBody::default() });
     let log_id = from_id(EntryId { term: 1, index: 1 });
-    let refused = machine.apply([Entry { log_id, payload }]).await.unwrap_err().to_string();
+    let entry = Entry { log_id, payload };
+    log.blocking_append([entry.clone()]).await.unwrap();
+    let refused = machine.apply([entry]).await.unwrap_err().to_string();
     assert!(refused.contains("update this node"), "{refused}");
     assert!(!decided.now().is_founded());
-    drop(machine);
+    drop((machine, log));
     storage.join();
 }

@@ -7,6 +7,7 @@
 mod alone;
 mod machine;
 mod meta;
+mod slow;
 mod suite;
 mod throughput;
 

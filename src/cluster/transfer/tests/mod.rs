@@ -65,7 +65,7 @@ fn attempt(
             match sink.borrow_mut().put(piece)? {
                 Step::More => {}
                 Step::Wants(ranges) => drop(wanted.replace(Some(ranges))),
-                Step::Whole(whole) => drop(taken.replace(Some(whole))),
+                Step::Whole(whole) => drop(taken.replace(Some(*whole))),
             }
         }
         Ok(())
