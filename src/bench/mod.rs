@@ -181,7 +181,11 @@ impl Workload {
                     ..Needs::default()
                 }
             }
-            Self::Idle(args) => Needs { connections: whole(args.connections), ..Needs::default() },
+            Self::Idle(args) => Needs {
+                connections: whole(args.connections),
+                is_kept: args.topics > 0,
+                ..Needs::default()
+            },
             Self::Latency(args) => {
                 let most = args.subscribers.iter().copied().max().unwrap_or(1);
                 let connections = args.connections.map_or(most, |max| max.min(most));

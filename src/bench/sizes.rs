@@ -74,6 +74,7 @@ impl Sizes {
         Self::default()
             .with("connections", "connections", args.connections)
             .with("connections_per_process", "on each process", args.connections_per_process)
+            .with("topics", "topics with one record", args.topics)
             .with("seconds", "seconds", args.seconds)
     }
 

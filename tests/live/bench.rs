@@ -87,6 +87,14 @@ fn idle_holds_connections_in_several_processes() {
 }
 
 #[test]
+fn idle_says_what_topics_cost() {
+    let args = "idle --connections 1 --topics 20000 --seconds 1";
+    let object = measured(args, &[]);
+    let kib = object["kib_per_1000_topics"].as_f64().unwrap();
+    assert!((100.0..5_000.0).contains(&kib), "{object}");
+}
+
+#[test]
 fn idle_connections_answer_pings_and_stay_longer_than_silent_ones_would() {
     // After 300 ms without an answer a connection would be given up.
     let daemon = Daemon::start("heartbeat_ms = 100");

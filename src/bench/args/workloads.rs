@@ -143,6 +143,10 @@ pub(crate) struct IdleArgs {
     #[arg(long, value_name = "N", default_value_t = 5000,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) connections_per_process: u32,
+    /// Topics with one small record each; of a cluster they are on disk
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub(crate) topics: u32,
     /// Seconds that the connections are held
     #[arg(long, value_name = "S", default_value_t = 10,
           value_parser = clap::value_parser!(u32).range(1..=86_400))]

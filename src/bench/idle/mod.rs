@@ -6,6 +6,7 @@
 mod hold;
 mod process;
 mod status;
+mod topics;
 
 pub(crate) use hold::run as hold;
 
@@ -51,6 +52,10 @@ pub(crate) async fn run(
 
     progress.begin("connecting", args.connections.into());
     held.connect(target, &mut watch, progress).await?;
+    let bare = usage(target).await?;
+    if args.topics > 0 {
+        topics::make(&control, &topic, args.topics, progress).await?;
+    }
     let connected = usage(target).await?;
     hold_on(args, target, &held, &mut watch, progress).await?;
     let after = usage(target).await?;
@@ -77,7 +82,9 @@ pub(crate) async fn run(
     figures.set("server_rss_before_bytes", before.rss_bytes);
     figures.set("server_rss_connected_bytes", connected.rss_bytes);
     figures.set("server_rss_bytes", after.rss_bytes);
-    figures.set("kib_per_connection", kib_each(&before, &after, status.opened));
+    figures.set("kib_per_connection", kib_each(&before, &bare, status.opened));
+    let per_1000 = topics::kib_per_1000(bare.rss_bytes, after.rss_bytes, args.topics);
+    figures.set("kib_per_1000_topics", per_1000);
     watch.plot(&mut report);
     report.add_faults(faults(&status, args.connections, reached));
     Ok(report)

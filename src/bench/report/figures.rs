@@ -127,6 +127,7 @@ pub(crate) const KINDS: &[Kind] = kinds! {
     "recovered_s" "back to normal after" Seconds Lower
     "server_cpu_s_per_million" "server CPU per million" SecondsPerMillion Lower
     "kib_per_connection" "server memory per connection" Kib Lower
+    "kib_per_1000_topics" "memory of all nodes per 1,000 topics" Kib Lower
     "server_rss_before_bytes" "server memory before" Bytes Lower
     "server_rss_peak_bytes" "server memory at most" Bytes Lower
     "server_rss_bytes" "server memory" Bytes Lower
