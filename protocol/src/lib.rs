@@ -27,6 +27,8 @@ pub const VERSION: u64 = 1;
 pub const WEBSOCKET_PROTOCOL: &str = "tidewire.v1";
 /// The path of the WebSocket endpoint.
 pub const WEBSOCKET_PATH: &str = "/v1/ws";
+/// The path of the WebTransport endpoint.
+pub const WEBTRANSPORT_PATH: &str = "/v1/webtransport";
 /// The TLS application protocol on QUIC.
 pub const ALPN: &[u8] = b"tidewire/1";
 /// Largest frame unless the server announces another number.

@@ -166,7 +166,7 @@ fn is_welcome(core: &Core, caller: &Caller, headers: &HeaderMap) -> bool {
 /// Whether a page of this origin may connect: any page in a browser could, with what the browser
 /// can reach (RFC 6455, section 10.2). Clients that are no browsers name no origin.
 /// `by_address`: it may connect to where it comes from only if that is an address, or `localhost`.
-fn is_allowed_origin(allowed: &[String], by_address: bool, headers: &HeaderMap) -> bool {
+pub(super) fn is_allowed_origin(allowed: &[String], by_address: bool, headers: &HeaderMap) -> bool {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let (Some(origin), None) = (origins.next(), origins.next()) else {
         return !headers.contains_key(header::ORIGIN);

@@ -1,7 +1,10 @@
-// One `tidewire demo` of our own: started, asked for its address, and stopped by its process.
+// One `tidewire demo` or `tidewire serve` of our own: started, asked for its address, and stopped by its process.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const START_MS_MAX = 20_000;
@@ -22,24 +25,43 @@ function binary() {
 export async function startDemo({ rate = 20_000, listen = '127.0.0.1:0', lan = false } = {}) {
   const args = ['demo', '--rate', String(rate), '--listen', listen, '--admin-listen', '127.0.0.1:0', ...(lan ? ['--lan=127.0.0.1'] : [])];
   const wanted = lan ? /^https:\/\/127\.0\.0\.1:\d+\/vote\.html#token=\S+$/ : /http:\/\/127\.0\.0\.1:\d+\//;
-  const child = spawn(binary(), args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const { found, stop } = await start(args, [wanted]);
+  return { url: found[0][0], stop };
+}
+
+/** Starts a server with this configuration (TOML); says where it listens, and its certificate's hash. */
+export async function startServer(config) {
+  const folder = mkdtempSync(join(tmpdir(), 'tidewire-page-'));
+  const file = join(folder, 'tidewire.toml');
+  writeFileSync(file, config);
+  const args = ['serve', '--config', file, '--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'];
+  const { found: [[, address], [, fingerprint]], stop } = await start(args, [/quic:\/\/(\S+)/, /SHA-256 ([0-9a-f]{64})/]);
+  return { address, fingerprint, stop: () => stop().finally(() => rmSync(folder, { recursive: true })) };
+}
+
+/** Starts the binary, and resolves with what these expressions find in what it says first. */
+async function start(args, wanted) {
+  const child = spawn(binary(), args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
   exited.catch(() => {});
-  const said = [];
-  const address = new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no address within ${START_MS_MAX} ms:\n${said.join('\n')}`)), START_MS_MAX);
+  const said = [], found = wanted.map(() => null);
+  const all = new Promise((resolve, reject) => {
+    const fail = (why) => reject(new Error(`${why}:\n${said.join('\n')}`));
+    const timer = setTimeout(() => fail(`not all was said within ${START_MS_MAX} ms`), START_MS_MAX);
     child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`the demo ended with ${code}:\n${said.join('\n')}`)));
-    createInterface({ input: child.stderr }).on('line', (line) => {
+    child.once('exit', (code) => fail(`it ended with ${code}`));
+    const hear = (line) => {
       said.push(line);
-      const found = wanted.exec(line);
-      if (!found) return;
+      wanted.forEach((expression, at) => { found[at] ??= expression.exec(line); });
+      if (found.includes(null)) return;
       clearTimeout(timer);
-      resolve(found[0]);
-    });
+      resolve();
+    };
+    for (const input of [child.stdout, child.stderr]) createInterface({ input }).on('line', hear);
   });
   try {
-    return { url: await address, stop: () => stop(child, exited) };
+    await all;
+    return { found, stop: () => stop(child, exited) };
   } catch (error) {
     child.kill('SIGKILL');
     throw error;

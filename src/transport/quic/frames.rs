@@ -5,6 +5,8 @@ use quinn::{ReadError, RecvStream};
 use tidewire_protocol::wire::value_len;
 use tidewire_protocol::{ErrorCode, Refusal};
 
+use super::webtransport::read_head;
+
 /// Bytes of a frame's length prefix.
 const PREFIX_BYTES: usize = 4;
 /// Pieces of a stream that are taken at once: about a packet each.
@@ -15,6 +17,8 @@ const FIRST_BYTES_MAX: usize = 16 * 1024;
 /// The frames of one stream. Between reads it holds what is incomplete, and nothing else.
 pub(super) struct Frames {
     recv: RecvStream,
+    /// The WebTransport session that the stream has to say it is part of first.
+    session: Option<u64>,
     /// What has come and was not taken yet.
     pieces: std::vec::IntoIter<Bytes>,
     piece: Bytes,
@@ -24,9 +28,11 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn new(recv: RecvStream, frame_bytes_max: usize) -> Self {
+    /// `session`: the WebTransport session that the stream has to say it is part of.
+    pub(super) fn new(recv: RecvStream, session: Option<u64>, frame_bytes_max: usize) -> Self {
         let pieces = Vec::new().into_iter();
-        Self { recv, pieces, piece: Bytes::new(), begun: BytesMut::new(), frame_bytes_max }
+        let (piece, begun) = (Bytes::new(), BytesMut::new());
+        Self { recv, session, pieces, piece, begun, frame_bytes_max }
     }
 
     /// The next frame, waiting for it; `None` at the end of the stream.
@@ -74,6 +80,10 @@ impl Frames {
     ///
     /// The end lies within a frame.
     pub(super) async fn more(&mut self) -> Result<bool, Refusal> {
+        if let Some(session) = self.session {
+            read_head(&mut self.recv, session).await?;
+            self.session = None;
+        }
         let mut pieces: [Bytes; PIECES] = Default::default();
         match self.recv.read_chunks(&mut pieces).await {
             Ok(Some(come)) => {

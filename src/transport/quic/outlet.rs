@@ -14,6 +14,7 @@ use tidewire_core::fanout::{Lane, Sink};
 use tidewire_core::shard::SessionId;
 use tidewire_protocol::frame::length_prefix;
 
+use super::webtransport::Way;
 use crate::server::Core;
 
 /// Bytes that a connection takes before the next one has its turn.
@@ -28,7 +29,7 @@ const CHUNKS_MAX: usize = 64;
 const CONTROL: u16 = 0;
 
 pub(in crate::transport) struct Outlet {
-    quic: quinn::Connection,
+    way: Way,
     streams: HashMap<u16, StreamOut>,
     lanes: HashMap<u32, StreamOut>,
 }
@@ -95,9 +96,9 @@ impl StreamOut {
 }
 
 impl Outlet {
-    pub(super) fn new(quic: quinn::Connection, control: SendStream) -> Self {
+    pub(super) fn new(way: Way, control: SendStream) -> Self {
         let streams = HashMap::from([(CONTROL, StreamOut::new(control))]);
-        Self { quic, streams, lanes: HashMap::new() }
+        Self { way, streams, lanes: HashMap::new() }
     }
 
     pub(super) fn add_stream(&mut self, stream: u16, send: SendStream) {
@@ -197,9 +198,11 @@ impl Outlet {
     /// client allows no more.
     fn lane(&mut self, sub: u32) -> Option<&mut StreamOut> {
         if !self.lanes.contains_key(&sub)
-            && let Some(Ok(send)) = self.quic.open_uni().now_or_never()
+            && let Some(Ok(send)) = self.way.quic.open_uni().now_or_never()
         {
-            self.lanes.insert(sub, StreamOut::new(send));
+            let mut out = StreamOut::new(send);
+            out.push(&self.way.stream_head(), &Bytes::new());
+            self.lanes.insert(sub, out);
         }
         if self.lanes.contains_key(&sub) {
             self.lanes.get_mut(&sub)
@@ -226,9 +229,9 @@ impl Sink for Outlet {
     fn frame(&mut self, lane: Lane, head: &[u8], shared: &Bytes) {
         match lane {
             Lane::Datagram(sub) => {
-                let datagram = Bytes::from([head, shared].concat());
+                let datagram = Bytes::from([self.way.datagram_head(), head, shared].concat());
                 // A datagram that does not fit is lost like any other: the value follows.
-                if self.quic.send_datagram(datagram).is_err() {
+                if self.way.quic.send_datagram(datagram).is_err() {
                     tracing::trace!(sub, "a datagram was not sent");
                 }
             }

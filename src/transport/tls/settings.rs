@@ -11,6 +11,7 @@ use rustls::server::ResolvesServerCert;
 
 use super::TlsError;
 use super::client_ca::ClientCa;
+use crate::transport::quic::WEBTRANSPORT_ALPN;
 
 /// The settings of TLS over TCP and of QUIC. They are made anew with other client CAs, so that no ticket of
 /// before brings back a certificate that is not trusted any more.
@@ -50,7 +51,8 @@ impl Settings {
         let mut tcp = make(rustls::DEFAULT_VERSIONS)?;
         tcp.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut quic = make(&[&rustls::version::TLS13])?;
-        quic.alpn_protocols = vec![tidewire_protocol::ALPN.to_vec()];
+        quic.alpn_protocols =
+            [tidewire_protocol::ALPN, WEBTRANSPORT_ALPN].map(<[u8]>::to_vec).into();
         // What comes with the first packet can be sent again by anybody who has seen it.
         quic.max_early_data_size = 0;
         let quic = QuicServerConfig::try_from(quic).map_err(|error| unusable(&error))?;
