@@ -8,6 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
@@ -61,6 +62,8 @@ pub(super) struct Log {
     /// The last entry; the last one that was purged if there is none.
     last: Option<EntryId>,
     pub(super) tail: Tail,
+    /// Since when something is on its way to the disk, and nothing of it has reached it.
+    pub(super) waits_since: Option<Instant>,
     /// The committer has a note that it has not taken.
     is_noted: bool,
 }
@@ -89,6 +92,7 @@ impl GroupLog {
             indices: first..next.max(first),
             last,
             tail: Tail::at(next),
+            waits_since: None,
             is_noted: false,
         };
         let places = Arc::new(Semaphore::new(PLACES as usize));
@@ -138,6 +142,7 @@ impl GroupLog {
         entries.iter().cloned().for_each(|entry| log.tail.push(entry));
         log.indices.end = behind(Some(last));
         log.last = Some(last);
+        log.waits_since = log.waits_since.or_else(|| Some(Instant::now()));
         let (next, generation) = (log.indices.end, log.tail.generation());
         let (known, stored) = (Arc::clone(&self.log), self.stored.clone());
         let stored = Done::new(move |outcome: io::Result<()>| {
@@ -148,6 +153,7 @@ impl GroupLog {
                     Ok(()) => {
                         log.tail.stored(next, generation);
                         stored.send_modify(|stored| stored.reach(last, generation));
+                        log.look_at_disk(&stored);
                     }
                     Err(_) => stored.send_modify(|stored| stored.has_failed = true),
                 }
@@ -203,8 +209,10 @@ impl GroupLog {
         .await?;
         // What was under way before that is there, too, and has not counted.
         if let Some((next, Some(last), generation)) = kept {
-            self.lock().tail.stored(next, generation);
+            let mut log = self.lock();
+            log.tail.stored(next, generation);
             self.stored.send_modify(|stored| stored.reach(last, generation));
+            log.look_at_disk(&self.stored);
         }
         Ok(())
     }

@@ -2,10 +2,11 @@
 //! depends on them waits here.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::group_log::GroupLog;
+use super::group_log::{GroupLog, Log};
 use super::group_state::{EntryId, behind};
 
 /// How far a log is on the disk.
@@ -34,7 +35,20 @@ impl Stored {
     }
 }
 
+impl Log {
+    /// Something has reached the disk.
+    pub(super) fn look_at_disk(&mut self, stored: &watch::Sender<Stored>) {
+        let is_behind = behind(stored.borrow().last) < behind(self.last());
+        self.waits_since = is_behind.then(Instant::now);
+    }
+}
+
 impl GroupLog {
+    /// For how long something is on its way to the disk, and nothing of it has reached it.
+    pub(crate) fn waits_for(&self) -> Duration {
+        self.lock().waits_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// The last entry that is on the disk, as far as is known.
     pub(crate) fn stored(&self) -> Option<EntryId> {
         self.stored.borrow().last

@@ -29,6 +29,7 @@ mod nodes;
 mod relay;
 mod report;
 mod seat;
+mod stalled;
 mod timeline;
 #[path = "../crash/volume.rs"]
 #[allow(dead_code, reason = "the laboratory needs less of it than the crash tests")]

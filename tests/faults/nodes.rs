@@ -14,6 +14,9 @@ use crate::volume::Volume;
 /// What is kept by all nodes together is under these names.
 const KEPT: [&str; 3] = ["log.>", "count.>", "poll.>"];
 
+/// Groups of shards.
+const GROUPS: usize = 16;
+
 /// URLs of the nodes that run, for clients.
 pub(crate) type Urls = Arc<Mutex<Vec<Option<String>>>>;
 
@@ -189,14 +192,28 @@ impl Nodes {
 
     /// The node that leads most groups, as the others see it.
     pub(crate) fn leader(&self) -> usize {
-        let mut leads = vec![0; self.count()];
+        (0..self.count()).max_by_key(|node| self.led_by(*node)).unwrap()
+    }
+
+    /// Groups that a node leads, as the others see it.
+    pub(crate) fn led_by(&self, node: usize) -> usize {
         let groups = (0..self.count()).find_map(|node| self.groups(node)).unwrap();
-        for group in groups {
-            if let Some(leader) = group["leader"].as_u64() {
-                leads[usize::try_from(leader).unwrap() - 1] += 1;
+        let id = node as u64 + 1;
+        groups.iter().filter(|group| group["leader"].as_u64() == Some(id)).count()
+    }
+
+    /// Waits until a node leads its share of the groups; returns how many.
+    pub(crate) fn spread_to(&self, node: usize, patience: Duration) -> usize {
+        let started = Instant::now();
+        let share = GROUPS / self.count();
+        loop {
+            let led = self.led_by(node);
+            if led >= share {
+                return led;
             }
+            assert!(started.elapsed() < patience, "it leads {led} groups, not {share}");
+            tokio::task::block_in_place(|| std::thread::sleep(Duration::from_millis(50)));
         }
-        (0..leads.len()).max_by_key(|node| leads[*node]).unwrap()
     }
 
     /// Waits until every node knows the leader of every group, all the same, and has what that has.

@@ -29,6 +29,10 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How long an answer may wait for this node's own disk before it says less.
 const STORED: Duration = Duration::from_millis(50);
 
+/// A leader whose disk has not answered for so long says nothing, so that another node is elected: it can
+/// apply nothing.
+const STALLED: Duration = Duration::from_secs(1);
+
 /// The ways to all other nodes.
 #[derive(Clone)]
 pub(crate) struct Network {
@@ -159,6 +163,10 @@ impl RaftNetwork<Groups> for Way {
         mut rpc: AppendEntriesRequest<Groups>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<NodeId>, Failure<RaftError<NodeId>>> {
+        if self.log.waits_for() > STALLED {
+            let what = "the disk of this node does not answer, so it leads nobody";
+            return Err(Unreachable::new(&AnyError::error(what)).into());
+        }
         if let Some(known) = rpc.leader_commit {
             rpc.leader_commit = self.committed(known, rpc.entries.is_empty()).await;
         }

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{self as threads, Sender};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -61,6 +62,7 @@ async fn entries_can_be_read_before_they_are_on_the_disk_and_waited_for() {
     append(&log, 1, 0).await;
     append(&log, 1, 1).await;
     assert_eq!((log.last(), log.stored()), (Some(id(1, 1)), None));
+    assert!(log.waits_for() > Duration::ZERO);
     assert_eq!(log.read(0..2, usize::MAX).unwrap().len(), 2);
     let (mut first, mut all) = (Box::pin(log.stored_upto(0)), Box::pin(log.all_stored()));
     assert!(first.as_mut().now_or_never().is_none() && all.as_mut().now_or_never().is_none());
@@ -68,7 +70,7 @@ async fn entries_can_be_read_before_they_are_on_the_disk_and_waited_for() {
     first.await.unwrap();
     slow.go();
     all.await.unwrap();
-    assert_eq!(log.stored(), Some(id(1, 1)));
+    assert_eq!((log.stored(), log.waits_for()), (Some(id(1, 1)), Duration::ZERO));
     slow.stop();
 }
 
