@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidewire_protocol::ClientFrame;
+use tidewire_protocol::{ClientFrame, ErrorCode};
 
 use crate::backoff::Backoff;
 use crate::connector::{Connector, Established};
@@ -93,13 +93,25 @@ async fn reconnect(
         tokio::time::sleep(delay).await;
         let mut is_hopeless = true;
         let mut reason = String::new();
+        if link.was_unauthenticated() {
+            connector.token.refuse();
+        }
+        if let Err(error) = connector.token.look().await {
+            tracing::warn!(error, "there is no other token; the last one is shown again");
+        }
         for target in connector.targets.round(lost) {
             link.set_state(ConnectionState::Connecting);
             match connector.connect(&target).await {
                 Ok(established) => return Ok(established),
                 Err(error) => {
                     tracing::debug!(%error, "not connected yet");
-                    is_hopeless &= error.is_final();
+                    // There may be another token.
+                    let is_refused = error.code() == ErrorCode::Unauthenticated.name();
+                    if is_refused {
+                        connector.token.refuse();
+                    }
+                    is_hopeless &=
+                        error.is_final() && !(is_refused && connector.token.has_source());
                     reason = error.to_string();
                     link.set_state(ConnectionState::Disconnected { reason: reason.clone() });
                 }

@@ -1,5 +1,6 @@
 //! How to reach a server, and whom to trust.
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use crate::client::Client;
 use crate::connector::Connector;
 use crate::error::Error;
 use crate::link::Link;
+use crate::renewing;
 use crate::target::Target;
 use crate::targets::Targets;
 use crate::token::Token;
@@ -56,6 +58,7 @@ pub struct Builder {
     token: Token,
     connect_timeout: Duration,
     patience: Duration,
+    offline_requests_max: usize,
     repeat_for: Duration,
     reconnect: bool,
     reconnect_delay_ms: (u64, u64),
@@ -71,6 +74,7 @@ impl Builder {
             token: Token::default(),
             connect_timeout: Duration::from_secs(5),
             patience: Duration::from_secs(10),
+            offline_requests_max: 1_024,
             repeat_for: Duration::from_secs(15),
             reconnect: true,
             reconnect_delay_ms: (500, 20_000),
@@ -105,7 +109,20 @@ impl Builder {
     /// What proves to the server who this is.
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
-        self.token = Token::new(Some(token.to_owned()));
+        self.token = self.token.given(token);
+        self
+    }
+
+    /// Where tokens come from: it is asked when the client connects first and has none, when three quarters of the time
+    /// are over for which the server accepts one, and when the server has refused one. What it returns is shown
+    /// at once (`AUTH`), or when the client connects; an error is logged, and it is asked again later.
+    #[must_use]
+    pub fn token_source<F, T>(mut self, source: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<String, String>> + Send + 'static,
+    {
+        self.token = self.token.from(source);
         self
     }
 
@@ -134,6 +151,14 @@ impl Builder {
     #[must_use]
     pub fn offline_wait_ms(mut self, offline_wait_ms: u64) -> Self {
         self.patience = Duration::from_millis(offline_wait_ms);
+        self
+    }
+
+    /// How many requests wait for a connection at the same time; others fail with [`Error::NotConnected`] at once.
+    /// 1,024 unless given.
+    #[must_use]
+    pub fn offline_requests_max(mut self, offline_requests_max: usize) -> Self {
+        self.offline_requests_max = offline_requests_max;
         self
     }
 
@@ -183,12 +208,16 @@ impl Builder {
             token.clone(),
             (self.connect_timeout, self.reconnect),
         )?;
+        token.look().await.map_err(Error::Config)?;
         let established = connector.connect_first().await?;
-        let link = Arc::new(Link::new(self.patience, self.repeat_for));
+        let link = Arc::new(Link::new((self.patience, self.offline_requests_max), self.repeat_for));
         established.announce(&link);
         let (shortest, longest) = self.reconnect_delay_ms;
         let again = self.reconnect.then(|| Backoff::new(shortest, longest));
         tokio::spawn(actor::run(Arc::clone(&link), connector, established, again));
+        if token.has_source() {
+            tokio::spawn(renewing::renew(Arc::clone(&link), token.clone()));
+        }
         Ok(Client::new(link, token))
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Connector {
     /// For each transport that is used.
     dialers: Vec<(Transport, Dialer)>,
     client: String,
-    token: Token,
+    pub(crate) token: Token,
     timeout: Duration,
     /// Whether it goes to another node when it is asked to.
     moves: bool,

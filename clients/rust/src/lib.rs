@@ -64,6 +64,7 @@ mod numbering;
 mod outbox;
 mod pending;
 mod presence;
+mod renewing;
 mod repeating;
 mod reply;
 mod routes;

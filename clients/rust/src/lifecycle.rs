@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidewire_protocol::Refusal;
 use tidewire_protocol::options::ServerInfo;
+use tidewire_protocol::{ErrorCode, Refusal};
 
 use crate::error::Error;
 use crate::leaving::Leaving;
@@ -69,7 +69,14 @@ impl Link {
     }
 
     pub(crate) fn part(&self, refusal: Refusal) {
-        self.traffic().parting = Some(refusal);
+        let mut traffic = self.traffic();
+        traffic.is_unauthenticated |= refusal.code == ErrorCode::Unauthenticated;
+        traffic.parting = Some(refusal);
+    }
+
+    /// Whether the server has ended a connection because of who this is, and nobody has looked at that yet.
+    pub(crate) fn was_unauthenticated(&self) -> bool {
+        std::mem::take(&mut self.traffic().is_unauthenticated)
     }
 
     /// What the server said before it closed the connection.

@@ -26,6 +26,10 @@ pub(crate) struct Link {
     pub(crate) patience: Duration,
     /// How long a request is sent again and again.
     pub(crate) repeat_for: Duration,
+    /// Places for requests that wait for a connection.
+    offline: Semaphore,
+    /// They are sent in the order in which they were begun.
+    turn: tokio::sync::Mutex<()>,
     traffic: Mutex<Traffic>,
     routes: Mutex<Routes>,
     /// Room for requests in flight.
@@ -55,10 +59,12 @@ enum Attempt {
 }
 
 impl Link {
-    pub(crate) fn new(patience: Duration, repeat_for: Duration) -> Self {
+    pub(crate) fn new((patience, offline_max): (Duration, usize), repeat_for: Duration) -> Self {
         Self {
             patience,
             repeat_for,
+            offline: Semaphore::new(offline_max.min(Semaphore::MAX_PERMITS)),
+            turn: tokio::sync::Mutex::new(()),
             traffic: Mutex::new(Traffic::new()),
             routes: Mutex::default(),
             room: Semaphore::new(IN_FLIGHT_MAX),
@@ -108,6 +114,8 @@ impl Link {
         build: impl FnOnce(&Self, u64) -> (ClientFrame, Waiter),
     ) -> Result<(), Error> {
         let mut build = Some(build);
+        // Held by who has waited for a connection, until the request is sent.
+        let mut turn = None;
         loop {
             let Ok(room) = self.room.acquire().await else { return Err(self.over()) };
             // Created before looking, so that no wake-up in between is missed.
@@ -115,7 +123,7 @@ impl Link {
             match self.try_send(room, is_ready, &mut build)? {
                 Attempt::Sent => return Ok(()),
                 Attempt::NotYet => roomy.await,
-                Attempt::Offline => self.await_connection().await?,
+                Attempt::Offline => turn = Some(self.await_connection(turn).await?),
             }
         }
     }
@@ -178,16 +186,33 @@ impl Link {
         .await
     }
 
-    async fn await_connection(&self) -> Result<(), Error> {
+    /// Waits for a connection, one request after the other. `turn`: this one's, if it has come before.
+    async fn await_connection<'a>(
+        &'a self,
+        turn: Option<tokio::sync::MutexGuard<'a, ()>>,
+    ) -> Result<tokio::sync::MutexGuard<'a, ()>, Error> {
+        let Ok(_place) = self.offline.try_acquire() else {
+            let reason = "as many requests wait for a connection as may, offline_requests_max";
+            return Err(Error::NotConnected { reason: reason.to_owned() });
+        };
         let mut states = self.states();
-        let usable = states.wait_for(|state| match state {
-            ConnectionState::Connecting | ConnectionState::Disconnected { .. } => false,
-            ConnectionState::Connected { .. }
-            | ConnectionState::Failed { .. }
-            | ConnectionState::Closed => true,
-        });
+        let usable = async {
+            let turn = match turn {
+                Some(turn) => turn,
+                None => self.turn.lock().await,
+            };
+            let is_usable = |state: &ConnectionState| match state {
+                ConnectionState::Connecting | ConnectionState::Disconnected { .. } => false,
+                ConnectionState::Connected { .. }
+                | ConnectionState::Failed { .. }
+                | ConnectionState::Closed => true,
+            };
+            // The sender is in this link.
+            drop(states.wait_for(is_usable).await);
+            turn
+        };
         match tokio::time::timeout(self.patience, usable).await {
-            Ok(_) => Ok(()),
+            Ok(turn) => Ok(turn),
             Err(_elapsed) => {
                 let reason = match &*self.states.borrow() {
                     ConnectionState::Disconnected { reason } => reason.clone(),

@@ -33,6 +33,8 @@ pub(crate) struct Traffic {
     pub(crate) repeated: u64,
     /// What the server said before it closed.
     pub(crate) parting: Option<Refusal>,
+    /// It was that the token is none, or has expired.
+    pub(crate) is_unauthenticated: bool,
     /// The server wants the client to go, and nobody has looked at that yet.
     pub(crate) leaving: Option<Leaving>,
 }
@@ -58,6 +60,7 @@ impl Traffic {
             repeating: Repeating::default(),
             repeated: 0,
             parting: None,
+            is_unauthenticated: false,
             leaving: None,
         }
     }
