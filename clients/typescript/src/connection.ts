@@ -1,0 +1,257 @@
+import { Backoff } from './backoff.js';
+import { within } from './clock.js';
+import { TidewireError } from './error.js';
+import { PING, type ServerFrame } from './frames.js';
+import { Heartbeat } from './heartbeat.js';
+import { leave } from './leaving.js';
+import { Link } from './link.js';
+import { watchPage } from './page.js';
+import type { Session } from './session.js';
+import type { ConnectionState } from './state.js';
+import type { Targets } from './targets.js';
+import type { Token } from './token.js';
+
+/** A connection that held so long was a good one: the delays start short again. */
+const STEADY_MS = 10_000;
+/** A clean close waits so long for replies. */
+const CLOSE_MS = 5_000;
+
+/** Holds one connection after the other. */
+export class Connection {
+  readonly session: Session;
+  readonly targets: Targets;
+  readonly #token: Token;
+  readonly #backoff: Backoff;
+  readonly #heartbeat: Heartbeat;
+  readonly #tell: (state: ConnectionState) => void;
+  state: ConnectionState = { state: 'disconnected' };
+  link: Link | undefined;
+  /** Another node's connection, which takes over as soon as this one has answered. */
+  successor: Link | undefined;
+  /** Counts what the application starts and ends, so that what runs on from before knows that it is over. */
+  #run = 0;
+  #connecting: Promise<void> | undefined;
+  #since = 0;
+  #parting: TidewireError | undefined;
+  #wake: (() => void) | undefined;
+  #isLeaving = false;
+  #forgetPage: () => void = () => {};
+
+  constructor(session: Session, targets: Targets, token: Token, tell: (state: ConnectionState) => void) {
+    const { backoffMinMs, backoffMaxMs, random, clock } = session.settings;
+    this.session = session;
+    this.targets = targets;
+    this.#token = token;
+    this.#tell = tell;
+    this.#backoff = new Backoff(backoffMinMs, backoffMaxMs, random);
+    this.#heartbeat = new Heartbeat(
+      clock,
+      () => session.requests.control([PING, 0]),
+      (silentMs) => {
+        this.link?.abandon(new TidewireError('idle_timeout', `the server was silent for ${Math.round(silentMs)} ms`));
+      },
+    );
+  }
+
+  /** Connects; does nothing if that is done or under way. */
+  connect(): Promise<void> {
+    if (this.link) return Promise.resolve();
+    return (this.#connecting ??= this.#begin().finally(() => (this.#connecting = undefined)));
+  }
+
+  /** What was sent is answered first, for a limited time; what waits to be sent fails. */
+  async close(): Promise<void> {
+    const error = new TidewireError('client_closed', 'this client is closed; connect it again to use it');
+    this.#run++;
+    this.#forgetPage();
+    this.#token.stop();
+    this.#wake?.();
+    const { requests, settings } = this.session;
+    requests.pause();
+    if (this.link) await within(settings.clock, CLOSE_MS, requests.drained());
+    this.#heartbeat.end();
+    this.successor?.close();
+    this.link?.close();
+    this.link = this.successor = undefined;
+    this.session.close(error);
+    this.setState({ state: 'disconnected', code: error.code, reason: error.message });
+  }
+
+  setState(state: ConnectionState): void {
+    this.state = state;
+    this.#tell(state);
+  }
+
+  // ---- making connections ----
+
+  async #begin(): Promise<void> {
+    const run = ++this.#run;
+    this.session.requests.reopen();
+    this.#watchPage();
+    try {
+      await this.#first(run);
+    } catch (failure) {
+      const error = failure as TidewireError;
+      if (run !== this.#run) throw error;
+      if (!this.session.settings.failFast && !isFinal(error)) return this.#reconnect(run, this.targets.given[0]!);
+      this.#fail(error);
+      throw error;
+    }
+  }
+
+  /** Tries each server that was given, once. What no other attempt would mend says more than that one is not there. */
+  async #first(run: number): Promise<void> {
+    let failed: TidewireError | undefined;
+    this.setState({ state: 'connecting' });
+    for (const url of this.targets.given) {
+      try {
+        return this.#take(run, await this.dial(url));
+      } catch (error) {
+        if (!failed || isFinal(error as TidewireError)) failed = error as TidewireError;
+      }
+    }
+    throw failed;
+  }
+
+  /** Connects to one server. */
+  async dial(url: string): Promise<Link> {
+    const { openSocket, clock, connectTimeoutMs, clientName } = this.session.settings;
+    const token = await this.#token.forConnection();
+    const link = await Link.connect(openSocket, url, { token, client: clientName }, clock, connectTimeoutMs);
+    this.targets.learn(link.info.nodes ?? []);
+    return link;
+  }
+
+  /** Tries until a connection is there, or until the answers of all servers leave no hope. */
+  async #reconnect(run: number, lost: string): Promise<void> {
+    let delayMs = this.targets.areSeveral ? this.#backoff.nextElsewhere() : this.#backoff.next();
+    for (;;) {
+      await this.#pause(delayMs);
+      if (run !== this.#run) throw closedMeanwhile();
+      let isHopeless = true;
+      let failed: TidewireError | undefined;
+      for (const url of this.targets.round(lost)) {
+        this.setState({ state: 'connecting' });
+        try {
+          return this.#take(run, await this.dial(url));
+        } catch (error) {
+          failed = error as TidewireError;
+          if (run !== this.#run) throw failed;
+          const mayRefresh = failed.code === 'unauthenticated' && this.#token.refused();
+          isHopeless &&= isFinal(failed) && !mayRefresh;
+          this.setState({ state: 'disconnected', code: failed.code, reason: failed.message });
+        }
+      }
+      if (isHopeless) {
+        this.#fail(failed!);
+        throw failed;
+      }
+      delayMs = this.#backoff.next();
+    }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    const { clock } = this.session.settings;
+    return new Promise((resolve) => {
+      const timer = clock.setTimer(() => this.#wake?.(), delayMs);
+      this.#wake = () => {
+        this.#wake = undefined;
+        clock.clearTimer(timer);
+        resolve();
+      };
+    });
+  }
+
+  #take(run: number, link: Link): void {
+    if (run !== this.#run) {
+      link.close();
+      throw closedMeanwhile();
+    }
+    this.attach(link);
+  }
+
+  /** From now on requests go over this connection. */
+  attach(link: Link): void {
+    this.link = link;
+    this.#parting = undefined;
+    this.#since = this.session.settings.clock.now();
+    this.#token.accepted(link.info.identity, link.info.timeMs);
+    this.#heartbeat.begin(link.heartbeatMs);
+    this.session.begin(link);
+    this.setState({ state: 'connected', session: link.session, url: link.url });
+    link.attach({
+      receive: (message) => this.#receive(link, message),
+      closed: (error) => this.#lost(link, error),
+    });
+  }
+
+  /** Gives up the connection for the one that has taken its place. */
+  succeed(): void {
+    const next = this.successor!;
+    this.successor = undefined;
+    this.link?.close();
+    this.session.cut(new TidewireError('moved', 'the server has asked to go to another node'));
+    this.attach(next);
+  }
+
+  // ---- one connection ----
+
+  #receive(link: Link, message: Uint8Array): void {
+    this.#heartbeat.heard();
+    try {
+      this.session.receive(message, {
+        goAway: (frame) => this.#goAway(link, frame),
+        parting: (error) => (this.#parting = error),
+      });
+    } catch (error) {
+      link.abandon(new TidewireError('bad_reply', `the server sent a bad frame: ${(error as Error).message}`));
+    }
+  }
+
+  #goAway(link: Link, frame: ServerFrame): void {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    void leave(this, link, frame).finally(() => (this.#isLeaving = false));
+  }
+
+  #lost(link: Link, ended: TidewireError): void {
+    if (link !== this.link) return;
+    // What the server said last explains more than how the connection ended.
+    const error = this.#parting ?? ended;
+    this.link = undefined;
+    this.#heartbeat.end();
+    this.#token.stop();
+    if (this.successor) return this.succeed();
+    if (error.code === 'unauthenticated') this.#token.refused();
+    this.session.cut(error);
+    this.setState({ state: 'disconnected', code: error.code, reason: error.message });
+    if (this.session.settings.clock.now() - this.#since >= STEADY_MS) this.#backoff.reset();
+    // The state tells how it ends.
+    this.#reconnect(this.#run, link.url).catch(() => {});
+  }
+
+  #fail(error: TidewireError): void {
+    this.#forgetPage();
+    this.setState({ state: 'failed', code: error.code, reason: error.message, error });
+    const why = new TidewireError('connection_failed', `the connection has failed for good: ${error.message}`);
+    this.session.close(why);
+  }
+
+  #watchPage(): void {
+    this.#forgetPage();
+    if (!this.session.settings.watchPage) return;
+    this.#forgetPage = watchPage(
+      () => this.#wake?.(),
+      () => this.#heartbeat.probe(),
+    );
+  }
+}
+
+/** Whether there is no point in connecting again with the same settings. */
+function isFinal(error: TidewireError): boolean {
+  return !error.retryable && error.code !== 'bad_reply';
+}
+
+function closedMeanwhile(): TidewireError {
+  return new TidewireError('client_closed', 'the client was closed while it connected');
+}

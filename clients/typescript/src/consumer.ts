@@ -1,0 +1,214 @@
+import { Emitter } from './emitter.js';
+import type { TidewireError } from './error.js';
+import { CONSUME, LEASED, SETTLE, toWire, type Frame, type ServerFrame } from './frames.js';
+import { Queue } from './queue.js';
+import { BodyReader, type TopicRecord } from './record.js';
+import type { Route } from './routes.js';
+import type { Session } from './session.js';
+import type { RouteState } from './state.js';
+
+const ACK = 0;
+const NACK = 1;
+const EXTEND = 2;
+const REJECT = 3;
+
+/** How a group is consumed. */
+export interface ConsumeOptions {
+  /** Records that the consumer has at once: 64 unless given, 4,096 at most. */
+  inFlight?: number;
+}
+
+/** What a consumer tells its listeners. */
+export interface ConsumerEvents {
+  state: RouteState;
+  /** It is over; without an error when the application has ended it. */
+  ended: TidewireError | undefined;
+}
+
+/**
+ * A share of a topic's records, each to be settled. After a cut it goes on by itself, and what it had is delivered
+ * again, to whoever is there. The server leases only so much at once, so it is bounded.
+ */
+export class Consumer extends Emitter<ConsumerEvents> implements AsyncIterable<Job> {
+  readonly #session: Session;
+  readonly #shelf: Shelf;
+  readonly #waiters: (() => void)[] = [];
+  readonly #ready: Promise<void>;
+  #state: RouteState = 'opening';
+  #error: TidewireError | undefined;
+
+  /** @internal */
+  constructor(session: Session, topic: string, group: string, options: ConsumeOptions) {
+    super();
+    this.#session = session;
+    let ready!: () => void;
+    let failed!: (error: TidewireError) => void;
+    this.#ready = new Promise((resolve, reject) => {
+      ready = resolve;
+      failed = reject;
+    });
+    // Whoever awaits it hears of a failure; nobody has to.
+    this.#ready.catch(() => {});
+    const opened = () => {
+      this.#setState('running');
+      ready();
+    };
+    const ended = (error: TidewireError) => {
+      failed(error);
+      this.#end(error);
+    };
+    this.#shelf = new Shelf(session, topic, group, options, { opened, ended, arrived: () => this.#wake() });
+    session.start(this.#shelf);
+  }
+
+  get state(): RouteState {
+    return this.#state;
+  }
+
+  /** Why the server has ended it. */
+  get error(): TidewireError | undefined {
+    return this.#error;
+  }
+
+  /** Resolves when the server has accepted the consumer, or rejects with why it has not. */
+  ready(): Promise<void> {
+    return this.#ready;
+  }
+
+  /** Ends it; what was not settled goes to others. */
+  stop(): void {
+    this.#session.stop(this.#shelf);
+    this.#shelf.jobs.clear();
+    this.#end(undefined);
+  }
+
+  /** The records to do. Leaving the loop ends the consumer; one that the server ends throws. */
+  [Symbol.asyncIterator](): AsyncIterator<Job> {
+    const next = (): Promise<IteratorResult<Job>> => {
+      const job = this.#shelf.jobs.shift();
+      if (job) return Promise.resolve({ value: job, done: false });
+      if (this.#state !== 'ended') return new Promise<void>((wake) => this.#waiters.push(wake)).then(next);
+      return this.#error ? Promise.reject(this.#error) : Promise.resolve({ value: undefined, done: true });
+    };
+    const finish = () => {
+      this.stop();
+      return Promise.resolve({ value: undefined, done: true } as const);
+    };
+    return { next, return: finish };
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+
+  #setState(state: RouteState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.emit('state', state);
+  }
+
+  #end(error: TidewireError | undefined): void {
+    if (this.#state === 'ended') return;
+    this.#error = error;
+    this.#setState('ended');
+    this.emit('ended', error);
+    this.#wake();
+  }
+}
+
+/** A record that this consumer has to do. One that is not settled is delivered again when its time is over. */
+export class Job {
+  /** @internal */
+  constructor(
+    readonly record: TopicRecord,
+    /** The how manieth delivery this is. From 2 on somebody may have done it before. */
+    readonly deliveries: number,
+    readonly partition: number | undefined,
+    private readonly settle: (job: Job, op: number, options: object) => Promise<boolean>,
+  ) {}
+
+  /** It is done. Whether that counts: not if its time was over and another consumer has got it. */
+  ack(): Promise<boolean> {
+    return this.settle(this, ACK, {});
+  }
+
+  /** It is to be delivered again, after a pause. */
+  nack(options: { delayMs?: number; reason?: string } = {}): Promise<boolean> {
+    return this.settle(this, NACK, options);
+  }
+
+  /** Nobody can do it: it becomes a dead letter. */
+  reject(reason?: string): Promise<boolean> {
+    return this.settle(this, REJECT, { reason });
+  }
+
+  /** It needs more time. Whether it is still this consumer's. */
+  extend(): Promise<boolean> {
+    return this.settle(this, EXTEND, {});
+  }
+}
+
+/** Who is told what happens to a consumer. */
+interface ShelfOwner {
+  opened(): void;
+  arrived(): void;
+  ended(error: TidewireError): void;
+}
+
+/** What has been leased and was not taken yet. */
+class Shelf implements Route {
+  sub = 0;
+  hasRun = false;
+  readonly jobs = new Queue<Job>();
+  readonly #session: Session;
+  readonly #topic: string;
+  readonly #group: string;
+  readonly #options: ConsumeOptions;
+  readonly #owner: ShelfOwner;
+
+  constructor(session: Session, topic: string, group: string, options: ConsumeOptions, owner: ShelfOwner) {
+    this.#session = session;
+    this.#topic = topic;
+    this.#group = group;
+    this.#options = options;
+    this.#owner = owner;
+  }
+
+  open(req: number): Frame {
+    // What was leased over another connection and not taken is not this consumer's any more.
+    this.jobs.clear();
+    return [CONSUME, req, this.sub, this.#topic, this.#group, toWire(this.#options)];
+  }
+
+  opened(): void {
+    this.#owner.opened();
+  }
+
+  receive(frame: ServerFrame): void {
+    if (frame[0] !== LEASED) return;
+    const [, , topic, epoch, timeMs, partition, deliveries, body] = frame as
+      [number, number, string, number, number, number | null, [number, number][], Uint8Array];
+    const reader = new BodyReader({ topic, epoch, timeMs }, body);
+    for (const [offset, count] of deliveries) {
+      if (reader.done) break;
+      this.jobs.push(new Job(reader.next(offset), count, partition ?? undefined, (job, op, options) => this.#settle(job, op, options)));
+    }
+    this.#owner.arrived();
+  }
+
+  end(error: TidewireError): void {
+    this.#owner.ended(error);
+  }
+
+  async #settle(job: Job, op: number, options: object): Promise<boolean> {
+    const { offset } = job.record;
+    const frame: Frame = [SETTLE, 0, this.sub, op, [[offset, offset + 1]], toWire({ ...options, partition: job.partition })];
+    const reply = await this.#session.ask(frame, {
+      repeatable: op === ACK,
+      // The number of the consumption on the connection that is there then.
+      refresh: (settling) => void (settling[2] = this.sub),
+      mayReturn: () => this.#session.isRunning(this),
+    });
+    return (reply[2]?.records ?? 0) > 0;
+  }
+}

@@ -1,0 +1,135 @@
+import { FrameError, type Decoded, type DecodedMap } from './msgpack-reader.js';
+import type { Encodable } from './msgpack-writer.js';
+import { parseName } from './names.js';
+
+/** A frame that this client sends; its first element is the type. */
+export type Frame = Encodable[];
+/** A frame of the server whose fields have the types that PROTOCOL.md gives them. */
+export type ServerFrame = [type: number, ...fields: any[]];
+
+export const HELLO = 1;
+export const WELCOME = 2;
+export const PING = 3;
+export const PONG = 4;
+export const ERROR = 5;
+export const GOAWAY = 6;
+export const PUBLISH = 10;
+export const SUBSCRIBE = 12;
+export const SUBSCRIBED = 13;
+export const DELIVER = 14;
+export const UNSUBSCRIBE = 15;
+export const GAP = 16;
+export const PROGRESS = 17;
+export const CREDIT = 18;
+export const INCR = 20;
+export const VOTE = 22;
+export const GET = 24;
+export const WATCH = 26;
+export const WATCHING = 27;
+export const UPDATE = 28;
+export const PRESENCE = 29;
+export const TALLY = 30;
+export const PRODUCER = 31;
+export const GROUP = 32;
+export const CONSUME = 33;
+export const LEASED = 34;
+export const SETTLE = 35;
+export const TOPIC = 36;
+export const INVALIDATE = 37;
+export const AUTH = 38;
+
+/**
+ * The fields of the server's frames. u, i: integers; s: text; n: a name; b: bytes; B: true or false; m: a map;
+ * x: anything; S, U: lists of s and u; R, P: two and three u; K, L: lists of R and P. `?` may be nil.
+ */
+const FIELDS: { readonly [type: number]: string } = {
+  2: 'uSsm', 3: 'u', 4: 'u', 5: 'uusu?u?u?', 6: 'usuS?', 7: 'um?', 11: 'uuu?uL?B?', 13: 'uuuuuR?L?',
+  14: 'unuuuuP?U?b', 16: 'un?uuuuP?', 17: 'un?uuP?', 21: 'uuuiiBP?', 23: 'uuuuuu?', 25: 'uuuux?u?B?',
+  27: 'uuuum?', 28: 'uuux?', 34: 'unuuu?Kb',
+};
+
+/**
+ * Checks a frame's form and makes missing fields nil. A type that only a later version has gives nothing.
+ * A frame with a wrong form is the server's fault.
+ */
+export function checkServerFrame(frame: Decoded): ServerFrame | undefined {
+  if (!Array.isArray(frame) || !isUint(frame[0])) throw new FrameError('a frame is an array that begins with its type');
+  const fields = FIELDS[Number(frame[0])];
+  if (!fields) return undefined;
+  let index = 1;
+  for (let at = 0; at < fields.length; at++, index++) {
+    const optional = fields[at + 1] === '?';
+    const value = (frame[index] ??= null);
+    if (!(optional && value === null) && !fits(fields[at]!, value)) {
+      throw new FrameError(`frame ${frame[0]}: field ${index} is not what it has to be`);
+    }
+    if (optional) at++;
+  }
+  frame.length = index;
+  return frame as unknown as ServerFrame;
+}
+
+function isUint(value: Decoded): boolean {
+  return (Number.isInteger(value) || typeof value === 'bigint') && (value as number) >= 0;
+}
+
+function listOf(kind: string, value: Decoded, count?: number): boolean {
+  return Array.isArray(value) && (count ?? value.length) === value.length && value.every((element) => fits(kind, element));
+}
+
+function fits(kind: string, value: Decoded): boolean {
+  switch (kind) {
+    case 'u':
+      return isUint(value);
+    case 'i':
+      return Number.isInteger(value) || typeof value === 'bigint';
+    case 's':
+      return typeof value === 'string';
+    case 'n':
+      return typeof value === 'string' && parseName(value) === value;
+    case 'b':
+      return value instanceof Uint8Array;
+    case 'B':
+      return typeof value === 'boolean';
+    case 'm':
+      return isMap(value);
+    case 'S':
+      return listOf('s', value);
+    case 'U':
+      return listOf('u', value);
+    case 'R':
+      return listOf('u', value, 2);
+    case 'P':
+      return listOf('u', value, 3);
+    case 'K':
+      return listOf('R', value);
+    case 'L':
+      return listOf('P', value);
+    default:
+      return true;
+  }
+}
+
+/** Whether a value is a map. */
+export function isMap(value: Decoded | undefined): value is DecodedMap {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
+}
+
+/** The wire's names of options: `ackTimeoutMs` is `ack_timeout_ms` there. None at all are nil. */
+export function toWire(options: object): Encodable {
+  const map: { [key: string]: Encodable } = {};
+  for (const [key, value] of Object.entries(options)) {
+    if (value !== undefined) map[key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value as Encodable;
+  }
+  return Object.keys(map).length > 0 ? map : null;
+}
+
+/** A map of the wire with this language's names of its keys. */
+export function fromWire<T>(map: DecodedMap | null): T {
+  const result: { [key: string]: Decoded } = {};
+  for (const key in map) {
+    const name = key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    if (name !== '__proto__') result[name] = map[key]!;
+  }
+  return result as T;
+}

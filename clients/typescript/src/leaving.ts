@@ -1,0 +1,73 @@
+import { within } from './clock.js';
+import type { Connection } from './connection.js';
+import { errorName, TidewireError } from './error.js';
+import type { ServerFrame } from './frames.js';
+import type { Link } from './link.js';
+
+/** Longest pause before another node is dialed, so that not all clients of a server come at once. */
+const PAUSE_MS_MAX = 1_000;
+/** Longest time in which what was asked is answered over the old connection; new requests wait meanwhile. */
+const SETTLE_MS_MAX = 7_000;
+
+/**
+ * The server asks to go: first there is a connection to another node, then the old one is given up. If none is
+ * reached, a server that asks to move goes on serving; any other one is about to close.
+ */
+export async function leave(connection: Connection, old: Link, frame: ServerFrame): Promise<void> {
+  const [, code, message, graceMs, nodes] = frame as [number, number, string, number, string[] | null];
+  const name = errorName(code) ?? 'shutting_down';
+  const { requests, settings } = connection.session;
+  const search = { isOver: false };
+  const found = await within(settings.clock, graceMs / 2, findAnother(connection, old, name === 'moved', graceMs, nodes ?? [], search));
+  search.isOver = true;
+  if (connection.link !== old) return found?.close();
+  if (found) {
+    connection.successor = found;
+    requests.pause();
+    connection.setState({ state: 'connecting' });
+    await within(settings.clock, Math.min(SETTLE_MS_MAX, found.heartbeatMs * 2), requests.drained());
+    if (connection.successor === found) connection.succeed();
+    return;
+  }
+  if (name === 'moved') return;
+  const reason = new TidewireError(name, `the server goes away: ${message}`);
+  requests.pause();
+  connection.setState({ state: 'disconnected', code: name, reason: reason.message });
+  await within(settings.clock, graceMs, requests.drained());
+  old.abandon(reason);
+}
+
+async function findAnother(
+  connection: Connection,
+  old: Link,
+  mayStay: boolean,
+  graceMs: number,
+  nodes: readonly string[],
+  search: { isOver: boolean },
+): Promise<Link | undefined> {
+  const { targets, session } = connection;
+  const { clock, random } = session.settings;
+  targets.learn(nodes);
+  const urls = targets.beginningWith(nodes, old.url);
+  // Behind one address there may be several nodes.
+  if (mayStay) urls.push(old.url);
+  if (urls.length === 0) return undefined;
+  const pauseMs = Math.min(PAUSE_MS_MAX, graceMs / 4) * random();
+  await new Promise<void>((resolve) => clock.setTimer(resolve, pauseMs));
+  for (const url of urls) {
+    if (search.isOver || connection.link !== old) return undefined;
+    try {
+      const found = await connection.dial(url);
+      if (!search.isOver && isAnother(found, old)) return found;
+      found.close();
+    } catch {
+      // The next one may be there; if none is, the server's own words say what happens.
+    }
+  }
+  return undefined;
+}
+
+function isAnother(found: Link, old: Link): boolean {
+  const [here, there] = [old.info.actor?.[0], found.info.actor?.[0]];
+  return here === undefined || there === undefined ? found.url !== old.url : here !== there;
+}

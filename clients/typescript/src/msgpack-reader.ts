@@ -1,0 +1,203 @@
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+/** Levels of arrays and maps that hold something. */
+const DEPTH_MAX = 16;
+const SHORT_TEXT_MAX = 24;
+
+/** Bytes that are not what the protocol says. */
+export class FrameError extends Error {}
+
+/** What a value of the wire decodes to. Integers beyond 2^53 - 1 are bigints. */
+export type Decoded = null | boolean | number | bigint | string | Uint8Array | Decoded[] | DecodedMap;
+/** A map; it has no prototype, so that no key of a stranger's means anything. */
+export interface DecodedMap {
+  [key: string]: Decoded;
+}
+
+/** Reads MessagePack out of one buffer. Binaries are views into it. */
+export class Reader {
+  #view: DataView;
+  bytes: Uint8Array;
+  at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Whether everything was read. */
+  get done(): boolean {
+    return this.at >= this.bytes.length;
+  }
+
+  value(depth = 0): Decoded {
+    const tag = this.#tag();
+    if (tag < 0x80) return tag;
+    if (tag >= 0xe0) return tag - 0x100;
+    if (tag < 0x90) return this.#map(tag & 0x0f, depth);
+    if (tag < 0xa0) return this.#array(tag & 0x0f, depth);
+    if (tag < 0xc0) return this.#text(tag & 0x1f);
+    switch (tag) {
+      case 0xc0:
+        return null;
+      case 0xc2:
+        return false;
+      case 0xc3:
+        return true;
+      case 0xc4:
+      case 0xc5:
+      case 0xc6:
+        return this.#slice(this.#length(tag - 0xc4));
+      case 0xca:
+        return this.#view.getFloat32(this.#skip(4));
+      case 0xcb:
+        return this.#view.getFloat64(this.#skip(8));
+      case 0xd9:
+      case 0xda:
+      case 0xdb:
+        return this.#text(this.#length(tag - 0xd9));
+      case 0xdc:
+      case 0xdd:
+        return this.#array(this.#length(tag - 0xdb), depth);
+      case 0xde:
+      case 0xdf:
+        return this.#map(this.#length(tag - 0xdd), depth);
+    }
+    if (tag >= 0xcc && tag <= 0xd3) return this.#integer(tag);
+    // Extensions do not occur; one in a field of a later version is passed over.
+    if (tag >= 0xd4 && tag <= 0xd8) return this.#slice((1 << (tag - 0xd4)) + 1);
+    if (tag >= 0xc7 && tag <= 0xc9) return this.#slice(this.#length(tag - 0xc7) + 1);
+    throw new FrameError('the reserved byte c1');
+  }
+
+  /** Passes one value over without making anything of it. */
+  skip(): void {
+    const tag = this.bytes[this.at];
+    if (tag === 0xc0) this.at++;
+    else if (tag !== undefined && tag >= 0xa0 && tag < 0xc0) this.#skip(1 + (tag & 0x1f));
+    else this.value();
+  }
+
+  array(): number {
+    const tag = this.#tag();
+    if (tag >= 0x90 && tag < 0xa0) return tag & 0x0f;
+    if (tag === 0xdc || tag === 0xdd) return this.#length(tag - 0xdb);
+    throw new FrameError('an array is expected');
+  }
+
+  uint(): number {
+    const tag = this.#tag();
+    if (tag < 0x80) return tag;
+    const value = tag >= 0xcc && tag <= 0xd3 ? this.#integer(tag) : -1;
+    if (typeof value !== 'number' || value < 0) {
+      throw new FrameError('an unsigned integer up to 2^53 - 1 is expected');
+    }
+    return value;
+  }
+
+  /** Whether the next value is nil, which is passed over then. */
+  nil(): boolean {
+    if (this.bytes[this.at] !== 0xc0) return false;
+    this.at++;
+    return true;
+  }
+
+  text(): string {
+    const value = this.value();
+    if (typeof value !== 'string') throw new FrameError('a text is expected');
+    return value;
+  }
+
+  /** Passes a bin over and returns its length; it ends where the reader stands. */
+  skipBin(): number {
+    const tag = this.#tag();
+    if (tag < 0xc4 || tag > 0xc6) throw new FrameError('bytes are expected');
+    const length = this.#length(tag - 0xc4);
+    this.#skip(length);
+    return length;
+  }
+
+  #tag(): number {
+    if (this.done) throw new FrameError('cut off');
+    return this.bytes[this.at++]!;
+  }
+
+  #skip(count: number): number {
+    const start = this.at;
+    if (start + count > this.bytes.length) throw new FrameError('cut off');
+    this.at = start + count;
+    return start;
+  }
+
+  #slice(count: number): Uint8Array {
+    const start = this.#skip(count);
+    return this.bytes.subarray(start, this.at);
+  }
+
+  /** A length in one (0), two (1) or four bytes (2). */
+  #length(width: number): number {
+    const at = this.#skip(1 << width);
+    if (width === 0) return this.bytes[at]!;
+    return width === 1 ? this.#view.getUint16(at) : this.#view.getUint32(at);
+  }
+
+  #integer(tag: number): number | bigint {
+    const width = (tag - 0xcc) & 3;
+    const at = this.#skip(1 << width);
+    const signed = tag >= 0xd0;
+    switch (width) {
+      case 0:
+        return signed ? this.#view.getInt8(at) : this.bytes[at]!;
+      case 1:
+        return signed ? this.#view.getInt16(at) : this.#view.getUint16(at);
+      case 2:
+        return signed ? this.#view.getInt32(at) : this.#view.getUint32(at);
+    }
+    const high = signed ? this.#view.getInt32(at) : this.#view.getUint32(at);
+    const value = high * 0x1_0000_0000 + this.#view.getUint32(at + 4);
+    if (Number.isSafeInteger(value)) return value;
+    return signed ? this.#view.getBigInt64(at) : this.#view.getBigUint64(at);
+  }
+
+  #text(count: number): string {
+    const start = this.#skip(count);
+    if (count <= SHORT_TEXT_MAX) {
+      let text = '';
+      let at = start;
+      for (; at < this.at; at++) {
+        const byte = this.bytes[at]!;
+        if (byte > 0x7f) break;
+        text += String.fromCharCode(byte);
+      }
+      if (at === this.at) return text;
+    }
+    try {
+      return decoder.decode(this.bytes.subarray(start, this.at));
+    } catch {
+      throw new FrameError('text that is no UTF-8');
+    }
+  }
+
+  #enter(count: number, elements: number, depth: number): void {
+    if (count > 0 && depth >= DEPTH_MAX) throw new FrameError(`more than ${DEPTH_MAX} levels`);
+    // Each element takes a byte at least, so a length that lies costs nothing.
+    if (elements > this.bytes.length - this.at) throw new FrameError('cut off');
+  }
+
+  #array(count: number, depth: number): Decoded[] {
+    this.#enter(count, count, depth);
+    const array: Decoded[] = [];
+    for (let index = 0; index < count; index++) array.push(this.value(depth + 1));
+    return array;
+  }
+
+  #map(count: number, depth: number): DecodedMap {
+    this.#enter(count, count * 2, depth);
+    const map = Object.create(null) as DecodedMap;
+    for (let index = 0; index < count; index++) {
+      const key = this.value(depth + 1);
+      if (typeof key !== 'string') throw new FrameError('a key that is no text');
+      map[key] = this.value(depth + 1);
+    }
+    return map;
+  }
+}

@@ -1,0 +1,78 @@
+import { systemClock, type Clock } from './clock.js';
+import { TidewireError } from './error.js';
+import type { Socket, SocketConstructor } from './socket.js';
+import { openSocket } from '#socket';
+
+/** A token, or what gets a new one: called again before the one in use expires, and when it is refused. */
+export type TokenSource = string | (() => string | Promise<string>);
+
+/** Settings of a client. */
+export interface ClientOptions {
+  /** What proves to the server who this is. */
+  token?: TokenSource | undefined;
+  /** The software's name in the server's log, such as `acme-app/3`; at most 128 bytes. */
+  clientName?: string | undefined;
+  /** Bounds of the random delay before each attempt to connect again. 500 and 20,000 unless given. */
+  backoffMinMs?: number | undefined;
+  backoffMaxMs?: number | undefined;
+  /** How long one attempt to connect may take, up to the server's WELCOME. 5,000 unless given. */
+  connectTimeoutMs?: number | undefined;
+  /** Whether `connect` fails when the first attempt does (true unless given), or tries on. */
+  failFast?: boolean | undefined;
+  /** Requests that may wait unsent, for a connection or for room on it. 4,096 unless given; beyond: `queue_full`. */
+  offlineQueue?: number | undefined;
+  /** How long a request waits without a connection before it fails. 60,000 unless given. */
+  offlineWaitMs?: number | undefined;
+  /** How long a request is sent again that was refused with `unavailable`. 15,000 unless given. */
+  repeatForMs?: number | undefined;
+  /** The constructor of WebSockets, instead of the platform's. */
+  webSocket?: SocketConstructor | undefined;
+  /** Time and chance, for tests. */
+  clock?: Clock | undefined;
+  random?: (() => number) | undefined;
+  /** Whether to look at the page's visibility and network. True unless given; without a page it means nothing. */
+  watchPage?: boolean | undefined;
+}
+
+/** Options with their defaults. */
+export interface Settings {
+  token: TokenSource | undefined;
+  clientName: string;
+  backoffMinMs: number;
+  backoffMaxMs: number;
+  connectTimeoutMs: number;
+  failFast: boolean;
+  offlineQueue: number;
+  offlineWaitMs: number;
+  repeatForMs: number;
+  openSocket: (url: string, protocol: string) => Socket;
+  clock: Clock;
+  random: () => number;
+  watchPage: boolean;
+}
+
+/** Takes the options, and refuses those that cannot work. */
+export function settle(options: ClientOptions): Settings {
+  const { webSocket: Constructor } = options;
+  const settings = {
+    token: options.token,
+    clientName: options.clientName ?? 'tidewire-typescript/0.1.0',
+    backoffMinMs: options.backoffMinMs ?? 500,
+    backoffMaxMs: options.backoffMaxMs ?? 20_000,
+    connectTimeoutMs: options.connectTimeoutMs ?? 5_000,
+    failFast: options.failFast ?? true,
+    offlineQueue: options.offlineQueue ?? 4_096,
+    offlineWaitMs: options.offlineWaitMs ?? 60_000,
+    repeatForMs: options.repeatForMs ?? 15_000,
+    openSocket: Constructor ? (url: string, protocol: string) => new Constructor(url, protocol) : openSocket,
+    clock: options.clock ?? systemClock,
+    random: options.random ?? Math.random,
+    watchPage: options.watchPage ?? true,
+  };
+  for (const [name, value] of Object.entries(settings)) {
+    if (typeof value === 'number' && !(value >= 0)) {
+      throw new TidewireError('invalid_configuration', `the option ${name} is a number from 0 on, not ${value}`);
+    }
+  }
+  return settings;
+}

@@ -1,0 +1,29 @@
+/** What a page tells about itself. */
+interface Page extends EventTarget {
+  readonly visibilityState?: string;
+}
+
+/**
+ * Looks at the page's visibility and network. `wake`: it may be possible to connect now; `probe`: the connection
+ * may be gone without a word, since timers stood still or the network has changed. Returns what ends it.
+ */
+export function watchPage(wake: () => void, probe: () => void): () => void {
+  const scope = globalThis as { document?: Page } & Partial<EventTarget>;
+  const page = scope.document;
+  if (!page || !scope.addEventListener) return () => {};
+  const both = () => {
+    wake();
+    probe();
+  };
+  const visible = () => {
+    if (page.visibilityState !== 'hidden') both();
+  };
+  page.addEventListener('visibilitychange', visible);
+  scope.addEventListener('online', both);
+  scope.addEventListener('offline', probe);
+  return () => {
+    page.removeEventListener('visibilitychange', visible);
+    scope.removeEventListener!('online', both);
+    scope.removeEventListener!('offline', probe);
+  };
+}

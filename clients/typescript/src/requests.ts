@@ -1,0 +1,376 @@
+import { Backoff } from './backoff.js';
+import type { Clock } from './clock.js';
+import { errorName, refusal, TidewireError } from './error.js';
+import { ERROR, PRODUCER, type Frame, type ServerFrame } from './frames.js';
+import type { Link } from './link.js';
+import { Numbering } from './numbering.js';
+import type { Settings } from './options.js';
+import { Outbox } from './outbox.js';
+
+/** Bytes of bodies that may wait unsent. */
+const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
+const IN_FLIGHT_CEILING = 1 << 16;
+/** Pause before a request that was refused for the moment is sent again. */
+const PAUSE_MS = [50, 500] as const;
+/** Who asks for a longer pause is not about to change leaders: the caller is told so. */
+const ASKED_MS_MAX = 2_000;
+
+/** How a request behaves beyond being sent once. */
+export interface Asking {
+  /** Whether doing it twice is the same as doing it once, so that it is sent again when its reply was lost. */
+  repeatable?: boolean;
+  /** A publish that gets a number of this client's own. */
+  numbered?: boolean;
+  /** No reply comes when it succeeds: it is done when it is sent. */
+  silent?: boolean;
+  /** Brings the frame up to date before it is sent. */
+  refresh?: (frame: Frame) => void;
+  /** Whether a refusal with `subscription_unknown` is for the moment only. */
+  mayReturn?: () => boolean;
+  /** Bytes that it holds, beyond a few. */
+  bytes?: number;
+}
+
+/** A request that is not answered yet. */
+export interface Waiting extends Asking {
+  readonly order: number;
+  readonly frame: Frame;
+  readonly settle: (frame: ServerFrame) => void;
+  readonly fail: (error: TidewireError) => void;
+  /** Of the connection itself: it needs no room, and is not sent again. */
+  readonly internal: boolean;
+  since: number;
+  req: number;
+  attempts: number;
+  renumbered: number;
+  refusedAt: number | undefined;
+  postponed: boolean;
+}
+
+/**
+ * The requests: those that wait to be sent, and those that wait to be answered. What waits to be sent is bounded
+ * by count, bytes and time; what waits for an answer by the server's `in_flight_max`.
+ */
+export class Requests {
+  readonly #settings: Settings;
+  readonly #clock: Clock;
+  readonly #outbox: Outbox;
+  readonly #numbering: Numbering;
+  readonly #table = new Map<number, Waiting>();
+  readonly #backoff: Backoff;
+  #queue: Waiting[] = [];
+  #queueBytes = 0;
+  #inFlight = 0;
+  #inFlightMax = 1024;
+  #lastReq = 0;
+  #lastOrder = 0;
+  #online = false;
+  #offlineSince = 0;
+  #isFlushScheduled = false;
+  #expiry: unknown;
+  #repeatTimer: unknown;
+  #repeatAt = 0;
+  #holdsPublishes = false;
+  #closed: TidewireError | undefined;
+  #drained: (() => void)[] = [];
+  /** Opens again, before requests are sent again, what was refused for the moment. */
+  reopenDue: () => void = () => {};
+  /** How often a request was sent again. */
+  repeated = 0;
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+    this.#clock = settings.clock;
+    this.#outbox = new Outbox(settings.clock, () => this.flush());
+    this.#backoff = new Backoff(PAUSE_MS[0], PAUSE_MS[1], settings.random);
+    const ask = (done: (frame: ServerFrame) => void) => this.internal([PRODUCER, 0], done);
+    this.#numbering = new Numbering(ask, (retryAfterMs) => {
+      this.#holdsPublishes = true;
+      this.scheduleRepeat(retryAfterMs);
+    });
+  }
+
+  get isOnline(): boolean {
+    return this.#online;
+  }
+
+  /** Sends a request as soon as there is a connection and room; its second element becomes the request id. */
+  ask(frame: Frame, asking: Asking = {}): Promise<ServerFrame> {
+    return new Promise((settle, fail) => {
+      if (this.#closed) return fail(this.#closed);
+      const bytes = asking.bytes ?? 0;
+      if (this.#queue.length >= this.#settings.offlineQueue || this.#queueBytes + bytes > QUEUE_BYTES_MAX) {
+        return fail(this.#full());
+      }
+      this.#queue.push(this.#waiting(frame, settle, fail, asking, false));
+      this.#queueBytes += bytes;
+      if (this.#online) this.#scheduleFlush();
+      else this.#scheduleExpiry();
+    });
+  }
+
+  /** Sends a request of the connection's own at once; without a connection it is not sent. */
+  internal(frame: Frame, settle: (frame: ServerFrame) => void): void {
+    if (this.#online) this.#send(this.#waiting(frame, settle, () => {}, {}, true));
+  }
+
+  /** Sends a frame that has no reply; dropped while there is no connection. */
+  control(frame: Frame): void {
+    if (this.#online) this.#outbox.push(frame);
+  }
+
+  /** Takes a reply; false if nobody waits for it. */
+  answered(frame: ServerFrame): boolean {
+    const waiting = this.#table.get(frame[1]);
+    if (!waiting) return false;
+    const isError = frame[0] === ERROR;
+    if (isError && !waiting.internal && (this.#renumber(waiting, frame) || this.#postpone(waiting, frame))) {
+      this.#checkDrained();
+      return true;
+    }
+    this.#remove(waiting);
+    if (isError && !waiting.internal) waiting.fail(refusal(frame[2], frame[3], frame[4], frame[6]));
+    else waiting.settle(frame);
+    if (waiting.refusedAt !== undefined) this.#backoff.reset();
+    if (this.#queue.length > 0) this.#scheduleFlush();
+    this.#checkDrained();
+    return true;
+  }
+
+  /** A new connection is there. What goes on after a cut is sent by the caller, then `resume`. */
+  begin(link: Link): void {
+    this.#inFlightMax = Math.min(Math.max(link.info.inFlightMax || 1024, 1), IN_FLIGHT_CEILING);
+    this.#outbox.begin(link);
+    this.#online = true;
+    this.#stopRepeating();
+    this.#clock.clearTimer(this.#expiry);
+    this.#expiry = undefined;
+  }
+
+  /** Sends again what may be, in the order in which it was sent first; then what has waited. */
+  resume(): void {
+    this.#numbering.begin();
+    this.#repeat(() => true);
+    this.flush();
+  }
+
+  /** Writes no more requests; what is written is answered yet. */
+  pause(): void {
+    if (!this.#online) return;
+    this.#outbox.write();
+    this.#online = false;
+    this.#offlineSince = this.#clock.now();
+    this.#scheduleExpiry();
+  }
+
+  /** The connection is gone. `actor` is who may have carried out what was not answered. */
+  cut(error: TidewireError, actor: [number, number] | undefined): void {
+    this.pause();
+    this.#outbox.end();
+    this.#stopRepeating();
+    for (const waiting of [...this.#table.values()]) {
+      waiting.postponed = false;
+      if (isRepeatable(waiting)) this.#noteTried(waiting, actor);
+      else {
+        this.#remove(waiting);
+        waiting.fail(lost(error.message));
+      }
+    }
+    this.#checkDrained();
+  }
+
+  /** The end: all that waits fails. */
+  close(error: TidewireError): void {
+    this.#closed = error;
+    this.#online = false;
+    this.#outbox.end();
+    this.#stopRepeating();
+    this.#clock.clearTimer(this.#expiry);
+    for (const waiting of [...this.#table.values(), ...this.#queue.splice(0)]) waiting.fail(error);
+    this.#table.clear();
+    this.#inFlight = this.#queueBytes = 0;
+    this.#checkDrained();
+  }
+
+  /** Requests may be made again. */
+  reopen(): void {
+    this.#closed = undefined;
+  }
+
+  /** Resolves when all that was sent is answered, except what waits to be sent again. */
+  drained(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drained.push(resolve);
+      this.#checkDrained();
+    });
+  }
+
+  /** Sends as much of what waits as there is room for. */
+  flush(): void {
+    this.#isFlushScheduled = false;
+    const held: Waiting[] = [];
+    let index = 0;
+    for (; this.#online && index < this.#queue.length; index++) {
+      if (this.#inFlight >= this.#inFlightMax || !this.#outbox.hasRoom()) break;
+      const waiting = this.#queue[index]!;
+      if (waiting.numbered && (this.#holdsPublishes || !this.#numbering.number(waiting.frame))) held.push(waiting);
+      else {
+        this.#queueBytes -= waiting.bytes ?? 0;
+        this.#send(waiting);
+      }
+    }
+    if (index > 0) this.#queue.splice(0, index, ...held);
+  }
+
+  /** Sends again, after a pause, what was refused for the moment. */
+  scheduleRepeat(askedMs: number | null | undefined): void {
+    const pauseMs = this.#repeatTimer === undefined ? this.#backoff.next() : 0;
+    const at = this.#clock.now() + Math.max(pauseMs, askedMs ?? 0);
+    if (this.#repeatTimer !== undefined && at <= this.#repeatAt) return;
+    this.#clock.clearTimer(this.#repeatTimer);
+    this.#repeatAt = at;
+    this.#repeatTimer = this.#clock.setTimer(() => {
+      this.#repeatTimer = undefined;
+      if (!this.#online) return;
+      this.#holdsPublishes = false;
+      // Consumers first: what they settle refers to them.
+      this.reopenDue();
+      this.#repeat((waiting) => waiting.postponed);
+      this.flush();
+    }, at - this.#clock.now());
+  }
+
+  #waiting(frame: Frame, settle: (frame: ServerFrame) => void, fail: (error: TidewireError) => void, asking: Asking, internal: boolean): Waiting {
+    const since = this.#clock.now();
+    const order = ++this.#lastOrder;
+    return { ...asking, frame, settle, fail, internal, order, since, req: 0, attempts: 0, renumbered: 0, refusedAt: undefined, postponed: false };
+  }
+
+  #send(waiting: Waiting): void {
+    if (!waiting.silent) {
+      waiting.req ||= ++this.#lastReq;
+      waiting.frame[1] = waiting.req;
+    }
+    waiting.attempts++;
+    waiting.postponed = false;
+    waiting.refresh?.(waiting.frame);
+    const tooLarge = this.#outbox.push(waiting.frame);
+    if (tooLarge) {
+      if (this.#table.has(waiting.req)) this.#remove(waiting);
+      return waiting.fail(tooLarge);
+    }
+    if (waiting.silent) return waiting.settle([0]);
+    if (!waiting.internal && !this.#table.has(waiting.req)) this.#inFlight++;
+    this.#table.set(waiting.req, waiting);
+  }
+
+  #repeat(which: (waiting: Waiting) => boolean): void {
+    const again = [...this.#table.values()].filter((waiting) => !waiting.internal && which(waiting));
+    for (const waiting of again.sort((one, other) => one.req - other.req)) {
+      this.repeated++;
+      this.#send(waiting);
+    }
+  }
+
+  #remove(waiting: Waiting): void {
+    if (this.#table.delete(waiting.req) && !waiting.internal) this.#inFlight--;
+  }
+
+  /** A producer that the server has forgotten: of a first attempt nothing was appended, so it gets another number. */
+  #renumber(waiting: Waiting, frame: ServerFrame): boolean {
+    if (!waiting.numbered || errorName(frame[2]) !== 'producer_unknown') return false;
+    if (!this.#numbering.forgotten(waiting)) return false;
+    this.#remove(waiting);
+    waiting.req = waiting.attempts = 0;
+    const at = this.#queue.findIndex((other) => other.order > waiting.order);
+    this.#queue.splice(at < 0 ? this.#queue.length : at, 0, waiting);
+    this.#queueBytes += waiting.bytes ?? 0;
+    this.#scheduleFlush();
+    return true;
+  }
+
+  #postpone(waiting: Waiting, frame: ServerFrame): boolean {
+    const name = errorName(frame[2]);
+    const isBrief = name === 'unavailable' || (name === 'subscription_unknown' && waiting.mayReturn?.());
+    if (!isRepeatable(waiting) || !isBrief || asksForLong(frame[4])) return false;
+    waiting.refusedAt ??= this.#clock.now();
+    if (this.#clock.now() - waiting.refusedAt >= this.#settings.repeatForMs) return false;
+    waiting.postponed = true;
+    // Those behind it wait, for the sake of their order.
+    this.#holdsPublishes ||= waiting.numbered === true;
+    this.scheduleRepeat(frame[4]);
+    return true;
+  }
+
+  #noteTried(waiting: Waiting, actor: [number, number] | undefined): void {
+    const tried = (waiting.frame[5] as { tried?: [number, number][] } | null | undefined)?.tried;
+    if (tried && actor && !tried.some(([node, life]) => node === actor[0] && life === actor[1])) tried.push(actor);
+  }
+
+  #stopRepeating(): void {
+    this.#clock.clearTimer(this.#repeatTimer);
+    this.#repeatTimer = undefined;
+    this.#holdsPublishes = false;
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    queueMicrotask(() => this.flush());
+  }
+
+  #scheduleExpiry(): void {
+    const oldest = this.#queue[0];
+    if (this.#expiry !== undefined || (!oldest && this.#table.size === 0)) return;
+    const since = this.#table.size > 0 || !oldest ? this.#offlineSince : Math.max(oldest.since, this.#offlineSince);
+    const waitMs = this.#settings.offlineWaitMs;
+    this.#expiry = this.#clock.setTimer(() => {
+      this.#expiry = undefined;
+      if (!this.#online) this.#expire(this.#clock.now() - waitMs);
+    }, Math.max(since + waitMs - this.#clock.now(), 0));
+  }
+
+  /** Gives up what waits for a connection since then. */
+  #expire(before: number): void {
+    if (this.#offlineSince <= before) {
+      for (const waiting of [...this.#table.values()]) {
+        this.#remove(waiting);
+        waiting.fail(lost('there was no connection for too long'));
+      }
+    }
+    while (this.#queue[0] && Math.max(this.#queue[0].since, this.#offlineSince) <= before) {
+      const waiting = this.#queue.shift()!;
+      this.#queueBytes -= waiting.bytes ?? 0;
+      waiting.fail(new TidewireError('not_connected', 'there was no connection for too long: nothing was sent; try again when the server is back'));
+    }
+    this.#scheduleExpiry();
+  }
+
+  #checkDrained(): void {
+    if (this.#drained.length === 0) return;
+    for (const waiting of this.#table.values()) if (!waiting.postponed) return;
+    for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  #full(): TidewireError {
+    const why = this.#online ? 'wait for what was asked before' : 'there is no connection; try again when it is back';
+    return new TidewireError('queue_full', `${this.#queue.length} requests wait to be sent, which is the limit (offlineQueue): ${why}`);
+  }
+}
+
+/** Whether a refusal asks for a longer pause than a change of leaders takes. */
+export function asksForLong(retryAfterMs: number | null | undefined): boolean {
+  return (retryAfterMs ?? 0) > ASKED_MS_MAX;
+}
+
+/** A publish without a number would be appended twice. */
+function isRepeatable({ repeatable, numbered, frame }: Waiting): boolean {
+  return repeatable === true || (numbered === true && (frame[5] as { producer?: number }).producer !== undefined);
+}
+
+function lost(reason: string): TidewireError {
+  return new TidewireError(
+    'connection_lost',
+    `the connection was lost before the server answered (${reason}): the request may or may not have been applied; repeat it only if applying it twice does no harm`,
+  );
+}

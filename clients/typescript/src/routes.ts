@@ -1,0 +1,84 @@
+import { TidewireError } from './error.js';
+import type { Frame, ServerFrame } from './frames.js';
+import type { Reader } from './msgpack-reader.js';
+
+/** Subscriptions, watches and consumers of one client at most; the server has a limit of its own. */
+const ROUTES_MAX = 65_536;
+
+/** A subscription, watch or consumer, as the connection sees it: it goes on after a cut. */
+export interface Route {
+  /** The number that the server knows it by. */
+  sub: number;
+  /** Whether the server has answered its opening once. */
+  hasRun: boolean;
+  /** The frame that starts it, or lets it go on, under its number; nothing if there is nothing to start now. */
+  open(req: number): Frame | undefined;
+  /** The server has answered that. */
+  opened(reply: ServerFrame): void;
+  /** A frame for it has come. */
+  receive(frame: ServerFrame): void;
+  /** A DELIVER has come, whose fields behind `sub` are to be read. */
+  deliver?(reader: Reader): void;
+  /** It is over. */
+  end(error: TidewireError): void;
+}
+
+/** When a route that the server refused for the moment was refused first, and whether it waits to be opened. */
+interface Postponed {
+  since: number;
+  isDue: boolean;
+}
+
+/** The routes by number. */
+export class Routes {
+  readonly #table = new Map<number, Route>();
+  readonly #postponed = new Map<number, Postponed>();
+  #last = 0;
+
+  get(sub: number): Route | undefined {
+    return this.#table.get(sub);
+  }
+
+  all(): Route[] {
+    return [...this.#table.values()];
+  }
+
+  /** Gives it a number that was never used. */
+  add(route: Route): void {
+    if (this.#table.size >= ROUTES_MAX) {
+      throw new TidewireError('limit_exceeded', `a client has at most ${ROUTES_MAX} subscriptions, watches and consumers: end some`);
+    }
+    route.sub = ++this.#last;
+    this.#table.set(route.sub, route);
+  }
+
+  /** Takes it out; false if it was out already. */
+  remove(route: Route): boolean {
+    this.#postponed.delete(route.sub);
+    return this.#table.get(route.sub) === route && this.#table.delete(route.sub);
+  }
+
+  /** It runs. */
+  running(route: Route): void {
+    route.hasRun = true;
+    this.#postponed.delete(route.sub);
+  }
+
+  /** It is to be opened again later. Returns since when that is tried. */
+  postpone(route: Route, now: number): number {
+    const known = this.#postponed.get(route.sub) ?? { since: now, isDue: true };
+    known.isDue = true;
+    this.#postponed.set(route.sub, known);
+    return known.since;
+  }
+
+  /** Those whose time has come. */
+  takeDue(): Route[] {
+    const due: Route[] = [];
+    for (const [sub, postponed] of this.#postponed) {
+      if (postponed.isDue) due.push(this.#table.get(sub)!);
+      postponed.isDue = false;
+    }
+    return due.filter(Boolean);
+  }
+}

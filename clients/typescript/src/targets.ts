@@ -1,0 +1,88 @@
+import { TidewireError } from './error.js';
+
+const PORT = 7171;
+const PATH = '/v1/ws';
+/** URLs that are given, and those that are remembered of what servers have told, at most. */
+const GIVEN_MAX = 64;
+const LEARNED_MAX = 16;
+
+function invalid(message: string): TidewireError {
+  return new TidewireError('invalid_configuration', message);
+}
+
+/** The whole URL of a node: the port is 7171 and the path `/v1/ws` unless given. */
+export function parseTarget(text: string): string {
+  const match = /^(wss?):\/\/([^/?#]+)([^#]*)$/.exec(text);
+  if (!match) throw invalid(`invalid server URL '${text}': use ws://HOST:PORT or wss://HOST:PORT`);
+  const [, scheme, authority, rest] = match as unknown as [string, string, string, string];
+  if (authority.includes('@')) {
+    throw invalid('credentials do not belong into the URL; use the option token');
+  }
+  const port = /:\d+$/.test(authority) ? '' : `:${PORT}`;
+  const path = rest === '' || rest === '/' ? PATH : rest;
+  const url = `${scheme}://${authority}${port}${path}`;
+  if (!URL.canParse(url)) throw invalid(`invalid server URL '${text}'`);
+  return url;
+}
+
+function isEncrypted(url: string): boolean {
+  return url.startsWith('wss:');
+}
+
+/** The nodes of one cluster, as far as the client knows them, and which of them is next. */
+export class Targets {
+  readonly given: readonly string[];
+  readonly #random: () => number;
+  #learned: string[] = [];
+
+  constructor(urls: readonly string[], random: () => number) {
+    this.given = [...new Set(urls.map(parseTarget))];
+    this.#random = random;
+    if (this.given.length === 0) throw invalid('a client needs a URL');
+    if (this.given.length > GIVEN_MAX) {
+      throw invalid(`a client has at most ${GIVEN_MAX} URLs: a few nodes know all others`);
+    }
+    if (this.given.some((url) => isEncrypted(url) !== isEncrypted(this.given[0]!))) {
+      throw invalid('of the URLs some are encrypted and some are not: give URLs of one kind');
+    }
+  }
+
+  /** Remembers what a server has told, the newest first. Nobody is led to a connection that is less safe. */
+  learn(urls: readonly string[]): void {
+    this.#learned = [...new Set([...this.#valid(urls), ...this.#learned])]
+      .filter((url) => !this.given.includes(url))
+      .slice(0, LEARNED_MAX);
+  }
+
+  get areSeveral(): boolean {
+    return this.given.length + this.#learned.length > 1;
+  }
+
+  /** All in a random order, so that the clients of a node that is gone spread; the one that was lost comes last. */
+  round(lost: string): string[] {
+    const round = [...this.given, ...this.#learned].filter((url) => url !== lost);
+    for (let index = round.length - 1; index > 0; index--) {
+      const other = Math.floor(this.#random() * (index + 1));
+      [round[index], round[other]] = [round[other]!, round[index]!];
+    }
+    return [...round, lost];
+  }
+
+  /** Those that a server names, in its order, then all others; without the one that is left. */
+  beginningWith(urls: readonly string[], left: string): string[] {
+    const others = [...new Set([...this.#valid(urls), ...this.round(left)])];
+    return others.filter((url) => url !== left);
+  }
+
+  #valid(urls: readonly string[]): string[] {
+    return urls.flatMap((url) => {
+      try {
+        const target = parseTarget(url);
+        return isEncrypted(target) === isEncrypted(this.given[0]!) ? [target] : [];
+      } catch {
+        // What a server tells is a hint; one that cannot be used is none.
+        return [];
+      }
+    });
+  }
+}

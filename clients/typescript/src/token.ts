@@ -1,0 +1,112 @@
+import type { Clock } from './clock.js';
+import { TidewireError } from './error.js';
+import type { Identity } from './link.js';
+import type { TokenSource } from './options.js';
+
+/** A token is replaced when a fifth of its time is left, but not sooner than so long before its end. */
+const LEAD_MS_MAX = 60_000;
+/** Pause before a refresh that failed is tried again. */
+const RETRY_MS = 5_000;
+
+/** Holds the newest token and gets another one in time. */
+export class Token {
+  readonly #source: TokenSource | undefined;
+  readonly #clock: Clock;
+  readonly #refresh: (token: string) => Promise<Identity | undefined>;
+  readonly #failed: (error: TidewireError) => void;
+  #current: string | null;
+  /** Whether the server has taken the token that is held. */
+  #isProven = false;
+  #timer: unknown;
+
+  /** `refresh` shows the server a new token; `failed` is told when none was to be had. */
+  constructor(
+    source: TokenSource | undefined,
+    clock: Clock,
+    refresh: (token: string) => Promise<Identity | undefined>,
+    failed: (error: TidewireError) => void,
+  ) {
+    this.#source = source;
+    this.#clock = clock;
+    this.#refresh = refresh;
+    this.#failed = failed;
+    this.#current = typeof source === 'string' ? source : null;
+  }
+
+  /** The token for the next connection. */
+  async forConnection(): Promise<string | null> {
+    if (this.#current === null && typeof this.#source === 'function') await this.#fetch();
+    return this.#current;
+  }
+
+  /** The server does not take the token. Whether another one may do: not if this one was just made. */
+  refused(): boolean {
+    if (typeof this.#source !== 'function') return false;
+    const mayTryAgain = this.#isProven;
+    this.#current = null;
+    this.#isProven = false;
+    return mayTryAgain;
+  }
+
+  /** The server has taken the token. `serverMs`: its time now, since the clocks of both may differ. */
+  accepted(identity: Identity | undefined, serverMs: number): void {
+    this.#isProven = true;
+    this.stop();
+    if (identity?.expiresAtMs === undefined || typeof this.#source !== 'function') return;
+    const leftMs = identity.expiresAtMs - serverMs;
+    const delayMs = Math.max(leftMs - Math.min(leftMs / 5, LEAD_MS_MAX), 0);
+    this.#schedule(delayMs, serverMs);
+  }
+
+  /** Shows the server a token that the application has got. */
+  async show(token: string): Promise<Identity | undefined> {
+    const identity = await this.#refresh(token);
+    this.#current = token;
+    return identity;
+  }
+
+  /** Refreshes no more, until a token is accepted again. */
+  stop(): void {
+    this.#clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #schedule(delayMs: number, serverMs: number): void {
+    const due = this.#clock.now() + delayMs;
+    const timer = (this.#timer = this.#clock.setTimer(() => {
+      // A platform's timer reaches 24 days at most.
+      if (this.#clock.now() < due - 1) return this.#schedule(due - this.#clock.now(), serverMs);
+      void this.#renew(timer, serverMs + delayMs);
+    }, delayMs));
+  }
+
+  async #renew(timer: unknown, serverMs: number): Promise<void> {
+    try {
+      const before = this.#current;
+      this.#current = null;
+      try {
+        await this.#fetch();
+      } catch (error) {
+        this.#current = before;
+        throw error;
+      }
+      const identity = await this.#refresh(this.#current!);
+      if (this.#timer === timer) this.accepted(identity, serverMs);
+    } catch (error) {
+      this.#failed(error as TidewireError);
+      // The old token holds until it expires; without a connection the next one shows a new one.
+      if (this.#timer === timer && (error as TidewireError).retryable) this.#schedule(RETRY_MS, serverMs);
+    }
+  }
+
+  async #fetch(): Promise<void> {
+    let token: string;
+    try {
+      token = await (this.#source as () => string | Promise<string>)();
+    } catch (error) {
+      throw new TidewireError('token_failed', `the token callback failed: ${(error as Error).message ?? error}`);
+    }
+    this.#current = token;
+    this.#isProven = false;
+  }
+}
