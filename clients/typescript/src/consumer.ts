@@ -1,11 +1,10 @@
-import { Emitter } from './emitter.js';
 import type { TidewireError } from './error.js';
+import { Feed, type FeedEvents, type FeedOwner } from './feed.js';
 import { CONSUME, LEASED, SETTLE, toWire, type Frame, type ServerFrame } from './frames.js';
 import { Queue } from './queue.js';
 import { BodyReader, type TopicRecord } from './record.js';
 import type { Route } from './routes.js';
 import type { Session } from './session.js';
-import type { RouteState } from './state.js';
 
 const ACK = 0;
 const NACK = 1;
@@ -18,101 +17,28 @@ export interface ConsumeOptions {
   inFlight?: number;
 }
 
-/** What a consumer tells its listeners. */
-export interface ConsumerEvents {
-  state: RouteState;
-  /** It is over; without an error when the application has ended it. */
-  ended: TidewireError | undefined;
-}
-
 /**
  * A share of a topic's records, each to be settled. After a cut it goes on by itself, and what it had is delivered
  * again, to whoever is there. The server leases only so much at once, so it is bounded.
  */
-export class Consumer extends Emitter<ConsumerEvents> implements AsyncIterable<Job> {
-  readonly #session: Session;
+export class Consumer extends Feed<void, FeedEvents> implements AsyncIterable<Job> {
   readonly #shelf: Shelf;
-  readonly #waiters: (() => void)[] = [];
-  readonly #ready: Promise<void>;
-  #state: RouteState = 'opening';
-  #error: TidewireError | undefined;
 
   /** @internal */
   constructor(session: Session, topic: string, group: string, options: ConsumeOptions) {
-    super();
-    this.#session = session;
-    let ready!: () => void;
-    let failed!: (error: TidewireError) => void;
-    this.#ready = new Promise((resolve, reject) => {
-      ready = resolve;
-      failed = reject;
-    });
-    // Whoever awaits it hears of a failure; nobody has to.
-    this.#ready.catch(() => {});
-    const opened = () => {
-      this.#setState('running');
-      ready();
-    };
-    const ended = (error: TidewireError) => {
-      failed(error);
-      this.#end(error);
-    };
-    this.#shelf = new Shelf(session, topic, group, options, { opened, ended, arrived: () => this.#wake() });
-    session.start(this.#shelf);
-  }
-
-  get state(): RouteState {
-    return this.#state;
-  }
-
-  /** Why the server has ended it. */
-  get error(): TidewireError | undefined {
-    return this.#error;
-  }
-
-  /** Resolves when the server has accepted the consumer, or rejects with why it has not. */
-  ready(): Promise<void> {
-    return this.#ready;
-  }
-
-  /** Ends it; what was not settled goes to others. */
-  stop(): void {
-    this.#session.stop(this.#shelf);
-    this.#shelf.jobs.clear();
-    this.#end(undefined);
+    super(session);
+    this.#shelf = new Shelf(session, topic, group, options, this.owner);
+    this.start(this.#shelf);
   }
 
   /** The records to do. Leaving the loop ends the consumer; one that the server ends throws. */
-  [Symbol.asyncIterator](): AsyncIterator<Job> {
-    const next = (): Promise<IteratorResult<Job>> => {
-      const job = this.#shelf.jobs.shift();
-      if (job) return Promise.resolve({ value: job, done: false });
-      if (this.#state !== 'ended') return new Promise<void>((wake) => this.#waiters.push(wake)).then(next);
-      return this.#error ? Promise.reject(this.#error) : Promise.resolve({ value: undefined, done: true });
-    };
-    const finish = () => {
-      this.stop();
-      return Promise.resolve({ value: undefined, done: true } as const);
-    };
-    return { next, return: finish };
+  [Symbol.asyncIterator](): AsyncIterableIterator<Job> {
+    return this.iterate(() => this.#shelf.jobs.shift());
   }
 
-  #wake(): void {
-    for (const wake of this.#waiters.splice(0)) wake();
-  }
-
-  #setState(state: RouteState): void {
-    if (state === this.#state) return;
-    this.#state = state;
-    this.emit('state', state);
-  }
-
-  #end(error: TidewireError | undefined): void {
-    if (this.#state === 'ended') return;
-    this.#error = error;
-    this.#setState('ended');
-    this.emit('ended', error);
-    this.#wake();
+  /** @internal */
+  protected override clear(): void {
+    this.#shelf.jobs.clear();
   }
 }
 
@@ -148,13 +74,6 @@ export class Job {
   }
 }
 
-/** Who is told what happens to a consumer. */
-interface ShelfOwner {
-  opened(): void;
-  arrived(): void;
-  ended(error: TidewireError): void;
-}
-
 /** What has been leased and was not taken yet. */
 class Shelf implements Route {
   sub = 0;
@@ -164,9 +83,9 @@ class Shelf implements Route {
   readonly #topic: string;
   readonly #group: string;
   readonly #options: ConsumeOptions;
-  readonly #owner: ShelfOwner;
+  readonly #owner: FeedOwner<void>;
 
-  constructor(session: Session, topic: string, group: string, options: ConsumeOptions, owner: ShelfOwner) {
+  constructor(session: Session, topic: string, group: string, options: ConsumeOptions, owner: FeedOwner<void>) {
     this.#session = session;
     this.#topic = topic;
     this.#group = group;

@@ -1,5 +1,6 @@
 import { Cursor, encodeStart, type Position, type Start } from './cursor.js';
-import { TidewireError } from './error.js';
+import type { TidewireError } from './error.js';
+import type { FeedOwner } from './feed.js';
 import { CREDIT, GAP, PROGRESS, SUBSCRIBE, SUBSCRIBED, toWire, type Frame, type ServerFrame } from './frames.js';
 import { FrameError, type Reader } from './msgpack-reader.js';
 import { isWildcard, parseName } from './names.js';
@@ -15,14 +16,6 @@ const EVENTS_MAX = 32 * 1024;
 const STATUSES = ['fresh', 'resumed', 'gap', 'new_epoch'] as const;
 const REASONS: readonly GapReason[] = ['retention', 'new_epoch', 'jumped'];
 
-/** Who is told what happens to an inbox. */
-export interface InboxOwner {
-  /** Something can be taken. */
-  arrived(): void;
-  started(started: Started): void;
-  ended(error: TidewireError): void;
-}
-
 /** The client's side of a subscription: what has arrived and was not taken yet. */
 export class Inbox implements Route {
   sub = 0;
@@ -30,7 +23,7 @@ export class Inbox implements Route {
   readonly #session: Session;
   readonly #pattern: string;
   readonly #options: SubscribeOptions;
-  readonly #owner: InboxOwner;
+  readonly #owner: FeedOwner<Started>;
   readonly #cursor: Cursor;
   readonly #window: number;
   readonly #events = new Queue<SubscriptionEvent>();
@@ -43,13 +36,13 @@ export class Inbox implements Route {
   #topicBytes = new Uint8Array(0);
   #topic = '';
 
-  constructor(session: Session, pattern: string, start: Start, options: SubscribeOptions, owner: InboxOwner) {
+  constructor(session: Session, pattern: string, options: SubscribeOptions, owner: FeedOwner<Started>) {
     this.#session = session;
     this.#pattern = pattern;
     this.#options = options;
     this.#owner = owner;
     this.#window = Math.max(options.windowBytes ?? WINDOW_BYTES, 1);
-    this.#cursor = new Cursor(start, !isWildcard(pattern));
+    this.#cursor = new Cursor(options.start ?? 'latest', !isWildcard(pattern));
   }
 
   /** Where a later subscription would go on behind what has arrived. */
@@ -78,7 +71,7 @@ export class Inbox implements Route {
     this.#cursor.started(epoch, offset, positions);
     const started: Started = { type: 'started', status: STATUSES[status as number] ?? 'fresh', epoch, offset, positions };
     this.#events.push(started);
-    this.#owner.started(started);
+    this.#owner.opened(started);
     if (status === 2 || status === 3) {
       const [from, next] = status === 2 ? (missing ?? [0, 0]) : [0, offset];
       this.#events.push(this.#gap(null, epoch, from, next, status === 2 ? 'retention' : 'new_epoch', null));

@@ -1,4 +1,5 @@
-import { TidewireError } from './error.js';
+import type { TidewireError } from './error.js';
+import type { FeedOwner } from './feed.js';
 import { toWire, UPDATE, WATCH, WATCHING, type Frame, type ServerFrame } from './frames.js';
 import { FrameError, type Decoded, type DecodedMap } from './msgpack-reader.js';
 import type { Route } from './routes.js';
@@ -35,13 +36,6 @@ export interface CellReader<T> {
   readonly hasEntries: boolean;
 }
 
-/** Who is told what happens to a watch. */
-export interface SlotOwner {
-  opened(): void;
-  updated(): void;
-  ended(error: TidewireError): void;
-}
-
 /** The client's side of a watch. It holds one version, however many have arrived. */
 export class WatchSlot<T> implements Route {
   sub = 0;
@@ -50,7 +44,7 @@ export class WatchSlot<T> implements Route {
   readonly #name: string;
   readonly #options: WatchOptions;
   readonly #cell: CellReader<T>;
-  readonly #owner: SlotOwner;
+  readonly #owner: FeedOwner<void>;
   #epoch = 0;
   #version = 0;
   #info: DecodedMap | null = null;
@@ -60,7 +54,7 @@ export class WatchSlot<T> implements Route {
   #newest: Update | undefined;
   #snapshot: WatchUpdate<T> | undefined;
 
-  constructor(kind: number, name: string, options: WatchOptions, cell: CellReader<T>, owner: SlotOwner) {
+  constructor(kind: number, name: string, options: WatchOptions, cell: CellReader<T>, owner: FeedOwner<void>) {
     this.#kind = kind;
     this.#name = name;
     this.#options = options;
@@ -108,7 +102,7 @@ export class WatchSlot<T> implements Route {
     const ageMs = Math.floor(flags / AGE_UNIT);
     this.#newest = { version, deleted, staleMs: flags & STALE ? ageMs : undefined, behindMs: isBehind ? ageMs : undefined };
     this.#snapshot = undefined;
-    this.#owner.updated();
+    this.#owner.arrived();
   }
 
   end(error: TidewireError): void {

@@ -178,6 +178,6 @@ test('after kill -9 and a restart a subscription goes on where it was, and publi
   assert.deepEqual(states.filter((state, n) => state !== states[n - 1]).slice(-2), ['connecting', 'connected']);
   assert.equal(states[0], 'disconnected');
   off();
-  subscription.unsubscribe();
-  forgotten.unsubscribe();
+  subscription.close();
+  forgotten.close();
 });

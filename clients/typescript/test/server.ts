@@ -33,8 +33,11 @@ export class Server {
     this.url = `ws://${address}`;
   }
 
-  static async start(config = ''): Promise<Server> {
-    return Server.#launch(await mkdtemp(join(tmpdir(), 'tidewire-ts-')), config, '127.0.0.1:0');
+  /** `DIRECTORY` in the configuration is where the files are. */
+  static async start(config = '', files: Record<string, string> = {}): Promise<Server> {
+    const directory = await mkdtemp(join(tmpdir(), 'tidewire-ts-'));
+    for (const [name, content] of Object.entries(files)) await writeFile(join(directory, name), content, { mode: 0o600 });
+    return Server.#launch(directory, config.replaceAll('DIRECTORY', directory), '127.0.0.1:0');
   }
 
   static async #launch(directory: string, config: string, listen: string): Promise<Server> {
