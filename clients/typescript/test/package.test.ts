@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const project = fileURLToPath(new URL('..', import.meta.url));
+const LIMITS = { timeout: 120_000 };
+
+async function inFolder(use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidewire-ts-package-'));
+  try {
+    await use(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+test('what is packed can be installed into an empty folder, and imported', () =>
+  inFolder(async (folder) => {
+    await run('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], { cwd: project, ...LIMITS });
+    const [tarball] = await readdir(folder);
+    await writeFile(join(folder, 'package.json'), '{"name":"empty","private":true,"type":"module"}');
+    await run('npm', ['install', '--no-audit', '--no-fund', `./${tarball}`], { cwd: folder, ...LIMITS });
+    const script = `
+      import { Client, TidewireError } from '@tidewire/client';
+      const client = new Client('ws://127.0.0.1:1', { connectTimeoutMs: 5000 });
+      try { await client.connect(); } catch (error) { console.log(error instanceof TidewireError, error.code); }
+    `;
+    await writeFile(join(folder, 'main.js'), script);
+    const { stdout } = await run(process.execPath, ['main.js'], { cwd: folder, ...LIMITS });
+    assert.equal(stdout, 'true cannot_connect\n');
+    const packed = await readdir(join(folder, 'node_modules', '@tidewire', 'client'));
+    assert.deepEqual(packed.sort(), ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'dist', 'package.json']);
+  }));
+
+test('the example builds', () =>
+  inFolder(async (folder) => {
+    await run(process.execPath, [join(project, 'examples/live-poll/build.mjs'), folder], LIMITS);
+    const code = await readFile(join(folder, 'app.js'), 'utf8');
+    assert.ok(code.includes('Lunch today'));
+    assert.ok(!code.includes('perMessageDeflate'), 'nothing of Node is in it');
+  }));
