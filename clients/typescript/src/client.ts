@@ -1,12 +1,11 @@
 import { Connection } from './connection.js';
 import { Counter } from './counter.js';
 import { Emitter } from './emitter.js';
-import { TidewireError } from './error.js';
+import type { TidewireError } from './error.js';
 import { AUTH, fromWire, PING } from './frames.js';
 import { Increments } from './increments.js';
 import type { Identity, ServerInfo } from './link.js';
 import { LiveMap } from './live-map.js';
-import { parsePattern } from './names.js';
 import { settle, type ClientOptions } from './options.js';
 import { Presence } from './presence.js';
 import { Session } from './session.js';
@@ -17,8 +16,6 @@ import { Tally } from './tally.js';
 import { Targets } from './targets.js';
 import { Token } from './token.js';
 import { Topic } from './topic.js';
-
-const CLIENT_NAME_BYTES_MAX = 128;
 
 /** What a client tells its listeners. */
 export interface ClientEvents {
@@ -41,9 +38,6 @@ export class Client extends Emitter<ClientEvents> {
   constructor(urls: string | readonly string[], options: ClientOptions = {}) {
     super();
     const settings = settle(options);
-    if (new TextEncoder().encode(settings.clientName).length > CLIENT_NAME_BYTES_MAX) {
-      throw new TidewireError('invalid_configuration', `the option clientName has at most ${CLIENT_NAME_BYTES_MAX} bytes`);
-    }
     const targets = new Targets(typeof urls === 'string' ? [urls] : urls, settings.random);
     const failed = (error: TidewireError) => this.emit('error', error);
     this.#session = new Session(settings);
@@ -97,7 +91,7 @@ export class Client extends Emitter<ClientEvents> {
 
   /** Follows a topic, or all topics that match a pattern, also those made later. */
   subscribe(pattern: string, options: SubscribeOptions = {}): Subscription {
-    return new Subscription(this.#session, parsePattern(pattern), options);
+    return new Subscription(this.#session, pattern, options);
   }
 
   counter(name: string): Counter {

@@ -61,7 +61,7 @@ export class Connection {
 
   /** What was sent is answered first, for a limited time; what waits to be sent fails. */
   async close(): Promise<void> {
-    const error = new TidewireError('client_closed', 'this client is closed; connect it again to use it');
+    const error = new TidewireError('client_closed', 'this client is closed');
     this.#run++;
     this.#forgetPage();
     this.#token.stop();
@@ -190,7 +190,7 @@ export class Connection {
     const next = this.successor!;
     this.successor = undefined;
     this.link?.close();
-    this.session.cut(new TidewireError('moved', 'the server has asked to go to another node'));
+    this.session.cut(new TidewireError('moved', 'moved to another node'));
     this.attach(next);
   }
 
@@ -233,7 +233,7 @@ export class Connection {
   #fail(error: TidewireError): void {
     this.#forgetPage();
     this.setState({ state: 'failed', code: error.code, reason: error.message, error });
-    const why = new TidewireError('connection_failed', `the connection has failed for good: ${error.message}`);
+    const why = new TidewireError('connection_failed', `the connection has failed: ${error.message}`);
     this.session.close(why);
   }
 
@@ -253,5 +253,5 @@ function isFinal(error: TidewireError): boolean {
 }
 
 function closedMeanwhile(): TidewireError {
-  return new TidewireError('client_closed', 'the client was closed while it connected');
+  return new TidewireError('client_closed', 'this client is closed');
 }

@@ -2,7 +2,6 @@ import { asNumber, COUNTER, read, type GetOptions, type ReadValue } from './cell
 import { INCR, toWire, type ServerFrame } from './frames.js';
 import type { Decoded } from './msgpack-reader.js';
 import type { Encodable } from './msgpack-writer.js';
-import { parseName } from './names.js';
 import type { Session } from './session.js';
 import type { CellReader } from './watch-slot.js';
 import { Watch, type WatchOptions } from './watch.js';
@@ -46,7 +45,7 @@ export class Counter {
   /** @internal */
   constructor(session: Session, name: string) {
     this.#session = session;
-    this.name = parseName(name);
+    this.name = name;
   }
 
   /**

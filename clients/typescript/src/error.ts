@@ -1,18 +1,26 @@
-/** The protocol's errors by number; the array's index is the code on the wire. */
-const NAMES = [
-  '', 'malformed', 'frame_too_large', 'unknown_frame', 'version_unsupported', 'hello_required', 'invalid_name',
-  'invalid_pattern', 'invalid_argument', 'not_found', 'already_exists', 'conflict', 'unauthenticated', 'forbidden',
-  'limit_exceeded', 'rate_limited', 'overloaded', 'unavailable', 'record_too_large', 'ack_unsupported', 'unsupported',
-  'tally_closed', 'tally_not_open', 'unknown_option', 'already_voted', 'stale_revision', 'out_of_range',
-  'subscription_exists', 'subscription_unknown', 'producer_unknown', 'sequence_too_old', 'storage_full',
-  'storage_failed', 'too_slow', 'idle_timeout', 'shutting_down', 'internal', 'outcome_unknown', 'moved',
-] as const;
+/** The protocol's errors in the order of their numbers, from 1 on; `+`: it can succeed when it is asked again. */
+const NAMES = (
+  'malformed frame_too_large unknown_frame version_unsupported hello_required invalid_name invalid_pattern ' +
+  'invalid_argument not_found already_exists conflict unauthenticated forbidden limit_exceeded rate_limited+ ' +
+  'overloaded+ unavailable+ record_too_large ack_unsupported unsupported tally_closed tally_not_open+ ' +
+  'unknown_option already_voted stale_revision out_of_range subscription_exists subscription_unknown ' +
+  'producer_unknown sequence_too_old storage_full+ storage_failed too_slow idle_timeout+ shutting_down+ ' +
+  'internal+ outcome_unknown moved+ '
+).split(' ');
 
-/** What can succeed when the same thing is asked again later. */
-const RETRYABLE = new Set<string>([
-  'rate_limited', 'overloaded', 'unavailable', 'tally_not_open', 'storage_full', 'idle_timeout', 'shutting_down',
-  'internal', 'moved', 'cannot_connect', 'connection_lost', 'not_connected', 'queue_full', 'token_failed',
-]);
+/** Those of this client that can succeed later. */
+const RETRYABLE = ['cannot_connect', 'connection_lost', 'not_connected', 'queue_full', 'token_failed'];
+
+/** Codes that the server sends. */
+export type ServerErrorCode =
+  | 'malformed' | 'frame_too_large' | 'unknown_frame' | 'version_unsupported' | 'hello_required'
+  | 'invalid_name' | 'invalid_pattern' | 'invalid_argument' | 'not_found' | 'already_exists' | 'conflict'
+  | 'unauthenticated' | 'forbidden' | 'limit_exceeded' | 'rate_limited' | 'overloaded' | 'unavailable'
+  | 'record_too_large' | 'ack_unsupported' | 'unsupported' | 'tally_closed' | 'tally_not_open'
+  | 'unknown_option' | 'already_voted' | 'stale_revision' | 'out_of_range' | 'subscription_exists'
+  | 'subscription_unknown' | 'producer_unknown' | 'sequence_too_old' | 'storage_full'
+  | 'storage_failed' | 'too_slow' | 'idle_timeout' | 'shutting_down' | 'internal' | 'outcome_unknown'
+  | 'moved';
 
 /** Codes of this client's own. */
 export type ClientErrorCode =
@@ -28,7 +36,7 @@ export type ClientErrorCode =
   | 'unknown_error';
 
 /** The stable name of what went wrong: the protocol's names for what the server refused. */
-export type ErrorCode = Exclude<(typeof NAMES)[number], ''> | ClientErrorCode;
+export type ErrorCode = ServerErrorCode | ClientErrorCode;
 
 /** Why a request, a subscription, a watch or the connection failed. */
 export class TidewireError extends Error {
@@ -49,25 +57,25 @@ export class TidewireError extends Error {
 
   /** Whether the same request can succeed later. After `connection_lost` it may have been carried out already. */
   get retryable(): boolean {
-    return RETRYABLE.has(this.code);
+    return NAMES.includes(`${this.code}+`) || RETRYABLE.includes(this.code);
   }
 }
 
 /** The name of a code on the wire, or nothing if this client does not know it. */
 export function errorName(code: number): ErrorCode | undefined {
-  return (NAMES[code] || undefined) as ErrorCode | undefined;
+  return (NAMES[code - 1]?.replace('+', '') || undefined) as ErrorCode | undefined;
 }
 
 /** The error that the fields of an ERROR frame, from its code on, stand for. */
 export function refusal(code: number, message: string, retryAfterMs?: number | null, actual?: number | null): TidewireError {
   const name = errorName(code);
-  const told = name ? message : `${message} (error code ${code}, which this client does not know)`;
+  const told = name ? message : `${message} (error code ${code})`;
   return new TidewireError(name ?? 'unknown_error', told, retryAfterMs ?? undefined, actual ?? undefined);
 }
 
 /** The error that a close status of 4000 and more stands for. */
 export function closeError(status: number, reason: string): TidewireError {
   const name = errorName(status - 4000);
-  const told = `the server closed the connection with status ${status}${reason && `: ${reason}`}`;
+  const told = `closed with status ${status}${reason && `: ${reason}`}`;
   return new TidewireError(name ?? 'connection_lost', told);
 }

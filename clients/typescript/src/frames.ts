@@ -1,6 +1,5 @@
 import { FrameError, type Decoded, type DecodedMap } from './msgpack-reader.js';
 import type { Encodable } from './msgpack-writer.js';
-import { parseName } from './names.js';
 
 /** A frame that this client sends; its first element is the type. */
 export type Frame = Encodable[];
@@ -53,7 +52,7 @@ const FIELDS: { readonly [type: number]: string } = {
  * A frame with a wrong form is the server's fault.
  */
 export function checkServerFrame(frame: Decoded): ServerFrame | undefined {
-  if (!Array.isArray(frame) || !isUint(frame[0])) throw new FrameError('a frame is an array that begins with its type');
+  if (!Array.isArray(frame) || !isUint(frame[0])) throw new FrameError('no frame');
   const fields = FIELDS[Number(frame[0])];
   if (!fields) return undefined;
   let index = 1;
@@ -61,7 +60,7 @@ export function checkServerFrame(frame: Decoded): ServerFrame | undefined {
     const optional = fields[at + 1] === '?';
     const value = (frame[index] ??= null);
     if (!(optional && value === null) && !fits(fields[at]!, value)) {
-      throw new FrameError(`frame ${frame[0]}: field ${index} is not what it has to be`);
+      throw new FrameError(`frame ${frame[0]}: bad field ${index}`);
     }
     if (optional) at++;
   }
@@ -86,7 +85,7 @@ function fits(kind: string, value: Decoded): boolean {
     case 's':
       return typeof value === 'string';
     case 'n':
-      return typeof value === 'string' && parseName(value) === value;
+      return typeof value === 'string' && !isWildcard(value);
     case 'b':
       return value instanceof Uint8Array;
     case 'B':
@@ -108,6 +107,11 @@ function fits(kind: string, value: Decoded): boolean {
     default:
       return true;
   }
+}
+
+/** Whether a pattern has wildcards, so that it may match several topics. */
+export function isWildcard(pattern: string): boolean {
+  return /[*>]/.test(pattern);
 }
 
 /** Whether a value is a map. */

@@ -1,7 +1,6 @@
 import { Consumer, type ConsumeOptions } from './consumer.js';
 import { encodeStart, type Start } from './cursor.js';
 import { fromWire, GROUP, toWire } from './frames.js';
-import { parseName } from './names.js';
 import type { Session } from './session.js';
 
 /** How a consumer group delivers. */
@@ -46,8 +45,8 @@ export class Group {
   /** @internal */
   constructor(session: Session, topic: string, name: string) {
     this.#session = session;
-    this.topic = parseName(topic);
-    this.name = parseName(name);
+    this.topic = topic;
+    this.name = name;
   }
 
   /** Makes it. Doing so again with the same rules changes nothing. */

@@ -38,11 +38,11 @@ export interface HistoryPage {
 export async function readHistory(session: Session, topic: Topic, options: HistoryOptions): Promise<HistoryPage> {
   const limit = options.limit ?? LIMIT;
   if (!(limit >= 1 && limit <= LIMIT_MAX)) {
-    throw new TidewireError('invalid_argument', `a page holds 1 to ${LIMIT_MAX} records, not ${limit}`);
+    throw new TidewireError('invalid_argument', `a page holds 1 to ${LIMIT_MAX} records`);
   }
   const { value: info, epoch } = await topic.readInfo();
   if (info.partitions !== undefined) {
-    throw new TidewireError('unsupported', `'${topic.name}' has partitions, each with offsets of its own: subscribe to it from positions`);
+    throw new TidewireError('unsupported', `'${topic.name}' has partitions: subscribe from positions`);
   }
   const before = Math.min(options.before ?? Infinity, info.next);
   const from = Math.max(options.before === undefined ? (options.from ?? info.first) : before - limit, info.first);

@@ -1,9 +1,8 @@
 import { Cursor, encodeStart, type Position, type Start } from './cursor.js';
 import type { TidewireError } from './error.js';
 import type { FeedOwner } from './feed.js';
-import { CREDIT, GAP, PROGRESS, SUBSCRIBE, SUBSCRIBED, toWire, type Frame, type ServerFrame } from './frames.js';
+import { CREDIT, GAP, isWildcard, PROGRESS, SUBSCRIBE, SUBSCRIBED, toWire, type Frame, type ServerFrame } from './frames.js';
 import { FrameError, type Reader } from './msgpack-reader.js';
-import { isWildcard, parseName } from './names.js';
 import { Queue } from './queue.js';
 import type { Route } from './routes.js';
 import type { Session } from './session.js';
@@ -166,7 +165,8 @@ export class Inbox implements Route {
       reader.at = at + same;
       return this.#topic;
     }
-    this.#topic = parseName(reader.text());
+    this.#topic = reader.text();
+    if (isWildcard(this.#topic)) throw new FrameError('a name is expected');
     this.#topicBytes = bytes.slice(at, reader.at);
     return this.#topic;
   }

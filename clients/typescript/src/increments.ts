@@ -1,6 +1,5 @@
 import { counted, type Counted } from './counter.js';
 import { INCR, PRODUCER } from './frames.js';
-import { parseName } from './names.js';
 import type { Session } from './session.js';
 
 /**
@@ -27,6 +26,6 @@ export class Increments {
   /** Adds to an eventual counter. */
   async add(counter: string, delta: number | bigint = 1): Promise<Counted> {
     const numbering = { producer: this.#producer, sequence: ++this.#last, tried: [] };
-    return counted(await this.#session.ask([INCR, 0, parseName(counter), 0, delta, numbering], { repeatable: true }));
+    return counted(await this.#session.ask([INCR, 0, counter, 0, delta, numbering], { repeatable: true }));
   }
 }

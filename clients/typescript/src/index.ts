@@ -5,7 +5,7 @@ export { Consumer, Job, type ConsumeOptions } from './consumer.js';
 export { Counter, type Counted, type CounterOptions } from './counter.js';
 export type { Position, Start } from './cursor.js';
 export { Entry, type Entries } from './entries.js';
-export { TidewireError, type ClientErrorCode, type ErrorCode } from './error.js';
+export { TidewireError, type ClientErrorCode, type ErrorCode, type ServerErrorCode } from './error.js';
 export type { FeedEvents } from './feed.js';
 export { Group, type GroupRules, type GroupStatus } from './group.js';
 export type { HistoryOptions, HistoryPage } from './history.js';

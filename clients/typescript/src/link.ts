@@ -83,7 +83,7 @@ export class Link {
     const link = new Link(url, socket);
     const answer = await new Promise<Uint8Array | TidewireError>((resolve) => {
       const timer = clock.setTimer(
-        () => resolve(fail(`no answer within ${timeoutMs} ms; is the address right, and does a firewall let it through?`)),
+        () => resolve(fail(`no answer within ${timeoutMs} ms`)),
         timeoutMs,
       );
       link.#answer = (message) => {
@@ -112,7 +112,7 @@ export class Link {
     const frame: ServerFrame | undefined = checkServerFrame(reader.value());
     if (frame?.[0] === ERROR) throw refusal(frame[2], frame[3], frame[4], frame[6]);
     if (frame?.[0] === GOAWAY) throw fail(frame[2]);
-    if (frame?.[0] !== WELCOME || frame[1] !== VERSION) throw fail('the server did not begin with WELCOME');
+    if (frame?.[0] !== WELCOME || frame[1] !== VERSION) throw fail('the server does not speak version 1');
     this.session = frame[3];
     this.info = fromWire(frame[4]);
     if (this.info.identity) this.info.identity = fromWire(frame[4].identity);

@@ -1,6 +1,5 @@
 import { MAP, read, type GetOptions } from './cells.js';
 import { readEntries, watchEntries, Entry, type Entries } from './entries.js';
-import { parseName } from './names.js';
 import { publish, type Published, type PublishOptions } from './publishing.js';
 import type { Payload } from './record.js';
 import type { Session } from './session.js';
@@ -14,7 +13,7 @@ export class LiveMap {
   /** @internal */
   constructor(session: Session, name: string) {
     this.#session = session;
-    this.name = parseName(name);
+    this.name = name;
   }
 
   /** Publishes a record with this key. `ttlMs`: the entry expires after so long. */

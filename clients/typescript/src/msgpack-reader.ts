@@ -2,6 +2,8 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** Levels of arrays and maps that hold something. */
 const DEPTH_MAX = 16;
 const SHORT_TEXT_MAX = 24;
+/** How an integer of 8 to 32 bits is read, by its tag. */
+const INTEGERS = ['getUint8', 'getUint16', 'getUint32', 'getUint8', 'getInt8', 'getInt16', 'getInt32'] as const;
 
 /** Bytes that are not what the protocol says. */
 export class FrameError extends Error {}
@@ -48,9 +50,9 @@ export class Reader {
       case 0xc6:
         return this.#slice(this.#length(tag - 0xc4));
       case 0xca:
-        return this.#view.getFloat32(this.#skip(4));
       case 0xcb:
-        return this.#view.getFloat64(this.#skip(8));
+        // Floats do not occur, except perhaps in a field of a later version.
+        return this.#slice(tag === 0xca ? 4 : 8);
       case 0xd9:
       case 0xda:
       case 0xdb:
@@ -89,7 +91,7 @@ export class Reader {
     if (tag < 0x80) return tag;
     const value = tag >= 0xcc && tag <= 0xd3 ? this.#integer(tag) : -1;
     if (typeof value !== 'number' || value < 0) {
-      throw new FrameError('an unsigned integer up to 2^53 - 1 is expected');
+      throw new FrameError('an integer up to 2^53 - 1 is expected');
     }
     return value;
   }
@@ -144,14 +146,7 @@ export class Reader {
     const width = (tag - 0xcc) & 3;
     const at = this.#skip(1 << width);
     const signed = tag >= 0xd0;
-    switch (width) {
-      case 0:
-        return signed ? this.#view.getInt8(at) : this.bytes[at]!;
-      case 1:
-        return signed ? this.#view.getInt16(at) : this.#view.getUint16(at);
-      case 2:
-        return signed ? this.#view.getInt32(at) : this.#view.getUint32(at);
-    }
+    if (width < 3) return this.#view[INTEGERS[tag - 0xcc]!](at);
     const high = signed ? this.#view.getInt32(at) : this.#view.getUint32(at);
     const value = high * 0x1_0000_0000 + this.#view.getUint32(at + 4);
     if (Number.isSafeInteger(value)) return value;

@@ -1,6 +1,4 @@
 const encoder = new TextEncoder();
-/** Longer texts go through the platform's encoder, which is faster from about here on. */
-const SHORT_TEXT_MAX = 40;
 
 /** What the wire's subset of MessagePack can hold. `undefined` is nil in arrays; in maps its key is left out. */
 export type Encodable =
@@ -68,6 +66,10 @@ export class Writer {
 
   bin(bytes: Uint8Array): void {
     this.#head(bytes.length, 0, -1, 0xc4, 0xc5);
+    this.#append(bytes);
+  }
+
+  #append(bytes: Uint8Array): void {
     this.#reserve(bytes.length);
     this.#bytes.set(bytes, this.length);
     this.length += bytes.length;
@@ -75,69 +77,46 @@ export class Writer {
 
   text(text: string): void {
     const count = text.length;
-    if (count <= SHORT_TEXT_MAX) {
-      this.#reserve(count + 2);
+    if (count < 32) {
+      this.#reserve(32);
       const start = this.length;
-      let at = start + (count < 32 ? 1 : 2);
-      let index = 0;
-      for (; index < count; index++) {
+      let at = start + 1;
+      for (let index = 0; index < count; index++) {
         const code = text.charCodeAt(index);
         if (code > 0x7f) break;
         this.#bytes[at++] = code;
       }
-      if (index === count) {
-        if (count < 32) this.#bytes[start] = 0xa0 | count;
-        else {
-          this.#bytes[start] = 0xd9;
-          this.#bytes[start + 1] = count;
-        }
+      if (at - start > count) {
+        this.#bytes[start] = 0xa0 | count;
         this.length = at;
         return;
       }
     }
     const bytes = encoder.encode(text);
     this.#head(bytes.length, 0xa0, 31, 0xd9, 0xda);
-    this.#reserve(bytes.length);
-    this.#bytes.set(bytes, this.length);
-    this.length += bytes.length;
+    this.#append(bytes);
   }
 
   number(value: number): void {
     if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no integer that a frame can hold`);
-    if (value < 0) return this.#negative(value);
-    this.#reserve(9);
-    if (value < 0x80) this.#bytes[this.length++] = value;
-    else if (value < 0x100) this.#tagged(0xcc, value, 1);
-    else if (value < 0x1_0000) this.#tagged(0xcd, value, 2);
-    else if (value < 0x1_0000_0000) this.#tagged(0xce, value, 4);
-    else {
-      this.#bytes[this.length] = 0xcf;
-      this.#view.setUint32(this.length + 1, Math.floor(value / 0x1_0000_0000));
-      this.#view.setUint32(this.length + 5, value >>> 0);
-      this.length += 9;
-    }
-  }
-
-  #negative(value: number): void {
-    this.#reserve(9);
-    if (value >= -0x20) this.#bytes[this.length++] = value & 0xff;
-    else if (value >= -0x80) this.#tagged(0xd0, value & 0xff, 1);
-    else if (value >= -0x8000) this.#tagged(0xd1, value & 0xffff, 2);
-    else if (value >= -0x8000_0000) this.#tagged(0xd2, value >>> 0, 4);
-    else this.#wide(0xd3, BigInt(value));
+    if (value < -0x8000_0000 || value >= 0x1_0000_0000) this.#wide(BigInt(value));
+    else if (value >= 0) this.#head(value, 0, 0x7f, 0xcc, 0xcd);
+    else if (value >= -0x20) this.#byte(value);
+    else if (value >= -0x80) this.#tagged(0xd0, value, 1);
+    else if (value >= -0x8000) this.#tagged(0xd1, value, 2);
+    else this.#tagged(0xd2, value, 4);
   }
 
   #bigint(value: bigint): void {
-    if (value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER)) {
-      return this.number(Number(value));
-    }
-    if (value < -(1n << 63n) || value >= 1n << 64n) throw new RangeError(`${value} does not fit 64 bits`);
-    this.#wide(value < 0n ? 0xd3 : 0xcf, value);
+    const number = Number(value);
+    if (Number.isSafeInteger(number)) return this.number(number);
+    if (BigInt.asIntN(64, value) !== value && BigInt.asUintN(64, value) !== value) throw new RangeError(`${value} does not fit 64 bits`);
+    this.#wide(value);
   }
 
-  #wide(tag: number, value: bigint): void {
+  #wide(value: bigint): void {
     this.#reserve(9);
-    this.#bytes[this.length] = tag;
+    this.#bytes[this.length] = value < 0n ? 0xd3 : 0xcf;
     this.#view.setBigUint64(this.length + 1, BigInt.asUintN(64, value));
     this.length += 9;
   }
@@ -151,16 +130,16 @@ export class Writer {
     }
   }
 
-  /** A length: in the tag itself, in one byte where the kind has that, in two, or in four. */
+  /** A length or number: in the tag itself, in one byte where the kind has that, in two, or in four. */
   #head(count: number, fixed: number, fixedMax: number, tag8: number, tag16: number): void {
-    this.#reserve(5);
-    if (count <= fixedMax) this.#bytes[this.length++] = fixed | count;
+    if (count <= fixedMax) this.#byte(fixed | count);
     else if (tag8 && count < 0x100) this.#tagged(tag8, count, 1);
     else if (count < 0x1_0000) this.#tagged(tag16, count, 2);
     else this.#tagged(tag16 + 1, count, 4);
   }
 
   #tagged(tag: number, value: number, size: number): void {
+    this.#reserve(5);
     this.#bytes[this.length++] = tag;
     if (size === 1) this.#bytes[this.length] = value;
     else if (size === 2) this.#view.setUint16(this.length, value);

@@ -29,11 +29,6 @@ export function parsePattern(pattern: string): string {
   return pattern;
 }
 
-/** Whether a pattern has wildcards, so that it may match several topics. */
-export function isWildcard(pattern: string): boolean {
-  return /[*>]/.test(pattern);
-}
-
 /** Whether a valid pattern matches a valid name. */
 export function patternMatches(pattern: string, name: string): boolean {
   const wanted = pattern.split('.');

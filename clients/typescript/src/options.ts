@@ -53,25 +53,27 @@ export interface Settings {
 
 /** Takes the options, and refuses those that cannot work. */
 export function settle(options: ClientOptions): Settings {
-  const { webSocket: Constructor } = options;
-  const settings = {
-    token: options.token,
-    clientName: options.clientName ?? 'tidewire-typescript/0.1.0',
-    backoffMinMs: options.backoffMinMs ?? 500,
-    backoffMaxMs: options.backoffMaxMs ?? 20_000,
-    connectTimeoutMs: options.connectTimeoutMs ?? 5_000,
-    failFast: options.failFast ?? true,
-    offlineQueue: options.offlineQueue ?? 4_096,
-    offlineWaitMs: options.offlineWaitMs ?? 60_000,
-    repeatForMs: options.repeatForMs ?? 15_000,
-    openSocket: Constructor ? (url: string, protocol: string) => new Constructor(url, protocol) : openSocket,
-    clock: options.clock ?? systemClock,
-    random: options.random ?? Math.random,
-    watchPage: options.watchPage ?? true,
+  const { webSocket: Constructor, ...given } = options;
+  const defaults: Settings = {
+    token: undefined,
+    clientName: 'tidewire-typescript/0.1.0',
+    backoffMinMs: 500,
+    backoffMaxMs: 20_000,
+    connectTimeoutMs: 5_000,
+    failFast: true,
+    offlineQueue: 4_096,
+    offlineWaitMs: 60_000,
+    repeatForMs: 15_000,
+    openSocket: Constructor ? (url, protocol) => new Constructor(url, protocol) : openSocket,
+    clock: systemClock,
+    random: Math.random,
+    watchPage: true,
   };
+  const isGiven = ([, value]: [string, unknown]) => value !== undefined;
+  const settings: Settings = { ...defaults, ...Object.fromEntries(Object.entries(given).filter(isGiven)) };
   for (const [name, value] of Object.entries(settings)) {
     if (typeof value === 'number' && !(value >= 0)) {
-      throw new TidewireError('invalid_configuration', `the option ${name} is a number from 0 on, not ${value}`);
+      throw new TidewireError('invalid_configuration', `the option ${name} cannot be ${value}`);
     }
   }
   return settings;

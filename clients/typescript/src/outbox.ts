@@ -60,7 +60,7 @@ export class Outbox {
     const bytes = this.#writer.length - before;
     if (bytes > this.#frameBytesMax) {
       this.#writer.rewind(before);
-      return new TidewireError('frame_too_large', `a frame of ${bytes} bytes: the server takes ${this.#frameBytesMax}; send less at once`);
+      return new TidewireError('frame_too_large', `a frame of ${bytes} bytes: the server takes ${this.#frameBytesMax}`);
     }
     // A message has the limit of a frame, so what was there before goes as one of its own.
     if (this.#writer.length > this.#frameBytesMax) {

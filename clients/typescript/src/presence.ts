@@ -2,7 +2,6 @@ import { PRESENCE_CELL } from './cells.js';
 import { readEntries, watchEntries, type Entries, type Entry } from './entries.js';
 import { TidewireError } from './error.js';
 import { PRESENCE } from './frames.js';
-import { parseName } from './names.js';
 import { payloadBytes, type Payload } from './record.js';
 import type { Session } from './session.js';
 import type { Watch, WatchOptions } from './watch.js';
@@ -18,7 +17,7 @@ export class Presence {
   /** @internal */
   constructor(session: Session, name: string) {
     this.#session = session;
-    this.name = parseName(name);
+    this.name = name;
   }
 
   /**

@@ -25,7 +25,7 @@ export function payloadBytes(payload: Payload): Uint8Array | null {
   if (typeof payload === 'string') return encoder.encode(payload);
   const json = JSON.stringify(payload) as string | undefined;
   if (json === undefined) {
-    throw new TidewireError('invalid_argument', 'a payload is bytes, text, null, or what JSON can hold');
+    throw new TidewireError('invalid_argument', 'JSON cannot hold this payload');
   }
   return encoder.encode(json);
 }

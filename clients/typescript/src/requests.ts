@@ -15,6 +15,9 @@ const PAUSE_MS = [50, 500] as const;
 /** Who asks for a longer pause is not about to change leaders: the caller is told so. */
 const ASKED_MS_MAX = 2_000;
 
+/** Why a request that waited fails. */
+const NO_CONNECTION = 'there was no connection for too long';
+
 /** How a request behaves beyond being sent once. */
 export interface Asking {
   /** Whether doing it twice is the same as doing it once, so that it is sent again when its reply was lost. */
@@ -335,13 +338,13 @@ export class Requests {
     if (this.#offlineSince <= before) {
       for (const waiting of [...this.#table.values()]) {
         this.#remove(waiting);
-        waiting.fail(lost('there was no connection for too long'));
+        waiting.fail(lost(NO_CONNECTION));
       }
     }
     while (this.#queue[0] && Math.max(this.#queue[0].since, this.#offlineSince) <= before) {
       const waiting = this.#queue.shift()!;
       this.#queueBytes -= waiting.bytes ?? 0;
-      waiting.fail(new TidewireError('not_connected', 'there was no connection for too long: nothing was sent; try again when the server is back'));
+      waiting.fail(new TidewireError('not_connected', `${NO_CONNECTION}: nothing was sent`));
     }
     this.#scheduleExpiry();
   }
@@ -353,8 +356,7 @@ export class Requests {
   }
 
   #full(): TidewireError {
-    const why = this.#online ? 'wait for what was asked before' : 'there is no connection; try again when it is back';
-    return new TidewireError('queue_full', `${this.#queue.length} requests wait to be sent, which is the limit (offlineQueue): ${why}`);
+    return new TidewireError('queue_full', `${this.#queue.length} requests wait to be sent (option offlineQueue): wait for their answers`);
   }
 }
 
@@ -371,6 +373,6 @@ function isRepeatable({ repeatable, numbered, frame }: Waiting): boolean {
 function lost(reason: string): TidewireError {
   return new TidewireError(
     'connection_lost',
-    `the connection was lost before the server answered (${reason}): the request may or may not have been applied; repeat it only if applying it twice does no harm`,
+    `the connection was lost before the answer (${reason}): the request may or may not have been applied`,
   );
 }

@@ -46,7 +46,7 @@ export class Routes {
   /** Gives it a number that was never used. */
   add(route: Route): void {
     if (this.#table.size >= ROUTES_MAX) {
-      throw new TidewireError('limit_exceeded', `a client has at most ${ROUTES_MAX} subscriptions, watches and consumers: end some`);
+      throw new TidewireError('limit_exceeded', `more than ${ROUTES_MAX} subscriptions, watches and consumers`);
     }
     route.sub = ++this.#last;
     this.#table.set(route.sub, route);

@@ -70,7 +70,7 @@ export class Session {
 
   remember(key: string, join: Frame): void {
     if (this.#members.size >= MEMBERS_MAX && !this.#members.has(key)) {
-      throw new TidewireError('limit_exceeded', `a client declares at most ${MEMBERS_MAX} members present`);
+      throw new TidewireError('limit_exceeded', `more than ${MEMBERS_MAX} members`);
     }
     this.#members.set(key, join);
   }

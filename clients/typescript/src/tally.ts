@@ -2,7 +2,6 @@ import { asMap, read, ROUNDS, TALLY_CELL, type GetOptions, type ReadValue } from
 import { fromWire, INVALIDATE, TALLY, toWire, VOTE } from './frames.js';
 import { FrameError, type Decoded, type DecodedMap } from './msgpack-reader.js';
 import type { Encodable } from './msgpack-writer.js';
-import { parseName } from './names.js';
 import type { Session } from './session.js';
 import type { CellReader } from './watch-slot.js';
 import { Watch, type WatchOptions } from './watch.js';
@@ -96,7 +95,7 @@ export class Tally {
   /** @internal */
   constructor(session: Session, name: string) {
     this.#session = session;
-    this.name = parseName(name);
+    this.name = name;
   }
 
   /** Declares it. Doing so again with the same rules changes nothing. */

@@ -16,7 +16,7 @@ export function parseTarget(text: string): string {
   if (!match) throw invalid(`invalid server URL '${text}': use ws://HOST:PORT or wss://HOST:PORT`);
   const [, scheme, authority, rest] = match as unknown as [string, string, string, string];
   if (authority.includes('@')) {
-    throw invalid('credentials do not belong into the URL; use the option token');
+    throw invalid('credentials do not belong into a URL; use the option token');
   }
   const port = /:\d+$/.test(authority) ? '' : `:${PORT}`;
   const path = rest === '' || rest === '/' ? PATH : rest;
@@ -40,10 +40,10 @@ export class Targets {
     this.#random = random;
     if (this.given.length === 0) throw invalid('a client needs a URL');
     if (this.given.length > GIVEN_MAX) {
-      throw invalid(`a client has at most ${GIVEN_MAX} URLs: a few nodes know all others`);
+      throw invalid(`more than ${GIVEN_MAX} URLs: a few nodes know all others`);
     }
     if (this.given.some((url) => isEncrypted(url) !== isEncrypted(this.given[0]!))) {
-      throw invalid('of the URLs some are encrypted and some are not: give URLs of one kind');
+      throw invalid('some URLs are encrypted and some are not');
     }
   }
 
@@ -60,12 +60,8 @@ export class Targets {
 
   /** All in a random order, so that the clients of a node that is gone spread; the one that was lost comes last. */
   round(lost: string): string[] {
-    const round = [...this.given, ...this.#learned].filter((url) => url !== lost);
-    for (let index = round.length - 1; index > 0; index--) {
-      const other = Math.floor(this.#random() * (index + 1));
-      [round[index], round[other]] = [round[other]!, round[index]!];
-    }
-    return [...round, lost];
+    const lots = [...this.given, ...this.#learned].map((url) => ({ url, lot: url === lost ? 1 : this.#random() }));
+    return lots.sort((one, other) => one.lot - other.lot).map(({ url }) => url);
   }
 
   /** Those that a server names, in its order, then all others; without the one that is left. */

@@ -25,7 +25,7 @@ test('the runner of the conformance suite maps commands to calls, and events to 
     for (;;) {
       const found = told.findIndex((event) => Object.entries(wanted).every(([key, value]) => event[key] === value));
       if (found >= 0) return told.splice(found, 1)[0]!;
-      told.push(JSON.parse((await soon(lines.next(), JSON.stringify(wanted))).value));
+      told.push(JSON.parse((await soon(lines.next(), JSON.stringify(wanted))).value as string));
     }
   };
   tell({ op: 'connect', client: 'runner', token: null });
