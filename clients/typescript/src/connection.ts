@@ -61,7 +61,7 @@ export class Connection {
 
   /** What was sent is answered first, for a limited time; what waits to be sent fails. */
   async close(): Promise<void> {
-    const error = new TidewireError('client_closed', 'this client is closed');
+    const error = closed();
     this.#run++;
     this.#forgetPage();
     this.#token.stop();
@@ -74,12 +74,16 @@ export class Connection {
     this.link?.close();
     this.link = this.successor = undefined;
     this.session.close(error);
-    this.setState({ state: 'disconnected', code: error.code, reason: error.message });
+    this.#setLost(error);
   }
 
   setState(state: ConnectionState): void {
     this.state = state;
     this.#tell(state);
+  }
+
+  #setLost({ code, message }: TidewireError): void {
+    this.setState({ state: 'disconnected', code, reason: message });
   }
 
   // ---- making connections ----
@@ -88,29 +92,33 @@ export class Connection {
     const run = ++this.#run;
     this.session.requests.reopen();
     this.#watchPage();
-    try {
-      await this.#first(run);
-    } catch (failure) {
-      const error = failure as TidewireError;
-      if (run !== this.#run) throw error;
-      if (!this.session.settings.failFast && !isFinal(error)) return this.#reconnect(run, this.targets.given[0]!);
-      this.#fail(error);
-      throw error;
-    }
+    const { error, isHopeless } = await this.#attempt(run, this.targets.given);
+    if (!error) return;
+    if (!this.session.settings.failFast && !isHopeless) return this.#reconnect(run, this.targets.given[0]!);
+    throw this.#fail(error);
   }
 
-  /** Tries each server that was given, once. What no other attempt would mend says more than that one is not there. */
-  async #first(run: number): Promise<void> {
-    let failed: TidewireError | undefined;
+  /** Tries servers, each once. Says why none was reached, and whether no other attempt would mend that. */
+  async #attempt(run: number, urls: readonly string[]): Promise<{ error?: TidewireError; isHopeless: boolean }> {
+    let isHopeless = true;
+    let error: TidewireError | undefined;
     this.setState({ state: 'connecting' });
-    for (const url of this.targets.given) {
+    for (const url of urls) {
       try {
-        return this.#take(run, await this.dial(url));
-      } catch (error) {
-        if (!failed || isFinal(error as TidewireError)) failed = error as TidewireError;
+        const link = await this.dial(url);
+        if (run === this.#run) this.attach(link);
+        else link.close();
+        if (run === this.#run) return { isHopeless };
+      } catch (failure) {
+        const failed = failure as TidewireError;
+        const isFinal = !failed.retryable && !(failed.code === 'unauthenticated' && this.#token.refused());
+        isHopeless &&= isFinal;
+        // What no other attempt would mend says more than that a server is not there.
+        if (!error || isFinal) error = failed;
       }
+      if (run !== this.#run) throw closed();
     }
-    throw failed;
+    return { error: error!, isHopeless };
   }
 
   /** Connects to one server. */
@@ -127,25 +135,11 @@ export class Connection {
     let delayMs = this.targets.areSeveral ? this.#backoff.nextElsewhere() : this.#backoff.next();
     for (;;) {
       await this.#pause(delayMs);
-      if (run !== this.#run) throw closedMeanwhile();
-      let isHopeless = true;
-      let failed: TidewireError | undefined;
-      for (const url of this.targets.round(lost)) {
-        this.setState({ state: 'connecting' });
-        try {
-          return this.#take(run, await this.dial(url));
-        } catch (error) {
-          failed = error as TidewireError;
-          if (run !== this.#run) throw failed;
-          const mayRefresh = failed.code === 'unauthenticated' && this.#token.refused();
-          isHopeless &&= isFinal(failed) && !mayRefresh;
-          this.setState({ state: 'disconnected', code: failed.code, reason: failed.message });
-        }
-      }
-      if (isHopeless) {
-        this.#fail(failed!);
-        throw failed;
-      }
+      if (run !== this.#run) throw closed();
+      const { error, isHopeless } = await this.#attempt(run, this.targets.round(lost));
+      if (!error) return;
+      if (isHopeless) throw this.#fail(error);
+      this.#setLost(error);
       delayMs = this.#backoff.next();
     }
   }
@@ -160,14 +154,6 @@ export class Connection {
         resolve();
       };
     });
-  }
-
-  #take(run: number, link: Link): void {
-    if (run !== this.#run) {
-      link.close();
-      throw closedMeanwhile();
-    }
-    this.attach(link);
   }
 
   /** From now on requests go over this connection. */
@@ -224,17 +210,18 @@ export class Connection {
     if (this.successor) return this.succeed();
     if (error.code === 'unauthenticated') this.#token.refused();
     this.session.cut(error);
-    this.setState({ state: 'disconnected', code: error.code, reason: error.message });
+    this.#setLost(error);
     if (this.session.settings.clock.now() - this.#since >= STEADY_MS) this.#backoff.reset();
     // The state tells how it ends.
     this.#reconnect(this.#run, link.url).catch(() => {});
   }
 
-  #fail(error: TidewireError): void {
+  #fail(error: TidewireError): TidewireError {
     this.#forgetPage();
     this.setState({ state: 'failed', code: error.code, reason: error.message, error });
     const why = new TidewireError('connection_failed', `the connection has failed: ${error.message}`);
     this.session.close(why);
+    return error;
   }
 
   #watchPage(): void {
@@ -247,11 +234,6 @@ export class Connection {
   }
 }
 
-/** Whether there is no point in connecting again with the same settings. */
-function isFinal(error: TidewireError): boolean {
-  return !error.retryable && error.code !== 'bad_reply';
-}
-
-function closedMeanwhile(): TidewireError {
+function closed(): TidewireError {
   return new TidewireError('client_closed', 'this client is closed');
 }

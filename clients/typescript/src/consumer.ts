@@ -1,7 +1,6 @@
 import type { TidewireError } from './error.js';
 import { Feed, type FeedEvents, type FeedOwner } from './feed.js';
 import { CONSUME, LEASED, SETTLE, toWire, type Frame, type ServerFrame } from './frames.js';
-import { Queue } from './queue.js';
 import { BodyReader, type TopicRecord } from './record.js';
 import type { Route } from './routes.js';
 import type { Session } from './session.js';
@@ -38,7 +37,7 @@ export class Consumer extends Feed<void, FeedEvents> implements AsyncIterable<Jo
 
   /** @internal */
   protected override clear(): void {
-    this.#shelf.jobs.clear();
+    this.#shelf.jobs = [];
   }
 }
 
@@ -78,7 +77,7 @@ export class Job {
 class Shelf implements Route {
   sub = 0;
   hasRun = false;
-  readonly jobs = new Queue<Job>();
+  jobs: Job[] = [];
   readonly #session: Session;
   readonly #topic: string;
   readonly #group: string;
@@ -95,7 +94,7 @@ class Shelf implements Route {
 
   open(req: number): Frame {
     // What was leased over another connection and not taken is not this consumer's any more.
-    this.jobs.clear();
+    this.jobs = [];
     return [CONSUME, req, this.sub, this.#topic, this.#group, toWire(this.#options)];
   }
 

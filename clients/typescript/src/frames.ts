@@ -69,44 +69,23 @@ export function checkServerFrame(frame: Decoded): ServerFrame | undefined {
 }
 
 function isUint(value: Decoded): boolean {
-  return (Number.isInteger(value) || typeof value === 'bigint') && (value as number) >= 0;
+  return fits('i', value) && (value as number) >= 0;
 }
 
-function listOf(kind: string, value: Decoded, count?: number): boolean {
-  return Array.isArray(value) && (count ?? value.length) === value.length && value.every((element) => fits(kind, element));
-}
+/** What a list holds, and of how many. */
+const LISTS: { readonly [kind: string]: readonly [kind: string, count?: number] } = {
+  S: ['s'], U: ['u'], K: ['R'], L: ['P'], R: ['u', 2], P: ['u', 3],
+};
+const TYPES: { readonly [kind: string]: string } = { s: 'string', n: 'string', B: 'boolean' };
 
 function fits(kind: string, value: Decoded): boolean {
-  switch (kind) {
-    case 'u':
-      return isUint(value);
-    case 'i':
-      return Number.isInteger(value) || typeof value === 'bigint';
-    case 's':
-      return typeof value === 'string';
-    case 'n':
-      return typeof value === 'string' && !isWildcard(value);
-    case 'b':
-      return value instanceof Uint8Array;
-    case 'B':
-      return typeof value === 'boolean';
-    case 'm':
-      return isMap(value);
-    case 'S':
-      return listOf('s', value);
-    case 'U':
-      return listOf('u', value);
-    case 'R':
-      return listOf('u', value, 2);
-    case 'P':
-      return listOf('u', value, 3);
-    case 'K':
-      return listOf('R', value);
-    case 'L':
-      return listOf('P', value);
-    default:
-      return true;
-  }
+  const [inner, count] = LISTS[kind] ?? [];
+  if (inner) return Array.isArray(value) && value.length === (count ?? value.length) && value.every((element) => fits(inner, element));
+  if (kind === 'u') return isUint(value);
+  if (kind === 'i') return typeof value === 'bigint' || typeof value === 'number';
+  if (kind === 'b') return value instanceof Uint8Array;
+  if (kind === 'm') return isMap(value);
+  return kind === 'x' || (typeof value === TYPES[kind] && !(kind === 'n' && isWildcard(value as string)));
 }
 
 /** Whether a pattern has wildcards, so that it may match several topics. */
@@ -119,21 +98,16 @@ export function isMap(value: Decoded | undefined): value is DecodedMap {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
 }
 
-/** The wire's names of options: `ackTimeoutMs` is `ack_timeout_ms` there. None at all are nil. */
-export function toWire(options: object): Encodable {
-  const map: { [key: string]: Encodable } = {};
-  for (const [key, value] of Object.entries(options)) {
-    if (value !== undefined) map[key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value as Encodable;
-  }
-  return Object.keys(map).length > 0 ? map : null;
+function renamed(map: object | null, pattern: RegExp, name: (found: string) => string): object {
+  return Object.fromEntries(Object.entries(map ?? {}).map(([key, value]) => [key.replace(pattern, name), value]));
+}
+
+/** Options under the wire's names: `ackTimeoutMs` is `ack_timeout_ms` there. What is `undefined` is left out. */
+export function toWire(options: object): { [key: string]: Encodable } {
+  return renamed(options, /[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) as { [key: string]: Encodable };
 }
 
 /** A map of the wire with this language's names of its keys. */
 export function fromWire<T>(map: DecodedMap | null): T {
-  const result: { [key: string]: Decoded } = {};
-  for (const key in map) {
-    const name = key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-    if (name !== '__proto__') result[name] = map[key]!;
-  }
-  return result as T;
+  return renamed(map, /_[a-z]/g, (found) => found[1]!.toUpperCase()) as T;
 }

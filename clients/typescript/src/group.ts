@@ -1,6 +1,7 @@
 import { Consumer, type ConsumeOptions } from './consumer.js';
 import { encodeStart, type Start } from './cursor.js';
 import { fromWire, GROUP, toWire } from './frames.js';
+import type { Encodable } from './msgpack-writer.js';
 import type { Session } from './session.js';
 
 /** How a consumer group delivers. */
@@ -73,7 +74,7 @@ export class Group {
     return new Consumer(this.#session, this.topic, this.name, options);
   }
 
-  async #ask(op: number, options: ReturnType<typeof toWire>, repeatable: boolean): Promise<GroupStatus> {
+  async #ask(op: number, options: Encodable, repeatable: boolean): Promise<GroupStatus> {
     return fromWire((await this.#session.ask([GROUP, 0, op, this.topic, this.name, options], { repeatable }))[2]);
   }
 }

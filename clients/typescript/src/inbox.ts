@@ -3,7 +3,6 @@ import type { TidewireError } from './error.js';
 import type { FeedOwner } from './feed.js';
 import { CREDIT, GAP, isWildcard, PROGRESS, SUBSCRIBE, SUBSCRIBED, toWire, type Frame, type ServerFrame } from './frames.js';
 import { FrameError, type Reader } from './msgpack-reader.js';
-import { Queue } from './queue.js';
 import type { Route } from './routes.js';
 import type { Session } from './session.js';
 import { Delivery, type Gap, type GapReason, type Started, type SubscribeOptions, type SubscriptionEvent } from './subscription-events.js';
@@ -25,7 +24,7 @@ export class Inbox implements Route {
   readonly #owner: FeedOwner<Started>;
   readonly #cursor: Cursor;
   readonly #window: number;
-  readonly #events = new Queue<SubscriptionEvent>();
+  #events: SubscriptionEvent[] = [];
   #unread = 0;
   /** Bytes that were taken since the last credit was given. */
   #owed = 0;
@@ -112,10 +111,10 @@ export class Inbox implements Route {
       const [, , topic, epoch, next, position] = frame;
       this.#cursor.advance(epoch, next, position);
       // Of several in a row only the newest says anything.
-      const last = this.#events.last;
+      const last = this.#events.at(-1);
       const progress = { type: 'progress', topic, epoch, next, position } as const;
-      if (last?.type === 'progress' && last.topic === topic && last.position?.[0] === position?.[0]) this.#events.last = progress;
-      else this.#events.push(progress);
+      if (last?.type === 'progress' && last.topic === topic && last.position?.[0] === position?.[0]) this.#events.pop();
+      this.#events.push(progress);
     } else return;
     this.#owner.arrived();
   }
@@ -147,7 +146,7 @@ export class Inbox implements Route {
 
   /** Drops what was not taken. */
   clear(): void {
-    this.#events.clear();
+    this.#events = [];
     this.#unread = 0;
   }
 

@@ -1,7 +1,6 @@
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** Levels of arrays and maps that hold something. */
 const DEPTH_MAX = 16;
-const SHORT_TEXT_MAX = 24;
 /** How an integer of 8 to 32 bits is read, by its tag. */
 const INTEGERS = ['getUint8', 'getUint16', 'getUint32', 'getUint8', 'getInt8', 'getInt16', 'getInt32'] as const;
 
@@ -38,37 +37,18 @@ export class Reader {
     if (tag < 0x90) return this.#map(tag & 0x0f, depth);
     if (tag < 0xa0) return this.#array(tag & 0x0f, depth);
     if (tag < 0xc0) return this.#text(tag & 0x1f);
-    switch (tag) {
-      case 0xc0:
-        return null;
-      case 0xc2:
-        return false;
-      case 0xc3:
-        return true;
-      case 0xc4:
-      case 0xc5:
-      case 0xc6:
-        return this.#slice(this.#length(tag - 0xc4));
-      case 0xca:
-      case 0xcb:
-        // Floats do not occur, except perhaps in a field of a later version.
-        return this.#slice(tag === 0xca ? 4 : 8);
-      case 0xd9:
-      case 0xda:
-      case 0xdb:
-        return this.#text(this.#length(tag - 0xd9));
-      case 0xdc:
-      case 0xdd:
-        return this.#array(this.#length(tag - 0xdb), depth);
-      case 0xde:
-      case 0xdf:
-        return this.#map(this.#length(tag - 0xdd), depth);
-    }
-    if (tag >= 0xcc && tag <= 0xd3) return this.#integer(tag);
-    // Extensions do not occur; one in a field of a later version is passed over.
-    if (tag >= 0xd4 && tag <= 0xd8) return this.#slice((1 << (tag - 0xd4)) + 1);
-    if (tag >= 0xc7 && tag <= 0xc9) return this.#slice(this.#length(tag - 0xc7) + 1);
-    throw new FrameError('the reserved byte c1');
+    if (tag === 0xc0) return null;
+    if (tag === 0xc1) throw new FrameError('the reserved byte c1');
+    if (tag < 0xc4) return tag === 0xc3;
+    if (tag < 0xc7) return this.#slice(this.#length(tag - 0xc4));
+    // Extensions and floats do not occur, except perhaps in a field of a later version: they are passed over.
+    if (tag < 0xca) return this.#slice(this.#length(tag - 0xc7) + 1);
+    if (tag < 0xcc) return this.#slice(4 << (tag - 0xca));
+    if (tag < 0xd4) return this.#integer(tag);
+    if (tag < 0xd9) return this.#slice((1 << (tag - 0xd4)) + 1);
+    if (tag < 0xdc) return this.#text(this.#length(tag - 0xd9));
+    if (tag < 0xde) return this.#array(this.#length(tag - 0xdb), depth);
+    return this.#map(this.#length(tag - 0xdd), depth);
   }
 
   /** Passes one value over without making anything of it. */
@@ -137,9 +117,7 @@ export class Reader {
 
   /** A length in one (0), two (1) or four bytes (2). */
   #length(width: number): number {
-    const at = this.#skip(1 << width);
-    if (width === 0) return this.bytes[at]!;
-    return width === 1 ? this.#view.getUint16(at) : this.#view.getUint32(at);
+    return this.#view[INTEGERS[width]!](this.#skip(1 << width));
   }
 
   #integer(tag: number): number | bigint {
@@ -154,19 +132,9 @@ export class Reader {
   }
 
   #text(count: number): string {
-    const start = this.#skip(count);
-    if (count <= SHORT_TEXT_MAX) {
-      let text = '';
-      let at = start;
-      for (; at < this.at; at++) {
-        const byte = this.bytes[at]!;
-        if (byte > 0x7f) break;
-        text += String.fromCharCode(byte);
-      }
-      if (at === this.at) return text;
-    }
+    const bytes = this.#slice(count);
     try {
-      return decoder.decode(this.bytes.subarray(start, this.at));
+      return decoder.decode(bytes);
     } catch {
       throw new FrameError('text that is no UTF-8');
     }

@@ -76,22 +76,6 @@ export class Writer {
   }
 
   text(text: string): void {
-    const count = text.length;
-    if (count < 32) {
-      this.#reserve(32);
-      const start = this.length;
-      let at = start + 1;
-      for (let index = 0; index < count; index++) {
-        const code = text.charCodeAt(index);
-        if (code > 0x7f) break;
-        this.#bytes[at++] = code;
-      }
-      if (at - start > count) {
-        this.#bytes[start] = 0xa0 | count;
-        this.length = at;
-        return;
-      }
-    }
     const bytes = encoder.encode(text);
     this.#head(bytes.length, 0xa0, 31, 0xd9, 0xda);
     this.#append(bytes);

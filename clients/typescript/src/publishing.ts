@@ -40,7 +40,7 @@ export async function publish(
 ): Promise<Published> {
   const body = encodeBody(records);
   const silent = ack === 'none';
-  const frame: Frame = [PUBLISH, 0, topic, LEVELS.indexOf(ack), body, toWire(rest) ?? {}];
+  const frame: Frame = [PUBLISH, 0, topic, LEVELS.indexOf(ack), body, toWire(rest)];
   const reply: ServerFrame = await session.ask(frame, { numbered: !silent, silent, bytes: body.length });
   if (silent) return { epoch: 0, offset: undefined, level: 'none', positions: [], duplicate: false };
   const [, , epoch, offset, level, positions, duplicate] = reply;

@@ -10,6 +10,7 @@ import { Outbox } from './outbox.js';
 /** Bytes of bodies that may wait unsent. */
 const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
 const IN_FLIGHT_CEILING = 1 << 16;
+const SWEEP_MS = 1_000;
 /** Pause before a request that was refused for the moment is sent again. */
 const PAUSE_MS = [50, 500] as const;
 /** Who asks for a longer pause is not about to change leaders: the caller is told so. */
@@ -189,9 +190,9 @@ export class Requests {
     this.#outbox.end();
     this.#stopRepeating();
     this.#clock.clearTimer(this.#expiry);
-    for (const waiting of [...this.#table.values(), ...this.#queue.splice(0)]) waiting.fail(error);
-    this.#table.clear();
-    this.#inFlight = this.#queueBytes = 0;
+    this.#failAll((waiting) => waiting.fail(error));
+    for (const waiting of this.#queue.splice(0)) waiting.fail(error);
+    this.#queueBytes = 0;
     this.#checkDrained();
   }
 
@@ -322,31 +323,33 @@ export class Requests {
     queueMicrotask(() => this.flush());
   }
 
+  /** While there is no connection, looks once in a while for what has waited too long. */
   #scheduleExpiry(): void {
-    const oldest = this.#queue[0];
-    if (this.#expiry !== undefined || (!oldest && this.#table.size === 0)) return;
-    const since = this.#table.size > 0 || !oldest ? this.#offlineSince : Math.max(oldest.since, this.#offlineSince);
-    const waitMs = this.#settings.offlineWaitMs;
+    if (this.#expiry !== undefined || this.#queue.length + this.#table.size === 0) return;
     this.#expiry = this.#clock.setTimer(() => {
       this.#expiry = undefined;
-      if (!this.#online) this.#expire(this.#clock.now() - waitMs);
-    }, Math.max(since + waitMs - this.#clock.now(), 0));
+      this.#expire(this.#clock.now() - this.#settings.offlineWaitMs);
+    }, Math.min(this.#settings.offlineWaitMs, SWEEP_MS));
   }
 
   /** Gives up what waits for a connection since then. */
   #expire(before: number): void {
-    if (this.#offlineSince <= before) {
-      for (const waiting of [...this.#table.values()]) {
-        this.#remove(waiting);
-        waiting.fail(lost(NO_CONNECTION));
-      }
-    }
-    while (this.#queue[0] && Math.max(this.#queue[0].since, this.#offlineSince) <= before) {
+    if (this.#online) return;
+    const isOver = (since: number) => Math.max(since, this.#offlineSince) <= before;
+    if (isOver(0)) this.#failAll((waiting) => waiting.fail(lost(NO_CONNECTION)));
+    while (this.#queue[0] && isOver(this.#queue[0].since)) {
       const waiting = this.#queue.shift()!;
       this.#queueBytes -= waiting.bytes ?? 0;
       waiting.fail(new TidewireError('not_connected', `${NO_CONNECTION}: nothing was sent`));
     }
     this.#scheduleExpiry();
+  }
+
+  #failAll(fail: (waiting: Waiting) => void): void {
+    for (const waiting of [...this.#table.values()]) {
+      this.#remove(waiting);
+      fail(waiting);
+    }
   }
 
   #checkDrained(): void {

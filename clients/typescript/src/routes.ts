@@ -11,6 +11,10 @@ export interface Route {
   sub: number;
   /** Whether the server has answered its opening once. */
   hasRun: boolean;
+  /** When it was refused for the moment first; it is opened again, until that is too long ago. */
+  refusedAt?: number | undefined;
+  /** Whether it waits to be opened again. */
+  isDue?: boolean;
   /** The frame that starts it, or lets it go on, under its number; nothing if there is nothing to start now. */
   open(req: number): Frame | undefined;
   /** The server has answered that. */
@@ -23,16 +27,9 @@ export interface Route {
   end(error: TidewireError): void;
 }
 
-/** When a route that the server refused for the moment was refused first, and whether it waits to be opened. */
-interface Postponed {
-  since: number;
-  isDue: boolean;
-}
-
 /** The routes by number. */
 export class Routes {
   readonly #table = new Map<number, Route>();
-  readonly #postponed = new Map<number, Postponed>();
   #last = 0;
 
   get(sub: number): Route | undefined {
@@ -54,31 +51,6 @@ export class Routes {
 
   /** Takes it out; false if it was out already. */
   remove(route: Route): boolean {
-    this.#postponed.delete(route.sub);
     return this.#table.get(route.sub) === route && this.#table.delete(route.sub);
-  }
-
-  /** It runs. */
-  running(route: Route): void {
-    route.hasRun = true;
-    this.#postponed.delete(route.sub);
-  }
-
-  /** It is to be opened again later. Returns since when that is tried. */
-  postpone(route: Route, now: number): number {
-    const known = this.#postponed.get(route.sub) ?? { since: now, isDue: true };
-    known.isDue = true;
-    this.#postponed.set(route.sub, known);
-    return known.since;
-  }
-
-  /** Those whose time has come. */
-  takeDue(): Route[] {
-    const due: Route[] = [];
-    for (const [sub, postponed] of this.#postponed) {
-      if (postponed.isDue) due.push(this.#table.get(sub)!);
-      postponed.isDue = false;
-    }
-    return due.filter(Boolean);
   }
 }

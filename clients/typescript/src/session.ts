@@ -31,7 +31,7 @@ export class Session {
     this.settings = settings;
     this.requests = new Requests(settings);
     this.requests.reopenDue = () => {
-      for (const route of this.#routes.takeDue()) this.#open(route);
+      for (const route of this.#routes.all()) if (route.isDue) this.#open(route);
     };
   }
 
@@ -103,6 +103,7 @@ export class Session {
   }
 
   #open(route: Route): void {
+    route.isDue = false;
     const frame = route.open(0);
     if (frame) this.requests.internal(frame, (reply) => this.#opened(route, reply));
   }
@@ -110,7 +111,8 @@ export class Session {
   #opened(route: Route, reply: ServerFrame): void {
     if (!this.isRunning(route)) return;
     if (reply[0] === ERROR) return this.#refused(route, refusal(reply[2], reply[3], reply[4], reply[6]));
-    this.#routes.running(route);
+    route.hasRun = true;
+    route.refusedAt = undefined;
     route.opened(reply);
   }
 
@@ -119,10 +121,10 @@ export class Session {
     const { repeatForMs, offlineWaitMs, clock } = this.settings;
     const isBrief = error.code === 'unavailable' || (route.hasRun && (error.retryable || error.code === 'out_of_range'));
     const atMostMs = route.hasRun ? Math.max(repeatForMs, offlineWaitMs) : repeatForMs;
-    const now = clock.now();
-    if (!isBrief || (!route.hasRun && asksForLong(error.retryAfterMs)) || now - this.#routes.postpone(route, now) >= atMostMs) {
+    if (!isBrief || (!route.hasRun && asksForLong(error.retryAfterMs)) || clock.now() - (route.refusedAt ??= clock.now()) >= atMostMs) {
       return this.#end(route, error);
     }
+    route.isDue = true;
     this.requests.scheduleRepeat(error.retryAfterMs);
   }
 

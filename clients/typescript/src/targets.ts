@@ -60,7 +60,7 @@ export class Targets {
 
   /** All in a random order, so that the clients of a node that is gone spread; the one that was lost comes last. */
   round(lost: string): string[] {
-    const lots = [...this.given, ...this.#learned].map((url) => ({ url, lot: url === lost ? 1 : this.#random() }));
+    const lots = [...new Set([...this.given, ...this.#learned, lost])].map((url) => ({ url, lot: url === lost ? 1 : this.#random() }));
     return lots.sort((one, other) => one.lot - other.lot).map(({ url }) => url);
   }
 

@@ -54,8 +54,7 @@ export class Token {
     this.stop();
     if (identity?.expiresAtMs === undefined || typeof this.#source !== 'function') return;
     const leftMs = identity.expiresAtMs - serverMs;
-    const delayMs = Math.max(leftMs - Math.min(leftMs / 5, LEAD_MS_MAX), 0);
-    this.#schedule(delayMs, serverMs);
+    this.#schedule(Math.max(leftMs - Math.min(leftMs / 5, LEAD_MS_MAX), 0), serverMs);
   }
 
   /** Shows the server a token that the application has got. */
@@ -72,29 +71,17 @@ export class Token {
   }
 
   #schedule(delayMs: number, serverMs: number): void {
-    const due = this.#clock.now() + delayMs;
-    const timer = (this.#timer = this.#clock.setTimer(() => {
-      // A platform's timer reaches 24 days at most.
-      if (this.#clock.now() < due - 1) return this.#schedule(due - this.#clock.now(), serverMs);
-      void this.#renew(timer, serverMs + delayMs);
-    }, delayMs));
+    const timer = (this.#timer = this.#clock.setTimer(() => void this.#renew(timer, serverMs + delayMs), delayMs));
   }
 
   async #renew(timer: unknown, serverMs: number): Promise<void> {
     try {
-      const before = this.#current;
-      this.#current = null;
-      try {
-        await this.#fetch();
-      } catch (error) {
-        this.#current = before;
-        throw error;
-      }
+      // If there is none, the old one holds until it expires.
+      await this.#fetch();
       const identity = await this.#refresh(this.#current!);
       if (this.#timer === timer) this.accepted(identity, serverMs);
     } catch (error) {
       this.#failed(error as TidewireError);
-      // The old token holds until it expires; without a connection the next one shows a new one.
       if (this.#timer === timer && (error as TidewireError).retryable) this.#schedule(RETRY_MS, serverMs);
     }
   }
