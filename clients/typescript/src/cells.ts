@@ -16,8 +16,8 @@ export interface ReadValue<T> {
   readonly epoch: number;
   /** Every operation that was answered with a version up to this one is in the value. */
   readonly version: number;
-  /** Unix time before which everything is in the value; `undefined`: it is as of now. */
-  readonly asOfMs: number | undefined;
+  /** Unix time before which everything is in the value; `null`: it is as of now. */
+  readonly asOfMs: number | null;
   /** Whether it may lack what was done since then. */
   readonly stale: boolean;
 }
@@ -43,7 +43,7 @@ export async function read<T>(
   const wire = linearizable || atLeast ? { linearizable, at_least: atLeast } : null;
   const reply: ServerFrame = await session.ask([GET, 0, kind, name, key, wire], { repeatable: true });
   const [, , , epoch, version, value, asOfMs, stale] = reply;
-  return { value: convert(value), epoch, version, asOfMs: asOfMs ?? undefined, stale: stale === true };
+  return { value: convert(value), epoch, version, asOfMs, stale: stale === true };
 }
 
 /** A number of 64 bits; beyond 2^53 - 1 it is the nearest that a number can be. */

@@ -2,7 +2,7 @@ import type { TidewireError } from './error.js';
 import { Feed, type FeedEvents, type FeedOwner } from './feed.js';
 import { CONSUME, LEASED, SETTLE, toWire, type Frame, type ServerFrame } from './frames.js';
 import { BodyReader, type TopicRecord } from './record.js';
-import type { Route } from './routes.js';
+import type { Route } from './route.js';
 import type { Session } from './session.js';
 
 const ACK = 0;
@@ -48,7 +48,7 @@ export class Job {
     readonly record: TopicRecord,
     /** The how manieth delivery this is. From 2 on somebody may have done it before. */
     readonly deliveries: number,
-    readonly partition: number | undefined,
+    readonly partition: number | null,
     private readonly settle: (job: Job, op: number, options: object) => Promise<boolean>,
   ) {}
 
@@ -109,7 +109,7 @@ class Shelf implements Route {
     const reader = new BodyReader({ topic, epoch, timeMs }, body);
     for (const [offset, count] of deliveries) {
       if (reader.done) break;
-      this.jobs.push(new Job(reader.next(offset), count, partition ?? undefined, (job, op, options) => this.#settle(job, op, options)));
+      this.jobs.push(new Job(reader.next(offset), count, partition, (job, op, options) => this.#settle(job, op, options)));
     }
     this.#owner.arrived();
   }

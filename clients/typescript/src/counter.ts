@@ -34,7 +34,7 @@ export interface Counted {
   readonly epoch: number;
   readonly version: number;
   /** Eventual counters: who has counted it. A read passes it on in `atLeast`. */
-  readonly asOf: readonly [node: number, incarnation: number, version: number] | undefined;
+  readonly asOf: readonly [node: number, incarnation: number, version: number] | null;
 }
 
 /** A counter. */
@@ -94,7 +94,7 @@ export class Counter {
 
 /** What COUNTED says. */
 export function counted([, , epoch, version, value, applied, duplicate, asOf]: ServerFrame): Counted {
-  return { value: Number(value), exact: BigInt(value), applied: Number(applied), duplicate, epoch, version, asOf: asOf ?? undefined };
+  return { value: Number(value), exact: BigInt(value), applied: Number(applied), duplicate, epoch, version, asOf };
 }
 
 /** A counter's value in a watch. */

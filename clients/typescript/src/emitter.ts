@@ -4,15 +4,10 @@ export class Emitter<Events extends object> {
 
   /** Listens; the function that is returned ends it. */
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void {
-    let listeners = this.#listeners.get(name);
-    if (!listeners) this.#listeners.set(name, (listeners = new Set()));
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners);
     listeners.add(listener);
-    return () => this.off(name, listener);
-  }
-
-  /** Ends a listener. */
-  off<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): void {
-    this.#listeners.get(name)?.delete(listener);
+    return () => listeners.delete(listener);
   }
 
   /** @internal */

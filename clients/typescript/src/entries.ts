@@ -70,7 +70,7 @@ export class EntriesCell implements CellReader<Entries> {
     const before = this.#all.get(key);
     if (entry) this.#all.set(key, entry);
     else this.#all.delete(key);
-    if (entry?.version !== before?.version || !entry !== !before) this.#changed.add(key);
+    if (entry?.version !== before?.version) this.#changed.add(key);
   }
 }
 

@@ -44,11 +44,11 @@ export class TidewireError extends Error {
   /** For programs; its meaning never changes. */
   readonly code: ErrorCode;
   /** How long the server asks to wait before the same is asked again. */
-  readonly retryAfterMs: number | undefined;
+  readonly retryAfterMs: number | null;
   /** What holds instead, for the codes of which PROTOCOL.md says so. */
-  readonly actual: number | undefined;
+  readonly actual: number | null;
 
-  constructor(code: ErrorCode, message: string, retryAfterMs?: number, actual?: number) {
+  constructor(code: ErrorCode, message: string, retryAfterMs: number | null = null, actual: number | null = null) {
     super(message);
     this.code = code;
     this.retryAfterMs = retryAfterMs;
@@ -70,12 +70,5 @@ export function errorName(code: number): ErrorCode | undefined {
 export function refusal(code: number, message: string, retryAfterMs?: number | null, actual?: number | null): TidewireError {
   const name = errorName(code);
   const told = name ? message : `${message} (error code ${code})`;
-  return new TidewireError(name ?? 'unknown_error', told, retryAfterMs ?? undefined, actual ?? undefined);
-}
-
-/** The error that a close status of 4000 and more stands for. */
-export function closeError(status: number, reason: string): TidewireError {
-  const name = errorName(status - 4000);
-  const told = `closed with status ${status}${reason && `: ${reason}`}`;
-  return new TidewireError(name ?? 'connection_lost', told);
+  return new TidewireError(name ?? 'unknown_error', told, retryAfterMs, actual);
 }

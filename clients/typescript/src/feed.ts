@@ -1,6 +1,6 @@
 import { Emitter } from './emitter.js';
 import type { TidewireError } from './error.js';
-import type { Route } from './routes.js';
+import type { Route } from './route.js';
 import type { Session } from './session.js';
 import type { RouteState } from './state.js';
 

@@ -3,7 +3,7 @@ import type { TidewireError } from './error.js';
 import type { FeedOwner } from './feed.js';
 import { CREDIT, GAP, isWildcard, PROGRESS, SUBSCRIBE, SUBSCRIBED, toWire, type Frame, type ServerFrame } from './frames.js';
 import { FrameError, type Reader } from './msgpack-reader.js';
-import type { Route } from './routes.js';
+import type { Route } from './route.js';
 import type { Session } from './session.js';
 import { Delivery, type Gap, type GapReason, type Started, type SubscribeOptions, type SubscriptionEvent } from './subscription-events.js';
 

@@ -17,9 +17,7 @@ export async function leave(connection: Connection, old: Link, frame: ServerFram
   const [, code, message, graceMs, nodes] = frame as [number, number, string, number, string[] | null];
   const name = errorName(code) ?? 'shutting_down';
   const { requests, settings } = connection.session;
-  const search = { isOver: false };
-  const found = await within(settings.clock, graceMs / 2, findAnother(connection, old, name === 'moved', graceMs, nodes ?? [], search));
-  search.isOver = true;
+  const found = await findAnother(connection, old, name === 'moved', graceMs, nodes ?? []);
   if (connection.link !== old) return found?.close();
   if (found) {
     connection.successor = found;
@@ -43,7 +41,6 @@ async function findAnother(
   mayStay: boolean,
   graceMs: number,
   nodes: readonly string[],
-  search: { isOver: boolean },
 ): Promise<Link | undefined> {
   const { targets, session } = connection;
   const { clock, random } = session.settings;
@@ -51,14 +48,14 @@ async function findAnother(
   const urls = targets.beginningWith(nodes, old.url);
   // Behind one address there may be several nodes.
   if (mayStay) urls.push(old.url);
-  if (urls.length === 0) return undefined;
-  const pauseMs = Math.min(PAUSE_MS_MAX, graceMs / 4) * random();
-  await new Promise<void>((resolve) => clock.setTimer(resolve, pauseMs));
+  // Half of the time is for what is under way.
+  const end = clock.now() + graceMs / 2;
+  if (urls.length > 0) await within(clock, Math.min(PAUSE_MS_MAX, graceMs / 4) * random(), new Promise(() => {}));
   for (const url of urls) {
-    if (search.isOver || connection.link !== old) return undefined;
+    if (connection.link !== old || clock.now() >= end) return undefined;
     try {
       const found = await connection.dial(url);
-      if (!search.isOver && isAnother(found, old)) return found;
+      if (isAnother(found, old)) return found;
       found.close();
     } catch {
       // The next one may be there; if none is, the server's own words say what happens.

@@ -1,5 +1,5 @@
 import type { Clock } from './clock.js';
-import { closeError, refusal, TidewireError } from './error.js';
+import { errorName, refusal, TidewireError } from './error.js';
 import { checkServerFrame, ERROR, fromWire, GOAWAY, HELLO, WELCOME, type ServerFrame } from './frames.js';
 import { Reader } from './msgpack-reader.js';
 import { Writer } from './msgpack-writer.js';
@@ -58,10 +58,11 @@ export class Link {
     socket.binaryType = 'arraybuffer';
     socket.onmessage = ({ data }: { data: unknown }) => this.#message(data);
     socket.onclose = ({ code, reason }: { code: number; reason: string }) => {
-      this.#end(code >= 4000 ? closeError(code, reason) : new TidewireError('connection_lost', `the connection ended (status ${code})`));
+      // A status of 4000 and more stands for an error.
+      this.#end(new TidewireError(errorName(code - 4000) ?? 'connection_lost', `closed with status ${code} ${reason}`));
     };
     socket.onerror = ({ message }: { message?: string }) => {
-      this.#end(new TidewireError('connection_lost', message || 'the connection broke'));
+      this.#end(new TidewireError('connection_lost', message || 'no connection'));
     };
   }
 
@@ -143,7 +144,7 @@ export class Link {
     this.#owner = undefined;
     this.#answer = undefined;
     if (this.#ended) return;
-    this.#ended = new TidewireError('client_closed', 'closed by the client');
+    this.#ended = new TidewireError('client_closed', '');
     this.#socket.onmessage = null;
     this.#socket.close(NORMAL_CLOSURE);
   }
@@ -156,10 +157,8 @@ export class Link {
   }
 
   #message(data: unknown): void {
-    if (!(data instanceof ArrayBuffer || data instanceof Uint8Array)) {
-      return this.abandon(new TidewireError('bad_reply', 'the server sent a text message'));
-    }
-    const message = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+    if (typeof data === 'string') return this.abandon(new TidewireError('bad_reply', 'a text message'));
+    const message = data instanceof Uint8Array ? data : new Uint8Array(data as ArrayBuffer);
     if (message.length === 0) return;
     if (this.#answer) {
       this.#answer(message);

@@ -1,4 +1,10 @@
+import { TidewireError } from './error.js';
+
 const encoder = new TextEncoder();
+
+function unfit(value: number | bigint): TidewireError {
+  return new TidewireError('invalid_argument', `${value} is no integer of 64 bits`);
+}
 
 /** What the wire's subset of MessagePack can hold. `undefined` is nil in arrays; in maps its key is left out. */
 export type Encodable =
@@ -82,7 +88,7 @@ export class Writer {
   }
 
   number(value: number): void {
-    if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no integer that a frame can hold`);
+    if (!Number.isSafeInteger(value)) throw unfit(value);
     if (value < -0x8000_0000 || value >= 0x1_0000_0000) this.#wide(BigInt(value));
     else if (value >= 0) this.#head(value, 0, 0x7f, 0xcc, 0xcd);
     else if (value >= -0x20) this.#byte(value);
@@ -94,7 +100,7 @@ export class Writer {
   #bigint(value: bigint): void {
     const number = Number(value);
     if (Number.isSafeInteger(number)) return this.number(number);
-    if (BigInt.asIntN(64, value) !== value && BigInt.asUintN(64, value) !== value) throw new RangeError(`${value} does not fit 64 bits`);
+    if (BigInt.asIntN(64, value) !== value && BigInt.asUintN(64, value) !== value) throw unfit(value);
     this.#wide(value);
   }
 

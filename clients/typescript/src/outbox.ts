@@ -48,19 +48,18 @@ export class Outbox {
     return false;
   }
 
-  /** Encodes a frame, to be sent at the end of this turn. Returns why it cannot be. */
-  push(frame: Frame): TidewireError | undefined {
+  /** Encodes a frame, to be sent at the end of this turn. Throws if it cannot be. */
+  push(frame: Frame): void {
     const before = this.#writer.length;
     try {
       this.#writer.value(frame);
+      const bytes = this.#writer.length - before;
+      if (bytes > this.#frameBytesMax) {
+        throw new TidewireError('frame_too_large', `a frame of ${bytes} bytes: the server takes ${this.#frameBytesMax}`);
+      }
     } catch (error) {
       this.#writer.rewind(before);
-      return new TidewireError('invalid_argument', (error as Error).message);
-    }
-    const bytes = this.#writer.length - before;
-    if (bytes > this.#frameBytesMax) {
-      this.#writer.rewind(before);
-      return new TidewireError('frame_too_large', `a frame of ${bytes} bytes: the server takes ${this.#frameBytesMax}`);
+      throw error;
     }
     // A message has the limit of a frame, so what was there before goes as one of its own.
     if (this.#writer.length > this.#frameBytesMax) {
@@ -71,7 +70,6 @@ export class Outbox {
       this.#isScheduled = true;
       queueMicrotask(() => this.write());
     }
-    return undefined;
   }
 
   /** Hands over to the connection what was pushed. */

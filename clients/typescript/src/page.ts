@@ -11,6 +11,8 @@ export function watchPage(wake: () => void, probe: () => void): () => void {
   const scope = globalThis as { document?: Page } & Partial<EventTarget>;
   const page = scope.document;
   if (!page || !scope.addEventListener) return () => {};
+  const ending = new AbortController();
+  const { signal } = ending;
   const both = () => {
     wake();
     probe();
@@ -18,12 +20,8 @@ export function watchPage(wake: () => void, probe: () => void): () => void {
   const visible = () => {
     if (page.visibilityState !== 'hidden') both();
   };
-  page.addEventListener('visibilitychange', visible);
-  scope.addEventListener('online', both);
-  scope.addEventListener('offline', probe);
-  return () => {
-    page.removeEventListener('visibilitychange', visible);
-    scope.removeEventListener!('online', both);
-    scope.removeEventListener!('offline', probe);
-  };
+  page.addEventListener('visibilitychange', visible, { signal });
+  scope.addEventListener('online', both, { signal });
+  scope.addEventListener('offline', probe, { signal });
+  return () => ending.abort();
 }

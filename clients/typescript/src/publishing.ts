@@ -22,8 +22,8 @@ export interface PublishOptions {
 /** Where records were appended. */
 export interface Published {
   readonly epoch: number;
-  /** Of the first record. `undefined`: not certain yet (`memory` on disk), or in `positions`. */
-  readonly offset: number | undefined;
+  /** Of the first record. `null`: not certain yet (`memory` on disk), or in `positions`. */
+  readonly offset: number | null;
   readonly level: Ack;
   /** Topics with partitions: where the first record of each partition is. */
   readonly positions: readonly Position[];
@@ -42,7 +42,7 @@ export async function publish(
   const silent = ack === 'none';
   const frame: Frame = [PUBLISH, 0, topic, LEVELS.indexOf(ack), body, toWire(rest)];
   const reply: ServerFrame = await session.ask(frame, { numbered: !silent, silent, bytes: body.length });
-  if (silent) return { epoch: 0, offset: undefined, level: 'none', positions: [], duplicate: false };
+  if (silent) return { epoch: 0, offset: null, level: 'none', positions: [], duplicate: false };
   const [, , epoch, offset, level, positions, duplicate] = reply;
-  return { epoch, offset: offset ?? undefined, level: LEVELS[level as number] ?? 'policy', positions: positions ?? [], duplicate: duplicate === true };
+  return { epoch, offset, level: LEVELS[level as number] ?? 'policy', positions: positions ?? [], duplicate: duplicate === true };
 }

@@ -258,10 +258,11 @@ export class Requests {
     waiting.attempts++;
     waiting.postponed = false;
     waiting.refresh?.(waiting.frame);
-    const tooLarge = this.#outbox.push(waiting.frame);
-    if (tooLarge) {
-      if (this.#table.has(waiting.req)) this.#remove(waiting);
-      return waiting.fail(tooLarge);
+    try {
+      this.#outbox.push(waiting.frame);
+    } catch (error) {
+      this.#remove(waiting);
+      return waiting.fail(error as TidewireError);
     }
     if (waiting.silent) return waiting.settle([0]);
     if (!waiting.internal && !this.#table.has(waiting.req)) this.#inFlight++;

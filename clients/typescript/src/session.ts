@@ -7,8 +7,10 @@ import type { Link } from './link.js';
 import { Reader } from './msgpack-reader.js';
 import type { Settings } from './options.js';
 import { asksForLong, Requests, type Asking } from './requests.js';
-import { Routes, type Route } from './routes.js';
+import type { Route } from './route.js';
 
+/** Subscriptions, watches and consumers of one client at most; the server has a limit of its own. */
+const ROUTES_MAX = 65_536;
 /** Members that one client declares present, at most. */
 const MEMBERS_MAX = 65_536;
 
@@ -23,7 +25,8 @@ export interface ServerWishes {
 export class Session {
   readonly requests: Requests;
   readonly settings: Settings;
-  readonly #routes = new Routes();
+  readonly #routes = new Map<number, Route>();
+  #lastSub = 0;
   readonly #members = new Map<string, Frame>();
   #link: Link | undefined;
 
@@ -31,7 +34,7 @@ export class Session {
     this.settings = settings;
     this.requests = new Requests(settings);
     this.requests.reopenDue = () => {
-      for (const route of this.#routes.all()) if (route.isDue) this.#open(route);
+      for (const route of this.#routes.values()) if (route.isDue) this.#open(route);
     };
   }
 
@@ -48,7 +51,7 @@ export class Session {
         if (reply[0] === ERROR) this.membersLost(refusal(reply[2], reply[3]));
       });
     }
-    for (const route of this.#routes.all()) this.#open(route);
+    for (const route of this.#routes.values()) this.#open(route);
     this.requests.resume();
   }
 
@@ -62,7 +65,7 @@ export class Session {
 
   close(error: TidewireError): void {
     this.requests.close(error);
-    for (const route of this.#routes.all()) this.#end(route, error);
+    for (const route of [...this.#routes.values()]) this.#end(route, error);
     this.#members.clear();
   }
 
@@ -82,20 +85,22 @@ export class Session {
   // ---- routes ----
 
   start(route: Route): void {
-    this.#routes.add(route);
+    if (this.#routes.size >= ROUTES_MAX) throw new TidewireError('limit_exceeded', `more than ${ROUTES_MAX} subscriptions and watches`);
+    route.sub = ++this.#lastSub;
+    this.#routes.set(route.sub, route);
     this.#open(route);
   }
 
   /** Starts it under another number, because frames of the old one may be on their way yet. */
   restart(route: Route): void {
-    if (!this.#routes.remove(route)) return;
+    if (!this.#remove(route)) return;
     this.requests.control([UNSUBSCRIBE, 0, route.sub]);
     this.start(route);
   }
 
   /** Ends it here and on the server. */
   stop(route: Route): void {
-    if (this.#routes.remove(route)) this.requests.control([UNSUBSCRIBE, 0, route.sub]);
+    if (this.#remove(route)) this.requests.control([UNSUBSCRIBE, 0, route.sub]);
   }
 
   isRunning(route: Route): boolean {
@@ -129,7 +134,11 @@ export class Session {
   }
 
   #end(route: Route, error: TidewireError): void {
-    if (this.#routes.remove(route)) route.end(error);
+    if (this.#remove(route)) route.end(error);
+  }
+
+  #remove(route: Route): boolean {
+    return this.isRunning(route) && this.#routes.delete(route.sub);
   }
 
   // ---- what arrives ----

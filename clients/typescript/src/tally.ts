@@ -77,7 +77,7 @@ export interface Voted {
   readonly epoch: number;
   /** The version of the tally (or of its partition) that holds the ballot. */
   readonly version: number;
-  readonly partition: number | undefined;
+  readonly partition: number | null;
 }
 
 /** What became of a change to a tally. */
@@ -127,7 +127,7 @@ export class Tally {
     const frame = [VOTE, 0, this.name, options.voter ?? '', choices, options.revision];
     const [, , epoch, version, status, revision, partition] = await this.#session.ask(frame, { repeatable: true });
     const told = (['accepted', 'changed', 'duplicate'] as const)[status as number] ?? 'accepted';
-    return { status: told, revision, epoch, version, partition: partition ?? undefined };
+    return { status: told, revision, epoch, version, partition };
   }
 
   /** Takes the ballots of voters out, as if they had never been cast. Returns how many there were. */

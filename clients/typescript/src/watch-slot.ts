@@ -2,7 +2,7 @@ import type { TidewireError } from './error.js';
 import type { FeedOwner } from './feed.js';
 import { toWire, UPDATE, WATCH, WATCHING, type Frame, type ServerFrame } from './frames.js';
 import { FrameError, type Decoded, type DecodedMap } from './msgpack-reader.js';
-import type { Route } from './routes.js';
+import type { Route } from './route.js';
 import type { WatchOptions, WatchUpdate } from './watch.js';
 
 const FULL = 1;

@@ -1,9 +1,6 @@
-import { TidewireError } from './error.js';
+import type { TidewireError } from './error.js';
 import type { Frame, ServerFrame } from './frames.js';
 import type { Reader } from './msgpack-reader.js';
-
-/** Subscriptions, watches and consumers of one client at most; the server has a limit of its own. */
-const ROUTES_MAX = 65_536;
 
 /** A subscription, watch or consumer, as the connection sees it: it goes on after a cut. */
 export interface Route {
@@ -25,32 +22,4 @@ export interface Route {
   deliver?(reader: Reader): void;
   /** It is over. */
   end(error: TidewireError): void;
-}
-
-/** The routes by number. */
-export class Routes {
-  readonly #table = new Map<number, Route>();
-  #last = 0;
-
-  get(sub: number): Route | undefined {
-    return this.#table.get(sub);
-  }
-
-  all(): Route[] {
-    return [...this.#table.values()];
-  }
-
-  /** Gives it a number that was never used. */
-  add(route: Route): void {
-    if (this.#table.size >= ROUTES_MAX) {
-      throw new TidewireError('limit_exceeded', `more than ${ROUTES_MAX} subscriptions, watches and consumers`);
-    }
-    route.sub = ++this.#last;
-    this.#table.set(route.sub, route);
-  }
-
-  /** Takes it out; false if it was out already. */
-  remove(route: Route): boolean {
-    return this.#table.get(route.sub) === route && this.#table.delete(route.sub);
-  }
 }
