@@ -22,7 +22,7 @@ export class Backoff {
   }
 
   /** The first delay where there are other servers than the one that was lost: short, but once in a row. */
-  nextElsewhere(): number {
+  hurry(): number {
     if (this.#hasHurried) return this.next();
     this.#hasHurried = true;
     return this.#shortestMs * this.#random();

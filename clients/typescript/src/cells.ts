@@ -1,14 +1,8 @@
-import { GET, isMap, type ServerFrame } from './frames.js';
+import { GET } from './codes.js';
+import { isMap, type ServerFrame } from './frames.js';
 import { FrameError, type Decoded } from './msgpack-reader.js';
 import type { Session } from './session.js';
 
-/** Kinds of cells, as they stand on the wire. */
-export const COUNTER = 1;
-export const TALLY_CELL = 2;
-export const MAP = 3;
-export const PRESENCE_CELL = 4;
-export const TOPIC_CELL = 5;
-export const ROUNDS = 6;
 
 /** A value that was read. */
 export interface ReadValue<T> {

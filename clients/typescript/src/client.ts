@@ -1,8 +1,9 @@
+import { AUTH, PING } from './codes.js';
 import { Connection } from './connection.js';
 import { Counter } from './counter.js';
 import { Emitter } from './emitter.js';
 import type { TidewireError } from './error.js';
-import { AUTH, fromWire, PING } from './frames.js';
+import { fromWire } from './frames.js';
 import { Increments } from './increments.js';
 import type { Identity, ServerInfo } from './link.js';
 import { LiveMap } from './live-map.js';

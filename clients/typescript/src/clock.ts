@@ -1,3 +1,5 @@
+import { TIMER_MS_MAX } from './limits.js';
+
 /** Time as the client knows it; tests hand in one of their own. */
 export interface Clock {
   /** Milliseconds of a clock that does not jump. */
@@ -7,13 +9,11 @@ export interface Clock {
   clearTimer(timer: unknown): void;
 }
 
-/** The longest delay of a platform's timers. */
-const DELAY_MS_MAX = 0x7fff_ffff;
 
 /** The platform's time. */
 export const systemClock: Clock = {
   now: () => performance.now(),
-  setTimer: (callback, delayMs) => setTimeout(callback, Math.min(delayMs, DELAY_MS_MAX)),
+  setTimer: (callback, delayMs) => setTimeout(callback, Math.min(delayMs, TIMER_MS_MAX)),
   clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 };
 

@@ -1,7 +1,9 @@
+import { PING } from './codes.js';
+import { CLOSE_MS, STEADY_MS } from './limits.js';
 import { Backoff } from './backoff.js';
 import { within } from './clock.js';
 import { TidewireError } from './error.js';
-import { PING, type ServerFrame } from './frames.js';
+import type { ServerFrame } from './frames.js';
 import { Heartbeat } from './heartbeat.js';
 import { leave } from './leaving.js';
 import { Link } from './link.js';
@@ -11,10 +13,6 @@ import type { ConnectionState } from './state.js';
 import type { Targets } from './targets.js';
 import type { Token } from './token.js';
 
-/** A connection that held so long was a good one: the delays start short again. */
-const STEADY_MS = 10_000;
-/** A clean close waits so long for replies. */
-const CLOSE_MS = 5_000;
 
 /** Holds one connection after the other. */
 export class Connection {
@@ -124,7 +122,7 @@ export class Connection {
   /** Connects to one server. */
   async dial(url: string): Promise<Link> {
     const { openSocket, clock, connectTimeoutMs, clientName } = this.session.settings;
-    const token = await this.#token.forConnection();
+    const token = await this.#token.newest();
     const link = await Link.connect(openSocket, url, { token, client: clientName }, clock, connectTimeoutMs);
     this.targets.learn(link.info.nodes ?? []);
     return link;
@@ -132,7 +130,7 @@ export class Connection {
 
   /** Tries until a connection is there, or until the answers of all servers leave no hope. */
   async #reconnect(run: number, lost: string): Promise<void> {
-    let delayMs = this.targets.areSeveral ? this.#backoff.nextElsewhere() : this.#backoff.next();
+    let delayMs = this.targets.several ? this.#backoff.hurry() : this.#backoff.next();
     for (;;) {
       await this.#pause(delayMs);
       if (run !== this.#run) throw closed();

@@ -1,14 +1,11 @@
+import { ACK, CONSUME, EXTEND, LEASED, NACK, REJECT, SETTLE } from './codes.js';
 import type { TidewireError } from './error.js';
 import { Feed, type FeedEvents, type FeedOwner } from './feed.js';
-import { CONSUME, LEASED, SETTLE, toWire, type Frame, type ServerFrame } from './frames.js';
+import { toWire, type Frame, type ServerFrame } from './frames.js';
 import { BodyReader, type TopicRecord } from './record.js';
 import type { Route } from './route.js';
 import type { Session } from './session.js';
 
-const ACK = 0;
-const NACK = 1;
-const EXTEND = 2;
-const REJECT = 3;
 
 /** How a group is consumed. */
 export interface ConsumeOptions {

@@ -1,14 +1,12 @@
-import { asNumber, COUNTER, read, type GetOptions, type ReadValue } from './cells.js';
-import { INCR, toWire, type ServerFrame } from './frames.js';
+import { ADD, COUNTER, INCR, RESET, SET } from './codes.js';
+import { asNumber, read, type GetOptions, type ReadValue } from './cells.js';
+import { toWire, type ServerFrame } from './frames.js';
 import type { Decoded } from './msgpack-reader.js';
 import type { Encodable } from './msgpack-writer.js';
 import type { Session } from './session.js';
 import type { CellReader } from './watch-slot.js';
 import { Watch, type WatchOptions } from './watch.js';
 
-const ADD = 0;
-const SET = 1;
-const RESET = 2;
 
 /** How a counter is changed. */
 export interface CounterOptions {

@@ -6,36 +6,6 @@ export type Frame = Encodable[];
 /** A frame of the server whose fields have the types that PROTOCOL.md gives them. */
 export type ServerFrame = [type: number, ...fields: any[]];
 
-export const HELLO = 1;
-export const WELCOME = 2;
-export const PING = 3;
-export const PONG = 4;
-export const ERROR = 5;
-export const GOAWAY = 6;
-export const PUBLISH = 10;
-export const SUBSCRIBE = 12;
-export const SUBSCRIBED = 13;
-export const DELIVER = 14;
-export const UNSUBSCRIBE = 15;
-export const GAP = 16;
-export const PROGRESS = 17;
-export const CREDIT = 18;
-export const INCR = 20;
-export const VOTE = 22;
-export const GET = 24;
-export const WATCH = 26;
-export const WATCHING = 27;
-export const UPDATE = 28;
-export const PRESENCE = 29;
-export const TALLY = 30;
-export const PRODUCER = 31;
-export const GROUP = 32;
-export const CONSUME = 33;
-export const LEASED = 34;
-export const SETTLE = 35;
-export const TOPIC = 36;
-export const INVALIDATE = 37;
-export const AUTH = 38;
 
 /**
  * The fields of the server's frames. u, i: integers; s: text; n: a name; b: bytes; B: true or false; m: a map;

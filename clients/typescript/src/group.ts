@@ -1,6 +1,7 @@
+import { GROUP } from './codes.js';
 import { Consumer, type ConsumeOptions } from './consumer.js';
 import { encodeStart, type Start } from './cursor.js';
-import { fromWire, GROUP, toWire } from './frames.js';
+import { fromWire, toWire } from './frames.js';
 import type { Encodable } from './msgpack-writer.js';
 import type { Session } from './session.js';
 

@@ -1,7 +1,6 @@
+import { PROBE_MS } from './limits.js';
 import type { Clock } from './clock.js';
 
-/** How long a server may take to answer when there is reason to doubt the connection. */
-const PROBE_MS = 5_000;
 
 /** Asks a quiet server for a sign of life, and says when it gives none. */
 export class Heartbeat {

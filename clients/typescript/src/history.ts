@@ -1,3 +1,4 @@
+import { PAGE_RECORDS, PAGE_RECORDS_MAX, PAGE_WINDOW_BYTES } from './limits.js';
 import { TidewireError } from './error.js';
 import type { TopicRecord } from './record.js';
 import type { Session } from './session.js';
@@ -5,10 +6,6 @@ import { Subscription } from './subscription.js';
 import type { Gap } from './subscription-events.js';
 import type { Topic } from './topic.js';
 
-const LIMIT = 100;
-const LIMIT_MAX = 10_000;
-/** Bytes that are on their way for one page: few, since a page is soon full. */
-const WINDOW_BYTES = 256 * 1024;
 
 /** Which page of a topic. */
 export interface HistoryOptions {
@@ -36,9 +33,9 @@ export interface HistoryPage {
 
 /** Reads one page: a subscription that ends when the page is full. */
 export async function readHistory(session: Session, topic: Topic, options: HistoryOptions): Promise<HistoryPage> {
-  const limit = options.limit ?? LIMIT;
-  if (!(limit >= 1 && limit <= LIMIT_MAX)) {
-    throw new TidewireError('invalid_argument', `a page holds 1 to ${LIMIT_MAX} records`);
+  const limit = options.limit ?? PAGE_RECORDS;
+  if (!(limit >= 1 && limit <= PAGE_RECORDS_MAX)) {
+    throw new TidewireError('invalid_argument', `a page holds 1 to ${PAGE_RECORDS_MAX} records`);
   }
   const { value: info, epoch } = await topic.readInfo();
   if (info.partitions !== undefined) {
@@ -49,7 +46,7 @@ export async function readHistory(session: Session, topic: Topic, options: Histo
   const end = Math.min(options.before === undefined ? info.next : before, from + limit);
   const records: TopicRecord[] = [];
   const gaps: Gap[] = [];
-  if (from < end) await fill(new Subscription(session, topic.name, { start: { epoch, offset: from }, windowBytes: WINDOW_BYTES }), end, records, gaps);
+  if (from < end) await fill(new Subscription(session, topic.name, { start: { epoch, offset: from }, windowBytes: PAGE_WINDOW_BYTES }), end, records, gaps);
   const next = Math.max(from, end);
   return { records, epoch, next, previous: from > info.first ? from : undefined, atEnd: next >= info.next, gaps };
 }

@@ -1,16 +1,14 @@
+import { CREDIT, GAP, PROGRESS, SUBSCRIBE, SUBSCRIBED } from './codes.js';
+import { EVENTS_UNREAD_MAX, WINDOW_BYTES } from './limits.js';
 import { Cursor, encodeStart, type Position, type Start } from './cursor.js';
 import type { TidewireError } from './error.js';
 import type { FeedOwner } from './feed.js';
-import { CREDIT, GAP, isWildcard, PROGRESS, SUBSCRIBE, SUBSCRIBED, toWire, type Frame, type ServerFrame } from './frames.js';
+import { isWildcard, toWire, type Frame, type ServerFrame } from './frames.js';
 import { FrameError, type Reader } from './msgpack-reader.js';
 import type { Route } from './route.js';
 import type { Session } from './session.js';
 import { Delivery, type Gap, type GapReason, type Started, type SubscribeOptions, type SubscriptionEvent } from './subscription-events.js';
 
-/** Bytes that may be on their way or unread, unless the options say otherwise. */
-const WINDOW_BYTES = 4 * 1024 * 1024;
-/** Events that may be unread: credit counts bytes of body only. */
-const EVENTS_MAX = 32 * 1024;
 const STATUSES = ['fresh', 'resumed', 'gap', 'new_epoch'] as const;
 const REASONS: readonly GapReason[] = ['retention', 'new_epoch', 'jumped'];
 
@@ -88,7 +86,7 @@ export class Inbox implements Route {
     const offsets = reader.nil() ? null : (reader.value() as number[]);
     const length = reader.skipBin();
     if (this.#isOverrun) return;
-    if (this.#events.length >= EVENTS_MAX || this.#unread > this.#window * 2 + WINDOW_BYTES) {
+    if (this.#events.length >= EVENTS_UNREAD_MAX || this.#unread > this.#window * 2 + WINDOW_BYTES) {
       this.#isOverrun = true;
       return;
     }

@@ -1,5 +1,5 @@
+import { INCR, PRODUCER } from './codes.js';
 import { counted, type Counted } from './counter.js';
-import { INCR, PRODUCER } from './frames.js';
 import type { Session } from './session.js';
 
 /**

@@ -1,13 +1,10 @@
+import { MOVE_PAUSE_MS_MAX, MOVE_SETTLE_MS_MAX } from './limits.js';
 import { within } from './clock.js';
 import type { Connection } from './connection.js';
 import { errorName, TidewireError } from './error.js';
 import type { ServerFrame } from './frames.js';
 import type { Link } from './link.js';
 
-/** Longest pause before another node is dialed, so that not all clients of a server come at once. */
-const PAUSE_MS_MAX = 1_000;
-/** Longest time in which what was asked is answered over the old connection; new requests wait meanwhile. */
-const SETTLE_MS_MAX = 7_000;
 
 /**
  * The server asks to go: first there is a connection to another node, then the old one is given up. If none is
@@ -23,7 +20,7 @@ export async function leave(connection: Connection, old: Link, frame: ServerFram
     connection.successor = found;
     requests.pause();
     connection.setState({ state: 'connecting' });
-    await within(settings.clock, Math.min(SETTLE_MS_MAX, found.heartbeatMs * 2), requests.drained());
+    await within(settings.clock, Math.min(MOVE_SETTLE_MS_MAX, found.heartbeatMs * 2), requests.drained());
     if (connection.successor === found) connection.succeed();
     return;
   }
@@ -45,12 +42,12 @@ async function findAnother(
   const { targets, session } = connection;
   const { clock, random } = session.settings;
   targets.learn(nodes);
-  const urls = targets.beginningWith(nodes, old.url);
+  const urls = targets.others(nodes, old.url);
   // Behind one address there may be several nodes.
   if (mayStay) urls.push(old.url);
   // Half of the time is for what is under way.
   const end = clock.now() + graceMs / 2;
-  if (urls.length > 0) await within(clock, Math.min(PAUSE_MS_MAX, graceMs / 4) * random(), new Promise(() => {}));
+  if (urls.length > 0) await within(clock, Math.min(MOVE_PAUSE_MS_MAX, graceMs / 4) * random(), new Promise(() => {}));
   for (const url of urls) {
     if (connection.link !== old || clock.now() >= end) return undefined;
     try {

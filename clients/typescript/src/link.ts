@@ -1,16 +1,13 @@
+import { ERROR, GOAWAY, HELLO, NORMAL_CLOSURE, VERSION, WELCOME } from './codes.js';
+import { HEARTBEAT_MS, HELD_MESSAGES_MAX } from './limits.js';
 import type { Clock } from './clock.js';
 import { errorName, refusal, TidewireError } from './error.js';
-import { checkServerFrame, ERROR, fromWire, GOAWAY, HELLO, WELCOME, type ServerFrame } from './frames.js';
+import { checkServerFrame, fromWire, type ServerFrame } from './frames.js';
 import { Reader } from './msgpack-reader.js';
 import { Writer } from './msgpack-writer.js';
 import type { Socket } from './socket.js';
 
 const PROTOCOL = 'tidewire.v1';
-const VERSION = 1;
-const NORMAL_CLOSURE = 1000;
-/** Messages that wait until a new connection takes the place of the old one; a server says little until then. */
-const HELD_MAX = 256;
-const HEARTBEAT_MS = 30_000;
 
 /** Who the server says the client is. */
 export interface Identity {
@@ -124,7 +121,7 @@ export class Link {
     return this.info.heartbeatMs ? Math.max(this.info.heartbeatMs, 100) : HEARTBEAT_MS;
   }
 
-  get bufferedBytes(): number {
+  get backlog(): number {
     return this.#socket.bufferedAmount;
   }
 
@@ -164,7 +161,7 @@ export class Link {
       this.#answer(message);
       this.#answer = undefined;
     } else if (this.#owner) this.#owner.receive(message);
-    else if (this.#held.push(message) > HELD_MAX) this.close();
+    else if (this.#held.push(message) > HELD_MESSAGES_MAX) this.close();
   }
 
   #end(error: TidewireError): void {

@@ -1,6 +1,6 @@
+import { DEPTH_MAX } from './limits.js';
+
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-/** Levels of arrays and maps that hold something. */
-const DEPTH_MAX = 16;
 /** How an integer of 8 to 32 bits is read, by its tag. */
 const INTEGERS = ['getUint8', 'getUint16', 'getUint32', 'getUint8', 'getInt8', 'getInt16', 'getInt32'] as const;
 

@@ -1,8 +1,8 @@
-import { ERROR, type Frame, type ServerFrame } from './frames.js';
+import { ERROR } from './codes.js';
+import { RENUMBERED_MAX } from './limits.js';
+import type { Frame, ServerFrame } from './frames.js';
 import { refusal } from './error.js';
 
-/** New numbers that a publish gets before its refusal is passed on. */
-const RENUMBERED_MAX = 3;
 
 type Asker = (done: (reply: ServerFrame) => void) => void;
 

@@ -1,14 +1,10 @@
+import { FRAME_BYTES_MAX, LOOK_AGAIN_MS, OUTBOX_BYTES_MAX } from './limits.js';
 import type { Clock } from './clock.js';
 import { TidewireError } from './error.js';
 import type { Frame } from './frames.js';
 import type { Link } from './link.js';
 import { Writer } from './msgpack-writer.js';
 
-const FRAME_BYTES = 1024 * 1024;
-/** Bytes that may be unwritten before requests wait. */
-const BYTES_MAX = 4 * 1024 * 1024;
-/** A WebSocket does not say when it has written: it is asked after so long. */
-const LOOK_AGAIN_MS = 10;
 
 /** Puts the frames of one turn together into messages. */
 export class Outbox {
@@ -16,7 +12,7 @@ export class Outbox {
   readonly #clock: Clock;
   readonly #onRoom: () => void;
   #link: Link | undefined;
-  #frameBytesMax = FRAME_BYTES;
+  #frameBytesMax = FRAME_BYTES_MAX;
   #isScheduled = false;
   #look: unknown;
 
@@ -28,7 +24,7 @@ export class Outbox {
   begin(link: Link): void {
     this.end();
     this.#link = link;
-    this.#frameBytesMax = link.info.maxFrameBytes || FRAME_BYTES;
+    this.#frameBytesMax = link.info.maxFrameBytes || FRAME_BYTES_MAX;
   }
 
   end(): void {
@@ -40,7 +36,7 @@ export class Outbox {
 
   /** Whether a request may be written now; if not, `onRoom` is called later. */
   hasRoom(): boolean {
-    if (!this.#link || this.#link.bufferedBytes + this.#writer.length <= BYTES_MAX) return true;
+    if (!this.#link || this.#link.backlog + this.#writer.length <= OUTBOX_BYTES_MAX) return true;
     this.#look ??= this.#clock.setTimer(() => {
       this.#look = undefined;
       this.#onRoom();

@@ -1,13 +1,10 @@
-import { PRESENCE_CELL } from './cells.js';
+import { JOIN, LEAVE, PRESENCE, PRESENCE_CELL } from './codes.js';
 import { readEntries, watchEntries, type Entries, type Entry } from './entries.js';
 import { TidewireError } from './error.js';
-import { PRESENCE } from './frames.js';
 import { payloadBytes, type Payload } from './record.js';
 import type { Session } from './session.js';
 import type { Watch, WatchOptions } from './watch.js';
 
-const JOIN = 0;
-const LEAVE = 1;
 
 /** Who is there. */
 export class Presence {

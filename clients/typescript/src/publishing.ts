@@ -1,4 +1,5 @@
-import { PUBLISH, toWire, type Frame, type ServerFrame } from './frames.js';
+import { PUBLISH } from './codes.js';
+import { toWire, type Frame, type ServerFrame } from './frames.js';
 import type { Position } from './cursor.js';
 import { encodeBody, type RecordInput } from './record.js';
 import type { Session } from './session.js';

@@ -1,20 +1,16 @@
+import { ERROR, PRODUCER } from './codes.js';
+import { ASKED_MS_MAX, IN_FLIGHT_MAX, QUEUE_BYTES_MAX, SWEEP_MS } from './limits.js';
 import { Backoff } from './backoff.js';
 import type { Clock } from './clock.js';
 import { errorName, refusal, TidewireError } from './error.js';
-import { ERROR, PRODUCER, type Frame, type ServerFrame } from './frames.js';
+import type { Frame, ServerFrame } from './frames.js';
 import type { Link } from './link.js';
 import { Numbering } from './numbering.js';
 import type { Settings } from './options.js';
 import { Outbox } from './outbox.js';
 
-/** Bytes of bodies that may wait unsent. */
-const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
-const IN_FLIGHT_CEILING = 1 << 16;
-const SWEEP_MS = 1_000;
 /** Pause before a request that was refused for the moment is sent again. */
 const PAUSE_MS = [50, 500] as const;
-/** Who asks for a longer pause is not about to change leaders: the caller is told so. */
-const ASKED_MS_MAX = 2_000;
 
 /** Why a request that waited fails. */
 const NO_CONNECTION = 'there was no connection for too long';
@@ -90,7 +86,7 @@ export class Requests {
     const ask = (done: (frame: ServerFrame) => void) => this.internal([PRODUCER, 0], done);
     this.#numbering = new Numbering(ask, (retryAfterMs) => {
       this.#holdsPublishes = true;
-      this.scheduleRepeat(retryAfterMs);
+      this.repeatLater(retryAfterMs);
     });
   }
 
@@ -143,7 +139,7 @@ export class Requests {
 
   /** A new connection is there. What goes on after a cut is sent by the caller, then `resume`. */
   begin(link: Link): void {
-    this.#inFlightMax = Math.min(Math.max(link.info.inFlightMax || 1024, 1), IN_FLIGHT_CEILING);
+    this.#inFlightMax = Math.min(Math.max(link.info.inFlightMax || 1024, 1), IN_FLIGHT_MAX);
     this.#outbox.begin(link);
     this.#online = true;
     this.#stopRepeating();
@@ -227,7 +223,7 @@ export class Requests {
   }
 
   /** Sends again, after a pause, what was refused for the moment. */
-  scheduleRepeat(askedMs: number | null | undefined): void {
+  repeatLater(askedMs: number | null | undefined): void {
     const pauseMs = this.#repeatTimer === undefined ? this.#backoff.next() : 0;
     const at = this.#clock.now() + Math.max(pauseMs, askedMs ?? 0);
     if (this.#repeatTimer !== undefined && at <= this.#repeatAt) return;
@@ -303,7 +299,7 @@ export class Requests {
     waiting.postponed = true;
     // Those behind it wait, for the sake of their order.
     this.#holdsPublishes ||= waiting.numbered === true;
-    this.scheduleRepeat(frame[4]);
+    this.repeatLater(frame[4]);
     return true;
   }
 

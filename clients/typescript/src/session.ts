@@ -1,18 +1,13 @@
+import { DELIVER, ERROR, GAP, GOAWAY, LEASED, PING, PONG, PROGRESS, UNSUBSCRIBE, UPDATE } from './codes.js';
+import { MEMBERS_MAX, ROUTES_MAX } from './limits.js';
 import { errorName, refusal, TidewireError } from './error.js';
-import {
-  checkServerFrame, DELIVER, ERROR, GAP, GOAWAY, LEASED, PING, PONG, PROGRESS, UNSUBSCRIBE, UPDATE,
-  type Frame, type ServerFrame,
-} from './frames.js';
+import { checkServerFrame, type Frame, type ServerFrame } from './frames.js';
 import type { Link } from './link.js';
 import { Reader } from './msgpack-reader.js';
 import type { Settings } from './options.js';
 import { asksForLong, Requests, type Asking } from './requests.js';
 import type { Route } from './route.js';
 
-/** Subscriptions, watches and consumers of one client at most; the server has a limit of its own. */
-const ROUTES_MAX = 65_536;
-/** Members that one client declares present, at most. */
-const MEMBERS_MAX = 65_536;
 
 /** What the server wants of the connection as such. */
 export interface ServerWishes {
@@ -130,7 +125,7 @@ export class Session {
       return this.#end(route, error);
     }
     route.isDue = true;
-    this.requests.scheduleRepeat(error.retryAfterMs);
+    this.requests.repeatLater(error.retryAfterMs);
   }
 
   #end(route: Route, error: TidewireError): void {

@@ -1,5 +1,6 @@
-import { asMap, read, ROUNDS, TALLY_CELL, type GetOptions, type ReadValue } from './cells.js';
-import { fromWire, INVALIDATE, TALLY, toWire, VOTE } from './frames.js';
+import { INVALIDATE, ROUNDS, TALLY, TALLY_CELL, VOTE } from './codes.js';
+import { asMap, read, type GetOptions, type ReadValue } from './cells.js';
+import { fromWire, toWire } from './frames.js';
 import { FrameError, type Decoded, type DecodedMap } from './msgpack-reader.js';
 import type { Encodable } from './msgpack-writer.js';
 import type { Session } from './session.js';

@@ -1,10 +1,8 @@
+import { PORT } from './codes.js';
+import { URLS_GIVEN_MAX, URLS_LEARNED_MAX } from './limits.js';
 import { TidewireError } from './error.js';
 
-const PORT = 7171;
 const PATH = '/v1/ws';
-/** URLs that are given, and those that are remembered of what servers have told, at most. */
-const GIVEN_MAX = 64;
-const LEARNED_MAX = 16;
 
 function invalid(message: string): TidewireError {
   return new TidewireError('invalid_configuration', message);
@@ -39,8 +37,8 @@ export class Targets {
     this.given = [...new Set(urls.map(parseTarget))];
     this.#random = random;
     if (this.given.length === 0) throw invalid('a client needs a URL');
-    if (this.given.length > GIVEN_MAX) {
-      throw invalid(`more than ${GIVEN_MAX} URLs: a few nodes know all others`);
+    if (this.given.length > URLS_GIVEN_MAX) {
+      throw invalid(`more than ${URLS_GIVEN_MAX} URLs: a few nodes know all others`);
     }
     if (this.given.some((url) => isEncrypted(url) !== isEncrypted(this.given[0]!))) {
       throw invalid('some URLs are encrypted and some are not');
@@ -51,10 +49,10 @@ export class Targets {
   learn(urls: readonly string[]): void {
     this.#learned = [...new Set([...this.#valid(urls), ...this.#learned])]
       .filter((url) => !this.given.includes(url))
-      .slice(0, LEARNED_MAX);
+      .slice(0, URLS_LEARNED_MAX);
   }
 
-  get areSeveral(): boolean {
+  get several(): boolean {
     return this.given.length + this.#learned.length > 1;
   }
 
@@ -65,7 +63,7 @@ export class Targets {
   }
 
   /** Those that a server names, in its order, then all others; without the one that is left. */
-  beginningWith(urls: readonly string[], left: string): string[] {
+  others(urls: readonly string[], left: string): string[] {
     const others = [...new Set([...this.#valid(urls), ...this.round(left)])];
     return others.filter((url) => url !== left);
   }

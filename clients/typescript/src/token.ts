@@ -1,12 +1,9 @@
+import { TOKEN_LEAD_MS_MAX, TOKEN_RETRY_MS } from './limits.js';
 import type { Clock } from './clock.js';
 import { TidewireError } from './error.js';
 import type { Identity } from './link.js';
 import type { TokenSource } from './options.js';
 
-/** A token is replaced when a fifth of its time is left, but not sooner than so long before its end. */
-const LEAD_MS_MAX = 60_000;
-/** Pause before a refresh that failed is tried again. */
-const RETRY_MS = 5_000;
 
 /** Holds the newest token and gets another one in time. */
 export class Token {
@@ -34,7 +31,7 @@ export class Token {
   }
 
   /** The token for the next connection. */
-  async forConnection(): Promise<string | null> {
+  async newest(): Promise<string | null> {
     if (this.#current === null && typeof this.#source === 'function') await this.#fetch();
     return this.#current;
   }
@@ -54,7 +51,7 @@ export class Token {
     this.stop();
     if (identity?.expiresAtMs === undefined || typeof this.#source !== 'function') return;
     const leftMs = identity.expiresAtMs - serverMs;
-    this.#schedule(Math.max(leftMs - Math.min(leftMs / 5, LEAD_MS_MAX), 0), serverMs);
+    this.#schedule(Math.max(leftMs - Math.min(leftMs / 5, TOKEN_LEAD_MS_MAX), 0), serverMs);
   }
 
   /** Shows the server a token that the application has got. */
@@ -82,7 +79,7 @@ export class Token {
       if (this.#timer === timer) this.accepted(identity, serverMs);
     } catch (error) {
       this.#failed(error as TidewireError);
-      if (this.#timer === timer && (error as TidewireError).retryable) this.#schedule(RETRY_MS, serverMs);
+      if (this.#timer === timer && (error as TidewireError).retryable) this.#schedule(TOKEN_RETRY_MS, serverMs);
     }
   }
 

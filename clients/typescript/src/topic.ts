@@ -1,5 +1,6 @@
-import { asMap, read, TOPIC_CELL, type ReadValue } from './cells.js';
-import { fromWire, TOPIC } from './frames.js';
+import { TOPIC, TOPIC_CELL } from './codes.js';
+import { asMap, read, type ReadValue } from './cells.js';
+import { fromWire } from './frames.js';
 import { Group } from './group.js';
 import { readHistory, type HistoryOptions, type HistoryPage } from './history.js';
 import { publish, type Published, type PublishOptions } from './publishing.js';

@@ -1,18 +1,12 @@
+import { AGE_UNIT, BEHIND, DELETED, FULL, MORE, STALE, UPDATE, WATCH, WATCHING } from './codes.js';
+import { PARTS_MAX } from './limits.js';
 import type { TidewireError } from './error.js';
 import type { FeedOwner } from './feed.js';
-import { toWire, UPDATE, WATCH, WATCHING, type Frame, type ServerFrame } from './frames.js';
+import { toWire, type Frame, type ServerFrame } from './frames.js';
 import { FrameError, type Decoded, type DecodedMap } from './msgpack-reader.js';
 import type { Route } from './route.js';
 import type { WatchOptions, WatchUpdate } from './watch.js';
 
-const FULL = 1;
-const DELETED = 2;
-const STALE = 4;
-const MORE = 16;
-const BEHIND = 32;
-const AGE_UNIT = 256;
-/** Parts of one update that are kept until the last one is here. */
-const PARTS_MAX = 65_536;
 
 /** What every version of a cell says, whatever its kind. */
 export interface Update {
