@@ -1,11 +1,11 @@
-import { PING } from './codes.js';
-import { CLOSE_MS, STEADY_MS } from './limits.js';
 import { Backoff } from './backoff.js';
 import { within } from './clock.js';
+import { PING } from './codes.js';
 import { TidewireError } from './error.js';
 import type { ServerFrame } from './frames.js';
 import { Heartbeat } from './heartbeat.js';
 import { leave } from './leaving.js';
+import { CLOSE_MS, STEADY_MS } from './limits.js';
 import { Link } from './link.js';
 import { watchPage } from './page.js';
 import type { Session } from './session.js';
@@ -29,6 +29,7 @@ export class Connection {
   /** Counts what the application starts and ends, so that what runs on from before knows that it is over. */
   #run = 0;
   #connecting: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
   #since = 0;
   #parting: TidewireError | undefined;
   #wake: (() => void) | undefined;
@@ -53,12 +54,22 @@ export class Connection {
 
   /** Connects; does nothing if that is done or under way. */
   connect(): Promise<void> {
-    if (this.link) return Promise.resolve();
-    return (this.#connecting ??= this.#begin().finally(() => (this.#connecting = undefined)));
+    if (!this.#connecting) {
+      const connecting = this.#begin();
+      this.#connecting = connecting;
+      // One that failed is tried anew; one that was closed meanwhile is another's by now.
+      connecting.catch(() => this.#connecting === connecting && (this.#connecting = undefined));
+    }
+    return this.#connecting;
   }
 
   /** What was sent is answered first, for a limited time; what waits to be sent fails. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#connecting = undefined;
+    return (this.#closing = this.#end());
+  }
+
+  async #end(): Promise<void> {
     const error = closed();
     this.#run++;
     this.#forgetPage();
@@ -87,6 +98,7 @@ export class Connection {
   // ---- making connections ----
 
   async #begin(): Promise<void> {
+    await this.#closing;
     const run = ++this.#run;
     this.session.requests.reopen();
     this.#watchPage();
@@ -215,6 +227,7 @@ export class Connection {
   }
 
   #fail(error: TidewireError): TidewireError {
+    this.#connecting = undefined;
     this.#forgetPage();
     this.setState({ state: 'failed', code: error.code, reason: error.message, error });
     const why = new TidewireError('connection_failed', `the connection has failed: ${error.message}`);

@@ -1,5 +1,5 @@
-import { ADD, COUNTER, INCR, RESET, SET } from './codes.js';
 import { asNumber, read, type GetOptions, type ReadValue } from './cells.js';
+import { ADD, COUNTER, INCR, RESET, SET } from './codes.js';
 import { toWire, type ServerFrame } from './frames.js';
 import type { Decoded } from './msgpack-reader.js';
 import type { Encodable } from './msgpack-writer.js';

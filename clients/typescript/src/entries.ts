@@ -1,5 +1,5 @@
-import { TidewireError } from './error.js';
 import { read, type GetOptions } from './cells.js';
+import { TidewireError } from './error.js';
 import { FrameError, type Decoded } from './msgpack-reader.js';
 import type { Session } from './session.js';
 import type { CellReader } from './watch-slot.js';

@@ -43,7 +43,7 @@ export abstract class Feed<Opened, Events extends FeedEvents> extends Emitter<Ev
         arrived: () => this.arrived(),
         ended: (error) => {
           reject(error);
-          this.#end(error);
+          this.#end(error.code === 'client_closed' ? undefined : error);
         },
       };
     });

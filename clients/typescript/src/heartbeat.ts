@@ -1,5 +1,5 @@
-import { PROBE_MS } from './limits.js';
 import type { Clock } from './clock.js';
+import { PROBE_MS } from './limits.js';
 
 
 /** Asks a quiet server for a sign of life, and says when it gives none. */

@@ -1,9 +1,9 @@
-import { PAGE_RECORDS, PAGE_RECORDS_MAX, PAGE_WINDOW_BYTES } from './limits.js';
 import { TidewireError } from './error.js';
+import { PAGE_RECORDS, PAGE_RECORDS_MAX, PAGE_WINDOW_BYTES } from './limits.js';
 import type { TopicRecord } from './record.js';
 import type { Session } from './session.js';
-import { Subscription } from './subscription.js';
 import type { Gap } from './subscription-events.js';
+import { Subscription } from './subscription.js';
 import type { Topic } from './topic.js';
 
 

@@ -1,9 +1,9 @@
 import { CREDIT, GAP, PROGRESS, SUBSCRIBE, SUBSCRIBED } from './codes.js';
-import { EVENTS_UNREAD_MAX, WINDOW_BYTES } from './limits.js';
 import { Cursor, encodeStart, type Position, type Start } from './cursor.js';
 import type { TidewireError } from './error.js';
 import type { FeedOwner } from './feed.js';
 import { isWildcard, toWire, type Frame, type ServerFrame } from './frames.js';
+import { EVENTS_UNREAD_MAX, WINDOW_BYTES } from './limits.js';
 import { FrameError, type Reader } from './msgpack-reader.js';
 import type { Route } from './route.js';
 import type { Session } from './session.js';

@@ -1,8 +1,8 @@
-import { MOVE_PAUSE_MS_MAX, MOVE_SETTLE_MS_MAX } from './limits.js';
 import { within } from './clock.js';
 import type { Connection } from './connection.js';
 import { errorName, TidewireError } from './error.js';
 import type { ServerFrame } from './frames.js';
+import { MOVE_PAUSE_MS_MAX, MOVE_SETTLE_MS_MAX } from './limits.js';
 import type { Link } from './link.js';
 
 

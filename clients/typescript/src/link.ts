@@ -1,8 +1,8 @@
-import { ERROR, GOAWAY, HELLO, NORMAL_CLOSURE, VERSION, WELCOME } from './codes.js';
-import { HEARTBEAT_MS, HELD_MESSAGES_MAX } from './limits.js';
 import type { Clock } from './clock.js';
+import { ERROR, GOAWAY, HELLO, NORMAL_CLOSURE, VERSION, WELCOME } from './codes.js';
 import { errorName, refusal, TidewireError } from './error.js';
 import { checkServerFrame, fromWire, type ServerFrame } from './frames.js';
+import { HEARTBEAT_MS, HELD_MESSAGES_MAX } from './limits.js';
 import { Reader } from './msgpack-reader.js';
 import { Writer } from './msgpack-writer.js';
 import type { Socket } from './socket.js';

@@ -1,5 +1,5 @@
-import { MAP } from './codes.js';
 import { read, type GetOptions } from './cells.js';
+import { MAP } from './codes.js';
 import { readEntries, watchEntries, Entry, type Entries } from './entries.js';
 import { publish, type Published, type PublishOptions } from './publishing.js';
 import type { Payload } from './record.js';

@@ -1,7 +1,7 @@
 import { ERROR } from './codes.js';
-import { RENUMBERED_MAX } from './limits.js';
-import type { Frame, ServerFrame } from './frames.js';
 import { refusal } from './error.js';
+import type { Frame, ServerFrame } from './frames.js';
+import { RENUMBERED_MAX } from './limits.js';
 
 
 type Asker = (done: (reply: ServerFrame) => void) => void;

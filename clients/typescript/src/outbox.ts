@@ -1,7 +1,7 @@
-import { FRAME_BYTES_MAX, LOOK_AGAIN_MS, OUTBOX_BYTES_MAX } from './limits.js';
 import type { Clock } from './clock.js';
 import { TidewireError } from './error.js';
 import type { Frame } from './frames.js';
+import { FRAME_BYTES_MAX, LOOK_AGAIN_MS, OUTBOX_BYTES_MAX } from './limits.js';
 import type { Link } from './link.js';
 import { Writer } from './msgpack-writer.js';
 

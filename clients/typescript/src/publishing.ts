@@ -1,6 +1,6 @@
 import { PUBLISH } from './codes.js';
-import { toWire, type Frame, type ServerFrame } from './frames.js';
 import type { Position } from './cursor.js';
+import { toWire, type Frame, type ServerFrame } from './frames.js';
 import { encodeBody, type RecordInput } from './record.js';
 import type { Session } from './session.js';
 

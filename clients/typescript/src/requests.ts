@@ -1,9 +1,9 @@
-import { ERROR, PRODUCER } from './codes.js';
-import { ASKED_MS_MAX, IN_FLIGHT_MAX, QUEUE_BYTES_MAX, SWEEP_MS } from './limits.js';
 import { Backoff } from './backoff.js';
 import type { Clock } from './clock.js';
+import { ERROR, PRODUCER } from './codes.js';
 import { errorName, refusal, TidewireError } from './error.js';
 import type { Frame, ServerFrame } from './frames.js';
+import { ASKED_MS_MAX, IN_FLIGHT_MAX, QUEUE_BYTES_MAX, SWEEP_MS } from './limits.js';
 import type { Link } from './link.js';
 import { Numbering } from './numbering.js';
 import type { Settings } from './options.js';

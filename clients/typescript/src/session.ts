@@ -1,7 +1,7 @@
 import { DELIVER, ERROR, GAP, GOAWAY, LEASED, PING, PONG, PROGRESS, UNSUBSCRIBE, UPDATE } from './codes.js';
-import { MEMBERS_MAX, ROUTES_MAX } from './limits.js';
 import { errorName, refusal, TidewireError } from './error.js';
 import { checkServerFrame, type Frame, type ServerFrame } from './frames.js';
+import { MEMBERS_MAX, ROUTES_MAX } from './limits.js';
 import type { Link } from './link.js';
 import { Reader } from './msgpack-reader.js';
 import type { Settings } from './options.js';

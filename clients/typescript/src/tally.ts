@@ -1,5 +1,5 @@
-import { INVALIDATE, ROUNDS, TALLY, TALLY_CELL, VOTE } from './codes.js';
 import { asMap, read, type GetOptions, type ReadValue } from './cells.js';
+import { INVALIDATE, ROUNDS, TALLY, TALLY_CELL, VOTE } from './codes.js';
 import { fromWire, toWire } from './frames.js';
 import { FrameError, type Decoded, type DecodedMap } from './msgpack-reader.js';
 import type { Encodable } from './msgpack-writer.js';

@@ -1,6 +1,6 @@
 import { PORT } from './codes.js';
-import { URLS_GIVEN_MAX, URLS_LEARNED_MAX } from './limits.js';
 import { TidewireError } from './error.js';
+import { URLS_GIVEN_MAX, URLS_LEARNED_MAX } from './limits.js';
 
 const PATH = '/v1/ws';
 
@@ -10,16 +10,13 @@ function invalid(message: string): TidewireError {
 
 /** The whole URL of a node: the port is 7171 and the path `/v1/ws` unless given. */
 export function parseTarget(text: string): string {
-  const match = /^(wss?):\/\/([^/?#]+)([^#]*)$/.exec(text);
-  if (!match) throw invalid(`invalid server URL '${text}': use ws://HOST:PORT or wss://HOST:PORT`);
-  const [, scheme, authority, rest] = match as unknown as [string, string, string, string];
-  if (authority.includes('@')) {
-    throw invalid('credentials do not belong into a URL; use the option token');
-  }
+  const match = /^(wss?):\/\/([^/?#@]+)([/?][^#]*)?$/.exec(text);
+  if (!match) throw invalid(`invalid URL '${text}': use ws://HOST:PORT or wss://HOST:PORT`);
+  const [, scheme, authority, rest = '/'] = match as unknown as [string, string, string, string?];
   const port = /:\d+$/.test(authority) ? '' : `:${PORT}`;
-  const path = rest === '' || rest === '/' ? PATH : rest;
+  const path = rest === '/' ? PATH : rest;
   const url = `${scheme}://${authority}${port}${path}`;
-  if (!URL.canParse(url)) throw invalid(`invalid server URL '${text}'`);
+  if (!URL.canParse(url)) throw invalid(`invalid URL '${text}'`);
   return url;
 }
 

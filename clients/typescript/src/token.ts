@@ -1,6 +1,6 @@
-import { TOKEN_LEAD_MS_MAX, TOKEN_RETRY_MS } from './limits.js';
 import type { Clock } from './clock.js';
 import { TidewireError } from './error.js';
+import { TOKEN_LEAD_MS_MAX, TOKEN_RETRY_MS } from './limits.js';
 import type { Identity } from './link.js';
 import type { TokenSource } from './options.js';
 

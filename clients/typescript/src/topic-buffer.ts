@@ -1,8 +1,8 @@
 import type { TidewireError } from './error.js';
 import type { TopicRecord } from './record.js';
 import type { RouteState } from './state.js';
-import type { Subscription } from './subscription.js';
 import type { Gap } from './subscription-events.js';
+import type { Subscription } from './subscription.js';
 
 /** The newest records of a subscription. */
 export interface Followed {

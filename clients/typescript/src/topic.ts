@@ -1,13 +1,13 @@
-import { TOPIC, TOPIC_CELL } from './codes.js';
 import { asMap, read, type ReadValue } from './cells.js';
+import { TOPIC, TOPIC_CELL } from './codes.js';
 import { fromWire } from './frames.js';
 import { Group } from './group.js';
 import { readHistory, type HistoryOptions, type HistoryPage } from './history.js';
 import { publish, type Published, type PublishOptions } from './publishing.js';
 import type { Payload, RecordInput } from './record.js';
 import type { Session } from './session.js';
-import { Subscription } from './subscription.js';
 import type { SubscribeOptions } from './subscription-events.js';
+import { Subscription } from './subscription.js';
 
 /** What the server keeps of a topic. */
 export interface TopicInfo {

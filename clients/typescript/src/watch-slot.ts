@@ -1,8 +1,8 @@
 import { AGE_UNIT, BEHIND, DELETED, FULL, MORE, STALE, UPDATE, WATCH, WATCHING } from './codes.js';
-import { PARTS_MAX } from './limits.js';
 import type { TidewireError } from './error.js';
 import type { FeedOwner } from './feed.js';
 import { toWire, type Frame, type ServerFrame } from './frames.js';
+import { PARTS_MAX } from './limits.js';
 import { FrameError, type Decoded, type DecodedMap } from './msgpack-reader.js';
 import type { Route } from './route.js';
 import type { WatchOptions, WatchUpdate } from './watch.js';

@@ -222,6 +222,47 @@ test('other nodes that a server names are tried when the connection is lost, soo
   assert.equal(network.sockets.length, 2);
 });
 
+test('a client that is closed while it connects can be connected at once again', async () => {
+  const { client, network } = setup();
+  const first = client.connect();
+  const closed = assert.rejects(first, { code: 'client_closed' });
+  await settled();
+  const closing = client.close();
+  const second = client.connect();
+  await closing;
+  await settled();
+  await network.sockets[0]!.welcome();
+  await closed;
+  assert.ok(network.sockets[0]!.isClosed);
+  await network.sockets[1]!.welcome();
+  await second;
+  assert.equal(client.state, 'connected');
+  assert.equal(network.sockets.length, 2);
+});
+
+test('connecting while it is being closed is a new connection, and loops end without an error', async () => {
+  const { client, socket, network, clock } = await connected();
+  const subscription = client.topic('t').subscribe();
+  const reading = (async () => {
+    for await (const record of subscription) assert.fail(record.topic);
+  })();
+  const asked = client.counter('c').get();
+  await settled();
+  const closing = client.close();
+  const again = client.connect();
+  socket.say([25, socket.of(24)[0]![1]!, 1, 1, 1, 5]);
+  assert.equal(await asked, 5);
+  // The subscription is not answered, so the time for that runs out.
+  await clock.advance(5_000);
+  await closing;
+  await reading;
+  assert.equal(subscription.error, undefined);
+  await settled();
+  await network.last.welcome();
+  await again;
+  assert.deepEqual([client.state, network.sockets.length], ['connected', 2]);
+});
+
 test('settings that cannot work are refused', () => {
   for (const urls of ['http://a', 'ws://u:p@a', [], ['ws://a', 'wss://b']]) {
     assert.throws(() => new Client(urls), { code: 'invalid_configuration' }, String(urls));

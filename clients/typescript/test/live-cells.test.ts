@@ -202,6 +202,19 @@ test('after kill -9 watches, presence and consumers go on, and votes and increme
   consumer.close();
 });
 
+test('a watch of what was in memory learns that it is gone with its server', async () => {
+  const counter = client.counter('hits.forgotten');
+  await counter.incr(5);
+  const watch = counter.watch();
+  await until(() => watch.current?.value === 5, 'the value');
+  await server.kill();
+  server = await server.again();
+  await until(() => client.state === 'connected', 'connected');
+  await counter.incr(2);
+  await until(() => watch.current?.value === 2, 'the value of the new server');
+  watch.close();
+});
+
 const SECRET = 'a secret of thirty-two bytes at least';
 const ACCOUNTS = `
 [[auth.token_key]]

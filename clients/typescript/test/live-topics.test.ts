@@ -80,8 +80,8 @@ test('a refusal says its code, and the client goes on', async () => {
     assert.equal(typeof error.actual, 'number');
     return !error.retryable;
   });
-  assert.throws(() => client.topic('a b'), { code: 'invalid_name' });
-  assert.throws(() => client.subscribe('a.>.b'), { code: 'invalid_pattern' });
+  await assert.rejects(client.topic('a b').publish('x'), { code: 'invalid_name' });
+  await assert.rejects(client.subscribe('a.>.b').ready(), { code: 'invalid_pattern' });
   const refused = client.topic('news.a').subscribe({ start: { epoch: 0, offset: 1_000_000 } });
   await assert.rejects(refused.ready(), { code: 'out_of_range' });
   assert.equal(refused.state, 'ended');
