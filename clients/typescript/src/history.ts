@@ -46,7 +46,10 @@ export async function readHistory(session: Session, topic: Topic, options: Histo
   const end = Math.min(options.before === undefined ? info.next : before, from + limit);
   const records: TopicRecord[] = [];
   const gaps: Gap[] = [];
-  if (from < end) await fill(new Subscription(session, topic.name, { start: { epoch, offset: from }, windowBytes: PAGE_WINDOW_BYTES }), end, records, gaps);
+  if (from < end) {
+    const options = { start: { epoch, offset: from }, windowBytes: PAGE_WINDOW_BYTES };
+    await fill(new Subscription(session, topic.name, options), end, records, gaps);
+  }
   const next = Math.max(from, end);
   return { records, epoch, next, previous: from > info.first ? from : undefined, atEnd: next >= info.next, gaps };
 }

@@ -5,8 +5,9 @@ import { MEMBERS_MAX, ROUTES_MAX } from './limits.js';
 import type { Link } from './link.js';
 import { Reader } from './msgpack-reader.js';
 import type { Settings } from './options.js';
-import { asksForLong, Requests, type Asking } from './requests.js';
+import { Requests } from './requests.js';
 import type { Route } from './route.js';
+import { asksForLong, type Asking } from './waiting.js';
 
 
 /** What the server wants of the connection as such. */
