@@ -146,6 +146,30 @@ test('leaving the loop ends the subscription', async () => {
   assert.equal(subscription.state, 'ended');
 });
 
+test('a server that is restarted says so first, and no request fails', async () => {
+  const topic = client.topic('safe.restarted');
+  const subscription = topic.subscribe({ start: 'earliest' });
+  await subscription.ready();
+  const codes: unknown[] = [];
+  const off = client.on('state', (state) => codes.push('code' in state ? state.code : state.state));
+  const restarting = server.restart();
+  const acknowledged: Promise<{ offset: number | null }>[] = [];
+  let isOver = false;
+  void restarting.finally(() => (isOver = true));
+  while (!isOver) {
+    acknowledged.push(topic.publish(String(acknowledged.length)));
+    await acknowledged[acknowledged.length - 1]!;
+  }
+  server = await restarting;
+  const offsets = (await Promise.all(acknowledged)).map(({ offset }) => offset);
+  assert.deepEqual(offsets, offsets.map((_, n) => n));
+  const records = await take(subscription, offsets.length);
+  assert.deepEqual(records.map((record) => record.text()), offsets.map((_, n) => String(n)));
+  assert.equal(codes[0], 'shutting_down');
+  off();
+  subscription.close();
+});
+
 test('after kill -9 and a restart a subscription goes on where it was, and publishing counts once', async () => {
   const states: string[] = [];
   const off = client.on('state', ({ state }) => states.push(state));
