@@ -11,7 +11,7 @@ const START_MS_MAX = 20_000;
 const STOP_MS_MAX = 10_000;
 
 /** The binary under test. Its absence is a failure: a skipped check has checked nothing. */
-function binary(): string {
+export function binary(): string {
   const path = process.env.TIDEWIRE_BIN;
   if (!path) throw new Error('TIDEWIRE_BIN is not set: it must name the tidewire binary under test');
   return path;
@@ -20,12 +20,15 @@ function binary(): string {
 /** A running server. */
 export class Server {
   readonly url: string;
+  /** Where it is administered. */
+  readonly admin: string;
   readonly #child: ChildProcess;
   readonly #directory: string;
   readonly #config: string;
   readonly #listen: string;
 
-  private constructor(child: ChildProcess, directory: string, config: string, address: string) {
+  private constructor(child: ChildProcess, directory: string, config: string, address: string, admin: string) {
+    this.admin = admin;
     this.#child = child;
     this.#directory = directory;
     this.#config = config;
@@ -34,10 +37,10 @@ export class Server {
   }
 
   /** `DIRECTORY` in the configuration is where the files are. */
-  static async start(config = '', files: Record<string, string> = {}): Promise<Server> {
+  static async start(config = '', files: Record<string, string> = {}, listen = '127.0.0.1:0'): Promise<Server> {
     const directory = await mkdtemp(join(tmpdir(), 'tidewire-ts-'));
     for (const [name, content] of Object.entries(files)) await writeFile(join(directory, name), content, { mode: 0o600 });
-    return Server.#launch(directory, config.replaceAll('DIRECTORY', directory), '127.0.0.1:0');
+    return Server.#launch(directory, config.replaceAll('DIRECTORY', directory), listen);
   }
 
   static async #launch(directory: string, config: string, listen: string): Promise<Server> {
@@ -50,8 +53,8 @@ export class Server {
     const timer = setTimeout(() => child.kill('SIGKILL'), START_MS_MAX);
     try {
       for await (const line of createInterface({ input: child.stdout! })) {
-        const { listening } = JSON.parse(line) as { listening: { address: string } };
-        return new Server(child, directory, config, listening.address);
+        const { listening } = JSON.parse(line) as { listening: { address: string; admin: string } };
+        return new Server(child, directory, config, listening.address, listening.admin);
       }
       throw new Error(`the server did not start:\n${said}`);
     } finally {
