@@ -100,8 +100,10 @@ class Connector:
     def _note_expiry(self, info: dict[str, Any]) -> None:
         identity, now_ms = info.get("identity"), info.get("time_ms")
         ends_ms = identity.get("expires_at_ms") if isinstance(identity, dict) else None
-        known = type(ends_ms) is int and type(now_ms) is int
-        self.token.expires_in((ends_ms - now_ms) / 1000 if known else None)
+        if isinstance(ends_ms, int) and isinstance(now_ms, int):
+            self.token.expires_in((ends_ms - now_ms) / 1000)
+        else:
+            self.token.expires_in(None)
 
     async def _shake_hands(self, target: Target, token: str | None) -> Established:
         inflow = Inflow()

@@ -105,7 +105,8 @@ class Counter:
     def watch(self, *, interval_ms: int = 0) -> Watch[CounterValue]:
         """Follows the newest number: `async with counter.watch() as values: async for value in values`.
 
-        At most one update in `interval_ms` is sent; 0: as fast as the connection takes them.
+        Of a counter that does not exist yet nothing comes before it does. At most one update in
+        `interval_ms` is sent; 0: as fast as the connection takes them.
         """
         return watch_counter(self._session.routes, self.name, {"interval_ms": interval_ms} if interval_ms else {})
 

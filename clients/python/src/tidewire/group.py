@@ -98,7 +98,7 @@ class ConsumerGroup:
         result = dict(getattr(reply, "result", None) or {})
         try:
             created = bool(result.pop("created"))
-            numbers = [result.pop(name) for name in _NUMBERS]
+            numbers: dict[str, int] = {name: result.pop(name) for name in _NUMBERS}
         except KeyError as error:
             raise ProtocolError(f"the state of a group without {error}") from error
-        return GroupStatus(created, *numbers, rules=result)
+        return GroupStatus(created=created, rules=result, **numbers)

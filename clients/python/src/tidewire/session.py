@@ -263,7 +263,7 @@ class Session:
         """Serves a connection; returns when the client was closed and all is answered."""
         assert self._lost is not None
         lost = self._lost
-        tasks = [
+        tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(work, name=f"tidewire {name}")
             for name, work in {
                 "writer": self._write(established),
@@ -273,8 +273,9 @@ class Session:
             }.items()
         ]
         closing = asyncio.create_task(self._closing.wait())
+        waited: list[asyncio.Future[Any]] = [lost, closing, *tasks]
         try:
-            done, _ = await asyncio.wait([lost, closing, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task in done:
                     task.result()
@@ -283,9 +284,9 @@ class Session:
             await self._settle(self.requests.emptied(), _CLOSE_S, lost)
             self.requests.online = False
         finally:
-            for task in [*tasks, closing]:
-                task.cancel()
-            await asyncio.gather(*tasks, closing, return_exceptions=True)
+            for each in waited[1:]:
+                each.cancel()
+            await asyncio.gather(*waited[1:], return_exceptions=True)
         if self._next is not None:
             self._leave_behind(self._next)
         await established.link.close()
@@ -342,8 +343,10 @@ class Session:
             # The server's clock, as far as it is known: what it said first, and what has passed since.
             ends_ms, began_ms = identity.get("expires_at_ms"), info.get("time_ms")
             passed_s = self.clock.now() - self.current.began_s
-            known = type(ends_ms) is int and type(began_ms) is int
-            self.connector.token.expires_in((ends_ms - began_ms) / 1000 - passed_s if known else None)
+            left_s = None
+            if isinstance(ends_ms, int) and isinstance(began_ms, int):
+                left_s = (ends_ms - began_ms) / 1000 - passed_s
+            self.connector.token.expires_in(left_s)
             info["identity"] = identity
         return identity
 

@@ -1,5 +1,6 @@
 """The types that fields of frames have, each with its check."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -19,8 +20,8 @@ class Fields(dict[str, Any]):
         self.bad_key = any(type(key) is not str for key, _ in pairs)
         self.repeated: frozenset[str] = frozenset()
         if len(self) != len(pairs):
-            seen: set[Any] = set()
-            self.repeated = frozenset(key for key, _ in pairs if key in seen or seen.add(key))
+            counts = Counter(key for key, _ in pairs)
+            self.repeated = frozenset(key for key, count in counts.items() if count > 1)
 
 
 def _is_u(value: Any) -> bool:

@@ -28,7 +28,7 @@ from .routes import Routes
 FULL, DELETED, STALE, PROVISIONAL, MORE, BEHIND = 1, 2, 4, 8, 16, 32
 _AGE_SHIFT = 8
 
-T = TypeVar("T", CounterValue, Standings | None, Entries)
+T = TypeVar("T")
 
 
 class Watch(Generic[T]):
@@ -171,7 +171,7 @@ class Watch(Generic[T]):
 class Newest:
     """What a watch holds for its reader."""
 
-    __slots__ = ("version", "deleted", "full", "value", "freshness")
+    __slots__ = ("deleted", "freshness", "full", "value", "version")
 
     def __init__(self, version: int, deleted: bool, full: bool, value: Any, freshness: Freshness) -> None:
         self.version, self.deleted, self.full = version, deleted, full
