@@ -30,7 +30,9 @@ from .link import Inflow, Trust
 from .tls import check_pinned
 
 ALPN = "tidewire/1"
-_IDLE_SECONDS = 120.0
+#: A server that answers nothing for so long is gone; it is asked for a sign of life three times before.
+_IDLE_SECONDS = 30.0
+_KEEP_ALIVE_SECONDS = 10.0
 _DATAGRAM_BYTES = 65_536
 _CLOSE_SECONDS = 5
 #: What may be written and not yet sent; writers wait beyond it.
@@ -95,6 +97,7 @@ class QuicLink:
         self._held = held
         self._stream = protocol._quic.get_next_available_stream_id()
         protocol.control = self._stream
+        self._keeper = asyncio.create_task(self._keep_alive(), name="tidewire quic keep-alive")
 
     async def write(self, frames: Sequence[bytes]) -> None:
         """Writes the frames to the control stream; waits while too much is unsent."""
@@ -108,6 +111,14 @@ class QuicLink:
             # The library has no signal for room; acknowledgements come within a round trip.
             await asyncio.sleep(0.005)
 
+    async def _keep_alive(self) -> None:
+        serial = 0
+        while True:
+            await asyncio.sleep(_KEEP_ALIVE_SECONDS)
+            serial += 1
+            self._protocol._quic.send_ping(serial)
+            self._protocol.transmit()
+
     def _unsent(self) -> int:
         stream = self._protocol._quic._streams.get(self._stream)
         if stream is None:
@@ -118,6 +129,7 @@ class QuicLink:
     async def close(self) -> None:
         """Ends the connection."""
         self._protocol.inflow = None
+        self._keeper.cancel()
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._held.aclose()
