@@ -158,7 +158,8 @@ class Runner:
             say("unsubscribed", **{"as": label}, code=None)
 
     async def presence_join(self, command: Command) -> None:
-        await (await self.client()).presence(command["presence"]).join(data=command.get("data"))
+        member = command.get("member", command["as"])
+        await (await self.client()).presence(command["presence"]).join(member, command.get("data"))
         say("done", **{"as": command["as"]})
 
     async def close(self, _: Command) -> None:
@@ -171,7 +172,7 @@ def _present(**fields: Any) -> dict[str, Any]:
 
 
 def _standings(now: tidewire.Standings | None) -> Any:
-    return None if now is None else {"counts": list(now.counts), "ballots": now.ballots, "state": now.state}
+    return None if now is None else list(now.counts)
 
 
 _OPS: dict[str, Callable[[Runner, Command], Coroutine[Any, Any, None]]] = {

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ def test_each_command_has_its_event(server: Any, fresh: Callable[[str], str]) ->
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, str(RUNNER), server.url()]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+    # A runner that falls silent is ended, and the next line is none.
+    overdue = threading.Timer(30, process.kill)
+    overdue.start()
     assert process.stdin is not None and process.stdout is not None
     for each in commands:
         process.stdin.write(json.dumps(each) + "\n")
@@ -49,3 +53,4 @@ def test_each_command_has_its_event(server: Any, fresh: Callable[[str], str]) ->
     process.stdin.write('{"op":"exit"}\n')
     process.stdin.close()
     assert process.wait(20) == 0
+    overdue.cancel()
