@@ -51,14 +51,16 @@ async def receive(options: argparse.Namespace) -> tuple[int, float]:
             await publish(options.url, options)
         start: tidewire.Start = "earliest" if options.stored else "latest"
         process = multiprocessing.get_context("spawn").Process(target=publisher, args=(options.url, options))
-        async with topic.subscribe(start) as records, asyncio.timeout(options.timeout_s):
+        subscription = topic.subscribe(start)
+        count, began = 0, time.perf_counter()
+        async with subscription as records, asyncio.timeout(options.timeout_s):
             if not options.stored:
                 process.start()
-            count, began = 0, time.perf_counter()
             async for event in records:
                 if isinstance(event, tidewire.Gap):
                     raise SystemExit(f"the server has dropped records: {event}")
-                if count == 0:
+                if count == 0 and not options.stored:
+                    # Until now the other process was starting.
                     began = time.perf_counter()
                 count += 1
                 if count == wanted:

@@ -1,0 +1,66 @@
+"""The examples run, and so does one of them from the wheel alone."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS_MAX = 60
+
+
+def ran(python: str | Path, example: str, *arguments: str, path: str | None = str(ROOT / "src")) -> str:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if path is not None:
+        env["PYTHONPATH"] = path
+    done = subprocess.run(
+        [str(python), str(ROOT / "examples" / example), *arguments],
+        env=env,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_job_queue_does_every_job(server: Any) -> None:
+    out = ran(sys.executable, "job_queue.py", server.url(), "30")
+    assert "30 jobs done, 0 left" in out
+    made = re.findall(r"thumbnail of (img-\d+\.png)", out)
+    assert sorted(made) == sorted(f"img-{n}.png" for n in range(30))
+
+
+def test_the_live_tally_counts_every_voter(server: Any) -> None:
+    out = ran(sys.executable, "live_tally.py", server.url(), "100")
+    assert "100 have voted, the poll is closed" in out
+    shown = re.findall(r"pizza +(\d+)  salad +(\d+)  soup +(\d+)", out)
+    assert sum(map(int, shown[-1])) == 100
+
+
+def test_the_ticker_shows_the_newest_prices_only(server: Any) -> None:
+    out = ran(sys.executable, "ticker.py", server.url(), "2")
+    found = re.search(r"([\d,]+) updates/s in, ([\d.]+) screens/s out", out)
+    assert found is not None, out
+    assert int(found[1].replace(",", "")) > 2_000
+    assert 2 <= float(found[2]) <= 12
+
+
+def test_the_wheel_is_enough(server: Any, tmp_path: Path) -> None:
+    """Builds the wheel, installs it into an empty environment, and runs an example from there."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, timeout=SECONDS_MAX)
+    (wheel,) = tmp_path.glob("tidewire-0.1.0-py3-none-any.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "tidewire/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE-MIT") for name in names)
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True, timeout=SECONDS_MAX)
+    python = tmp_path / "env" / "bin" / "python"
+    install = [str(python), "-m", "pip", "install", "--quiet", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True, timeout=180)
+    out = ran(python, "live_tally.py", server.url(), "50", path=None)
+    assert "50 have voted" in out
