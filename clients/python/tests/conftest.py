@@ -35,6 +35,10 @@ names = "parted.>"
 partitions = 4
 
 [[policy]]
+names = "eventual.>"
+consistency = "eventual"
+
+[[policy]]
 names = "removable.>"
 allow_delete = true
 """

@@ -318,3 +318,31 @@ async def test_topics_are_truncated_and_deleted(server: Any, fresh: Fresh) -> No
         await topic.delete()
         with pytest.raises(tidewire.NotFoundError):
             await topic.info()
+
+
+async def test_a_numbered_increment_counts_once(server: Any, scheme: str, fresh: Fresh) -> None:
+    async with server.connect(scheme) as client:
+        name = fresh("eventual")
+        increments = await client.increments()
+        counted = [await increments.add(name, n) for n in (1, 2, 3)]
+        assert [each.value for each in counted] == [1, 3, 6]
+        as_of = counted[-1].as_of
+        assert as_of is not None
+        assert (await client.counter(name).read(at_least=[as_of])).value == 6
+        with pytest.raises(tidewire.RefusedError) as refused:
+            await client.counter(name).incr(id="x")
+        assert refused.value.code == "unsupported"
+        assert await client.counter(name).get() == 6
+
+
+async def test_a_cancelled_call_harms_nothing(server: Any, scheme: str, fresh: Fresh) -> None:
+    async with server.connect(scheme) as client:
+        topic = client.topic(fresh("news"))
+        tasks = [asyncio.create_task(topic.publish(n)) for n in range(200)]
+        await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(each, tidewire.Published) for each in done[1::2])
+        await topic.publish("last")
+        assert client._session.requests.sent == {}
