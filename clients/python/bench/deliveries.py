@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-import tidewire  # noqa: E402 - the package beside this file, installed or not
+import tidewire
 
 IN_FLIGHT = 512
 

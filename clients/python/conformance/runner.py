@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-import tidewire  # noqa: E402 - the package beside this file, installed or not
+import tidewire
 
 Command = dict[str, Any]
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A job queue: a producer, and workers that share what it asks for. Each job is done until somebody has said so.
 
-    python job_queue.py [URL] [JOBS]
+python job_queue.py [URL] [JOBS]
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A live poll: voters vote, and whoever watches sees the count move.
 
-    python live_tally.py [URL] [VOTERS]
+python live_tally.py [URL] [VOTERS]
 """
 
 import asyncio
@@ -38,4 +38,6 @@ async def main(url: str, voters: int) -> None:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    asyncio.run(main(arguments[0] if arguments else "ws://127.0.0.1:7171", int((arguments[1:] or ["200"])[0])))
+    asyncio.run(
+        main(arguments[0] if arguments else "ws://127.0.0.1:7171", int((arguments[1:] or ["200"])[0]))
+    )

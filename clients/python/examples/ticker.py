@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A ticker: 10,000 price changes a second come in, and the screen shows the newest prices ten times a second.
 
-    python ticker.py [URL] [SECONDS]
+python ticker.py [URL] [SECONDS]
 """
 
 import asyncio
@@ -60,4 +60,6 @@ async def main(url: str, seconds: float) -> None:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    asyncio.run(main(arguments[0] if arguments else "ws://127.0.0.1:7171", float((arguments[1:] or ["5"])[0])))
+    asyncio.run(
+        main(arguments[0] if arguments else "ws://127.0.0.1:7171", float((arguments[1:] or ["5"])[0]))
+    )

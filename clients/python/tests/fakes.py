@@ -13,7 +13,13 @@ from tidewire.targets import Target
 from tidewire.transport import Inflow
 
 F = TypeVar("F", bound=f.Frame)
-INFO = {"in_flight_max": 8, "max_frame_bytes": 4096, "heartbeat_ms": 1000, "time_ms": 1_000_000, "actor": [1, 1]}
+INFO = {
+    "in_flight_max": 8,
+    "max_frame_bytes": 4096,
+    "heartbeat_ms": 1000,
+    "time_ms": 1_000_000,
+    "actor": [1, 1],
+}
 
 
 async def settle() -> None:

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from fakes import FakeClock, FakeServer, acknowledge, settle
 
 import tidewire
-from fakes import FakeClock, FakeServer, acknowledge, settle
-from tidewire import ConnectionState, frames as f
+from tidewire import ConnectionState
+from tidewire import frames as f
 from tidewire.records import decode_body
 
 
@@ -149,7 +150,9 @@ async def test_a_cancelled_publish_leaves_nothing_behind(server: FakeServer, cli
     assert (await client.topic("t").publish("y")).offset == 2
 
 
-async def test_a_cancelled_publish_is_not_sent_again(clock: FakeClock, server: FakeServer, client: Any) -> None:
+async def test_a_cancelled_publish_is_not_sent_again(
+    clock: FakeClock, server: FakeServer, client: Any
+) -> None:
     (task,) = await begun(client.topic("t").publish("x"))
     task.cancel()
     server.link.cut()
@@ -204,7 +207,9 @@ async def test_unavailable_is_told_in_the_end(clock: FakeClock, server: FakeServ
 
 async def test_a_forgotten_producer_gets_another_id(server: FakeServer, client: Any) -> None:
     (task,) = await begun(client.topic("t").publish("x"))
-    server.answers = [lambda frame: f.Ok(frame.req, {"producer": 8}) if isinstance(frame, f.Producer) else None]
+    server.answers = [
+        lambda frame: f.Ok(frame.req, {"producer": 8}) if isinstance(frame, f.Producer) else None
+    ]
     server.link.say(f.Error(server.link.last(f.Publish).req, 29, "who"))
     await settle()
     again = server.link.last(f.Publish)
@@ -221,7 +226,10 @@ async def test_a_subscription_resumes_behind_what_arrived(
     (opening,) = await begun(records.__aenter__())
     asked = server.link.last(f.Subscribe)
     assert asked.start == [1]
-    server.link.say(f.Subscribed(asked.req, asked.sub, 0, 5, 0), f.Deliver(asked.sub, "t", 5, 0, 2, 1, None, None, body * 2))
+    server.link.say(
+        f.Subscribed(asked.req, asked.sub, 0, 5, 0),
+        f.Deliver(asked.sub, "t", 5, 0, 2, 1, None, None, body * 2),
+    )
     await opening
     server.link.cut()
     await clock.advance(1)
@@ -231,7 +239,10 @@ async def test_a_subscription_resumes_behind_what_arrived(
     server.link.say(f.Deliver(again.sub, "t", 5, 6, 7, 1, None, None, body))
     got = [await anext(records) for _ in range(5)]
     assert [getattr(each, "offset", None) for each in got] == [0, 1, None, None, 6]
-    assert [(each.first, each.next, each.reason) for each in got[2:4]] == [(2, 4, "retention"), (4, 6, "unexplained")]
+    assert [(each.first, each.next, each.reason) for each in got[2:4]] == [
+        (2, 4, "retention"),
+        (4, 6, "unexplained"),
+    ]
     records.close()
     with pytest.raises(StopAsyncIteration):
         await anext(records)
@@ -269,7 +280,9 @@ async def test_an_ended_subscription_raises(server: FakeServer, client: Any) -> 
     assert (ended.value.code, client.state) == ("too_slow", ConnectionState.CONNECTED)
 
 
-async def test_a_silent_server_is_asked_and_given_up(clock: FakeClock, server: FakeServer, client: Any) -> None:
+async def test_a_silent_server_is_asked_and_given_up(
+    clock: FakeClock, server: FakeServer, client: Any
+) -> None:
     await clock.advance(1.5)
     assert len(server.link.of(f.Ping)) == 1
     server.link.say(f.Pong(0))
@@ -337,7 +350,10 @@ async def test_moved_stays_where_it_is_when_no_other_node_answers(
 
 
 async def test_a_token_is_renewed_before_its_end(clock: FakeClock, server: FakeServer) -> None:
-    server.info["a"] = {"identity": {"subject": "ann", "expires_at_ms": 1_000_000 + 10_000}, "heartbeat_ms": 60_000}
+    server.info["a"] = {
+        "identity": {"subject": "ann", "expires_at_ms": 1_000_000 + 10_000},
+        "heartbeat_ms": 60_000,
+    }
     tokens = iter(["t1", "t2", "t3"])
     client = await server.connect(clock, token_callback=lambda: next(tokens))
     assert server.link.last(f.Hello).token == "t1"
@@ -356,7 +372,10 @@ async def test_a_closed_client_refuses_everything(clock: FakeClock, server: Fake
     client = await server.connect(clock)
     states = client.states()
     await client.close()
-    assert [change.state async for change in states] == [ConnectionState.CONNECTED, ConnectionState.DISCONNECTED]
+    assert [change.state async for change in states] == [
+        ConnectionState.CONNECTED,
+        ConnectionState.DISCONNECTED,
+    ]
     with pytest.raises(tidewire.ClientClosedError):
         await client.topic("t").publish("x")
     with pytest.raises(tidewire.ClientClosedError):

@@ -76,7 +76,9 @@ def test_what_nobody_has_to_write_is_read(vector: dict[str, Any]) -> None:
     for field in dataclasses.fields(got):  # type: ignore[arg-type]
         ours, theirs = getattr(got, field.name), getattr(means, field.name)
         # What stands in the arrays and maps of a client's frame is the server's to interpret.
-        if vector["direction"] == "server" or not any(isinstance(each, list | dict) for each in (ours, theirs)):
+        if vector["direction"] == "server" or not any(
+            isinstance(each, list | dict) for each in (ours, theirs)
+        ):
             assert means_the_same(ours, theirs), field.name
 
 
@@ -130,7 +132,9 @@ def test_names_and_patterns() -> None:
         ("patterns_invalid", is_pattern, False),
     ]:
         assert [text for text in names[group] if check(text) is not wanted] == [], group
-    assert [case for case in names["matches"] if matches(case["pattern"], case["name"]) is not case["matches"]] == []
+    assert [
+        case for case in names["matches"] if matches(case["pattern"], case["name"]) is not case["matches"]
+    ] == []
     assert names["matches"]
 
 

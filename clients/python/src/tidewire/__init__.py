@@ -1,7 +1,7 @@
 """Asyncio client for Tidewire: topics, counters, tallies, presence and consumer groups, live.
 
-    async with tidewire.connect("ws://127.0.0.1:7171") as client:
-        await client.topic("news").publish("hello")
+async with tidewire.connect("ws://127.0.0.1:7171") as client:
+    await client.topic("news").publish("hello")
 """
 
 from .cells import CounterValue, Entries, Entry, Freshness, Round, Rounds, Standings

@@ -116,7 +116,7 @@ class Client:
         await self._session.close()
 
 
-class connect:  # noqa: N801 - it is used like a function
+class connect:
     """Connects to a server: `async with tidewire.connect(url) as client`, or `client = await connect(url)`.
 
     `url` is `ws://HOST:PORT`, `wss://HOST:PORT` or `quic://HOST:PORT`, or a list of them: nodes of one

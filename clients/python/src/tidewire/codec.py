@@ -33,18 +33,14 @@ def _checks_of(kind: type[f.Frame]) -> list[tuple[Check, bool]]:
     return found
 
 
-_KINDS: dict[int, type[f.Frame]] = {
-    kind.TYPE: kind for kind in f.Frame.__subclasses__() if kind.TYPE >= 0
-}
+_KINDS: dict[int, type[f.Frame]] = {kind.TYPE: kind for kind in f.Frame.__subclasses__() if kind.TYPE >= 0}
 _CHECKS = {number: _checks_of(kind) for number, kind in _KINDS.items()}
 _NAMES = {number: tuple(each.name for each in dataclasses.fields(kind)) for number, kind in _KINDS.items()}  # type: ignore[arg-type]
 _PACKER = msgpack.Packer()
 _DELIVER = f.Deliver.TYPE
 
 #: What a server may send. Anything else from it is an unknown frame.
-SERVER_TYPES = frozenset(
-    {2, 3, 4, 5, 6, 7, 11, 13, 14, 16, 17, 21, 23, 25, 27, 28, 34}
-)
+SERVER_TYPES = frozenset({2, 3, 4, 5, 6, 7, 11, 13, 14, 16, 17, 21, 23, 25, 27, 28, 34})
 
 _STANDINGS = ("counts", "ballots", "blank", "overvotes", "state", "hidden", "partitions", "options", "rules")
 _INFO = (
@@ -77,9 +73,25 @@ def from_elements(elements: Any) -> f.Frame:
         if depth_exceeds(elements, LEVELS_MAX):
             raise Malformed("a frame nests too deeply")
         return f.Unknown(number)
-    if number != _DELIVER or len(elements) > 10:
+    if number == _DELIVER and len(elements) == 10:
+        delivery = _plain_delivery(elements)
+        if delivery is not None:
+            return delivery
+    else:
         _check_maps(number, elements, len(checks))
     return _build(number, checks, elements)
+
+
+def _plain_delivery(elements: list[Any]) -> f.Deliver | None:
+    """The hot path: a delivery of a topic without positions and offsets. None if it is another one."""
+    _, sub, topic, epoch, first, end, time_ms, position, offsets, body = elements
+    if position is not None or offsets is not None or type(body) is not bytes or type(topic) is not str:
+        return None
+    if not (type(sub) is type(epoch) is type(first) is type(end) is type(time_ms) is int):
+        return None
+    if min(sub, epoch, first, end, time_ms) < 0 or not is_name(topic):
+        return None
+    return f.Deliver(sub, topic, epoch, first, end, time_ms, None, None, body)
 
 
 def _build(number: int, checks: list[tuple[Check, bool]], elements: list[Any]) -> f.Frame:

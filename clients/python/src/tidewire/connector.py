@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import frames as f
+from .codec import encode
 from .codes import ErrorCode
 from .errors import ConnectError, ProtocolError, TidewireError, UnauthenticatedError, is_final, refused
-from .codec import encode
 from .targets import Target, Targets
 from .token import Token
 from .transport import Dialer, Inflow, Link

@@ -95,9 +95,7 @@ class Counter:
         options: dict[str, Any] = {"at_least": [list(each) for each in at_least]} if at_least else {}
         if linearizable:
             options["linearizable"] = True
-        reply = await self._session.call(
-            f.Get(0, COUNTER, self.name, None, options or None), repeatable=True
-        )
+        reply = await self._session.call(f.Get(0, COUNTER, self.name, None, options or None), repeatable=True)
         if not isinstance(reply, f.Value) or not (reply.value is None or type(reply.value) is int):
             raise ProtocolError("the value of a counter expected")
         return ReadCounter(reply.value, reply.version, reply.epoch, reply.as_of_ms, bool(reply.stale))
@@ -108,7 +106,9 @@ class Counter:
         Of a counter that does not exist yet nothing comes before it does. At most one update in
         `interval_ms` is sent; 0: as fast as the connection takes them.
         """
-        return watch_counter(self._session.routes, self.name, {"interval_ms": interval_ms} if interval_ms else {})
+        return watch_counter(
+            self._session.routes, self.name, {"interval_ms": interval_ms} if interval_ms else {}
+        )
 
     async def _apply(self, op: int, operand: int, options: dict[str, Any]) -> Counted:
         frame = f.Incr(0, self.name, op, operand, options or None)

@@ -63,7 +63,9 @@ class LiveMap:
         """All of them, however many."""
         return await _entries(self._session, MAP, self.name)
 
-    async def set(self, key: str, value: Payload, *, ack: Ack = "policy", ttl_ms: int | None = None) -> Published:
+    async def set(
+        self, key: str, value: Payload, *, ack: Ack = "policy", ttl_ms: int | None = None
+    ) -> Published:
         """Publishes a record that is the key's newest value, for `ttl_ms` if given."""
         if value is None:
             raise InvalidArgumentError("invalid_argument", "None is no value of a key; use delete()")

@@ -18,6 +18,7 @@ RawRecord = tuple[str | None, HeaderPairs | None, bytes | None]
 
 _PACKER = msgpack.Packer()
 _RECORDS_MAX = 10_000
+_SMALL_BYTES = 512
 
 
 @dataclass(slots=True)
@@ -93,6 +94,19 @@ def encode_body(records: Iterable[NewRecord]) -> bytes:
 
 def decode_body(body: bytes) -> list[RawRecord]:
     """Key, headers and payload of every record of a body."""
+    if len(body) < _SMALL_BYTES:
+        # Mostly one record alone, for which a reader of many would cost more than the reading.
+        try:
+            record: RawRecord = msgpack.unpackb(
+                body, raw=False, strict_map_key=False, use_list=False, object_pairs_hook=tuple
+            )
+        except ValueError:
+            return _decode_many(body)
+        return _checked([record])
+    return _decode_many(body)
+
+
+def _decode_many(body: bytes) -> list[RawRecord]:
     unpacker = msgpack.Unpacker(
         raw=False,
         strict_map_key=False,
@@ -103,11 +117,18 @@ def decode_body(body: bytes) -> list[RawRecord]:
     try:
         unpacker.feed(body)
         found: list[RawRecord] = list(unpacker)
-        whole = unpacker.tell() == len(body)
+    except ValueError as error:
+        raise Malformed(f"a body that is no records: {error}") from error
+    if unpacker.tell() != len(body):
+        raise Malformed("a body that ends within a record")
+    return _checked(found)
+
+
+def _checked(found: list[RawRecord]) -> list[RawRecord]:
+    try:
         for key, _, payload in found:
-            whole = whole and (payload is None or type(payload) is bytes) and (key is None or type(key) is str)
+            if not (payload is None or type(payload) is bytes) or not (key is None or type(key) is str):
+                raise Malformed("a record with a key or payload of a wrong type")
     except (ValueError, TypeError) as error:
         raise Malformed(f"a body that is no records: {error}") from error
-    if not whole:
-        raise Malformed("a body that is no records")
     return found

@@ -135,7 +135,9 @@ class Requests:
     def _send(self, request: Request) -> None:
         data = encode(request.frame)
         if len(data) > self.frame_bytes_max:
-            message = f"a frame of {len(data):,} bytes is larger than the server takes ({self.frame_bytes_max:,})"
+            message = (
+                f"a frame of {len(data):,} bytes is larger than the server takes ({self.frame_bytes_max:,})"
+            )
             request.finish(refused(2, message))
             return
         request.attempts += 1

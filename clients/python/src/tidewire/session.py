@@ -99,7 +99,9 @@ class Session:
         self._adopt(established)
         self._life = asyncio.create_task(self._live(established), name="tidewire client")
 
-    async def call(self, frame: f.Frame, repeatable: bool, numbered: bool = False, silent: bool = False) -> Any:
+    async def call(
+        self, frame: f.Frame, repeatable: bool, numbered: bool = False, silent: bool = False
+    ) -> Any:
         """Sends a request and waits for its reply. May be cancelled: the reply is dropped then."""
         if self.end is not None:
             raise self.end
@@ -465,6 +467,4 @@ class Session:
 
 
 _ROUTED = frozenset({f.Update, f.GapSeen, f.Progressed, f.Leased})
-_REPLIES = frozenset(
-    {f.Ok, f.PubAck, f.Subscribed, f.Counted, f.Voted, f.Value, f.Watching}
-)
+_REPLIES = frozenset({f.Ok, f.PubAck, f.Subscribed, f.Counted, f.Voted, f.Value, f.Watching})

@@ -13,7 +13,7 @@ I64_END = 2**63
 class Fields(dict[str, Any]):
     """A decoded map. `repeated` are keys that occurred twice, `bad_key` says that one was no string."""
 
-    __slots__ = ("repeated", "bad_key")
+    __slots__ = ("bad_key", "repeated")
 
     def __init__(self, pairs: list[tuple[Any, Any]]) -> None:
         super().__init__(pairs)
@@ -67,7 +67,7 @@ def row_of(check: Check, length: int) -> Check:
 
 
 U = Annotated[int, _is_u]
-I = Annotated[int, _is_i]  # noqa: E741 - the protocol's own name
+I = Annotated[int, _is_i]
 Text = Annotated[str, _is_text]
 Binary = Annotated[bytes, _is_binary]
 Bool = Annotated[bool, _is_bool]

@@ -103,9 +103,7 @@ class Tally:
         """
         if len(voter.encode()) > 256:
             raise InvalidArgumentError("invalid_argument", "a voter's name has at most 256 bytes")
-        ballot = [
-            each if each is None or isinstance(each, str | int) else list(each) for each in choices
-        ]
+        ballot = [each if each is None or isinstance(each, str | int) else list(each) for each in choices]
         reply = await self._session.call(f.Vote(0, self.name, voter, ballot, revision), repeatable=True)
         if not isinstance(reply, f.Voted) or reply.status >= len(_STATUSES):
             raise ProtocolError("VOTED expected")

@@ -80,7 +80,9 @@ async def test_a_filter_and_the_newest_per_key(server: Any, scheme: str, fresh: 
     async with server.connect(scheme) as client:
         topic = client.topic(fresh("news"))
         await topic.publish_many([NewRecord(n, key="ab"[n % 2], headers={"n": str(n)}) for n in range(10)])
-        async with topic.subscribe("earliest", filter=[("key", "eq", "b"), ("header:n", "ne", "1")]) as records:
+        async with topic.subscribe(
+            "earliest", filter=[("key", "eq", "b"), ("header:n", "ne", "1")]
+        ) as records:
             assert [record.offset for record in await taken(records, 4)] == [3, 5, 7, 9]
         async with topic.subscribe("earliest", latest_per_key=True, interval_ms=0) as newest:
             assert [record.offset for record in await taken(newest, 2)] == [8, 9]

@@ -152,5 +152,3 @@ async def test_without_reconnect_a_cut_is_the_end(own_server: Any) -> None:
         with pytest.raises(tidewire.ClientFailedError):
             await client.counter("c").incr()
     assert seen == ["connecting", "connected", "disconnected", "failed"]
-
-

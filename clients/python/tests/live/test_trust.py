@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import CONFIG, Server
 
 import tidewire
-from conftest import CONFIG, Server
 from tidewire import ConnectionState
 
 ROLES = """
