@@ -382,3 +382,13 @@ async def test_a_closed_client_refuses_everything(clock: FakeClock, server: Fake
         async with client.topic("t").subscribe():
             pass
     assert server.link.closed
+
+
+async def test_what_was_not_opened_says_so(client: Any) -> None:
+    for each in (
+        client.topic("t").subscribe(),
+        client.counter("c").watch(),
+        client.topic("t").group("g").consume(),
+    ):
+        with pytest.raises(RuntimeError, match="async with"):
+            await anext(each)

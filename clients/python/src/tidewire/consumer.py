@@ -14,6 +14,7 @@ from . import frames as f
 from .codec import Malformed
 from .errors import ProtocolError, TidewireError
 from .records import Record, decode_body
+from .route import NOT_OPENED
 
 if TYPE_CHECKING:
     from .session import Session
@@ -90,6 +91,8 @@ class Consumer:
                 raise self._error
             if self._closed:
                 raise StopAsyncIteration
+            if not self.sub:
+                raise RuntimeError(NOT_OPENED)
             self._ready.clear()
             await self._ready.wait()
         return self._jobs.popleft()

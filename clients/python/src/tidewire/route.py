@@ -7,6 +7,9 @@ from . import frames as f
 from .errors import TidewireError
 
 
+NOT_OPENED = "nothing comes before it is opened: use it with 'async with'"
+
+
 class Route(Protocol):
     """The client's side of one of them; it outlives connections."""
 

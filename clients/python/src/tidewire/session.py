@@ -19,6 +19,7 @@ from .errors import (
     is_final,
     refused,
 )
+from .leaving import find_another
 from .producer import Numbering
 from .repeating import Repeating
 from .requests import Request, Requests
@@ -34,7 +35,6 @@ _CLOSE_S = 5.0
 _STEADY_S = 10.0
 #: So long what was asked is answered over the old connection before the client moves to another node.
 _SETTLE_S = 7.0
-_MOVE_PAUSE_S = 1.0
 
 
 class _Lost(Exception):
@@ -363,7 +363,9 @@ class Session:
             if self.settings.reconnect:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(grace_s / 2, 0.05)):
-                        found = await self._find_another(goaway, here)
+                        found = await find_another(
+                            self.connector, self.clock, goaway, here, self._leave_behind
+                        )
             if found is not None:
                 self._next = found
                 self.requests.online = False
@@ -379,28 +381,6 @@ class Session:
                 await self._settle(self.requests.drained(), grace_s, lost)
                 raise _Lost(str(error))
             log.debug("stays, since no other node is reached")
-
-    async def _find_another(self, goaway: f.GoAway, here: Established) -> Established | None:
-        targets = self.connector.targets
-        targets.learn(goaway.nodes or [])
-        candidates = targets.beginning_with(goaway.nodes or [], here.target)
-        if not server_is_leaving(goaway.code):
-            # Behind one address there may be several nodes.
-            candidates.append(here.target)
-        if not candidates:
-            return None
-        pause_s = min(_MOVE_PAUSE_S, goaway.grace_ms / 4000)
-        await self.clock.sleep(pause_s * self.clock.random())
-        for target in candidates:
-            try:
-                found = await self.connector.connect(target)
-            except TidewireError as error:
-                log.debug("not connected: %s", error)
-                continue
-            if found.is_another(here):
-                return found
-            self._leave_behind(found)
-        return None
 
     # What arrives.
 

@@ -20,6 +20,7 @@ from .errors import ProtocolError, TidewireError
 from .events import GAP_REASONS, START_STATUSES, Event, Gap, GapReason, Progress, Started, StartStatus
 from .names import has_wildcards
 from .records import Record, decode_body
+from .route import NOT_OPENED
 from .routes import Routes
 from .starts import AtOffset, Start, start_array
 
@@ -145,6 +146,8 @@ class Subscription:
             if self._overrun:
                 self._overrun = False
                 self._routes.restart(self)
+            if not self.sub:
+                raise RuntimeError(NOT_OPENED)
             self._ready.clear()
             await self._ready.wait()
         event = self._arrived.popleft()

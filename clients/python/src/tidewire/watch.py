@@ -23,6 +23,7 @@ from .cells import (
     read_standings,
 )
 from .errors import ProtocolError, TidewireError
+from .route import NOT_OPENED
 from .routes import Routes
 
 FULL, DELETED, STALE, PROVISIONAL, MORE, BEHIND = 1, 2, 4, 8, 16, 32
@@ -84,6 +85,8 @@ class Watch(Generic[T]):
                 raise self._error
             if self._closed:
                 raise StopAsyncIteration
+            if not self.sub:
+                raise RuntimeError(NOT_OPENED)
             self._ready.clear()
             await self._ready.wait()
         newest, self._newest = self._newest, None
