@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,23 @@ def test_the_ticker_shows_the_newest_prices_only(server: Any) -> None:
     assert found is not None, out
     assert int(found[1].replace(",", "")) > 2_000
     assert 2 <= float(found[2]) <= 12
+
+
+def test_the_first_program_of_the_readme_shows_a_tally(server: Any) -> None:
+    program = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    assert len([line for line in program.splitlines() if line.strip()]) < 10
+    program = program.replace("ws://127.0.0.1:7171", server.url())
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", program]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    overdue = threading.Timer(SECONDS_MAX, process.kill)
+    overdue.start()
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.kill()
+    process.wait()
+    overdue.cancel()
+    assert "options=('pizza', 'salad'), counts=(1, 0)" in line
 
 
 def test_the_wheel_is_enough(server: Any, tmp_path: Path) -> None:
