@@ -12,6 +12,7 @@ use super::serve::ServeArgs;
 use super::{CliError, Globals};
 use crate::auth::Auth;
 use crate::config::{Loaded, schema_text};
+use crate::transport::openapi;
 
 /// Options of `tidewire config`.
 #[derive(Args, Clone, Debug)]
@@ -31,6 +32,8 @@ enum ConfigCommand {
     Show(ServeArgs),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+    /// Print the description of the HTTP API (OpenAPI 3.1)
+    Openapi,
 }
 
 pub(super) fn run(args: ConfigArgs, globals: &Globals) -> Result<(), CliError> {
@@ -42,6 +45,9 @@ pub(super) fn run(args: ConfigArgs, globals: &Globals) -> Result<(), CliError> {
             show::show(&loaded, globals, &mut output)?;
         }
         ConfigCommand::Schema => output.raw(schema_text().as_bytes())?,
+        ConfigCommand::Openapi => {
+            output.raw(format!("{:#}\n", openapi()).as_bytes())?;
+        }
     }
     output.flush()
 }

@@ -120,11 +120,23 @@ pub struct TlsConfig {
 }
 
 /// What pages in browsers may do.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
     /// Origins whose pages may connect, beside those that the server itself serves.
     pub allowed_origins: Vec<String>,
+    /// A stream of events says so often that it is alive, when nothing else comes.
+    #[schemars(range(min = 100, max = 600_000))]
+    pub event_heartbeat_ms: u64,
+    /// A connection of HTTP is closed when nothing has been asked for so long.
+    #[schemars(range(min = 100, max = 3_600_000))]
+    pub idle_timeout_ms: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { allowed_origins: Vec::new(), event_heartbeat_ms: 15_000, idle_timeout_ms: 60_000 }
+    }
 }
 
 /// What the operator knows of the network that QUIC crosses.

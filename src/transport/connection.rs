@@ -11,7 +11,7 @@ use tidewire_protocol::options::IdentityInfo;
 use tidewire_protocol::{ErrorCode, Refusal, ServerFrame};
 use tokio::sync::Notify;
 
-use super::{quic, websocket};
+use super::{http, quic, websocket};
 use crate::auth::{ClientCertificate, Credential};
 use crate::cluster::Cluster;
 use crate::server::{Core, Flow, OwnRates, Seat, Turn, Whose, Woken};
@@ -55,7 +55,7 @@ pub(crate) struct Connection {
 pub(crate) struct Peer {
     /// The client's address, also if there are proxies between.
     pub(crate) address: IpAddr,
-    /// `ws`, `wss` or `quic`.
+    /// `ws`, `wss`, `quic`, `http` or `https`.
     pub(crate) transport: &'static str,
     /// The certificate that it has shown, verified.
     pub(crate) certificate: Option<Arc<ClientCertificate>>,
@@ -107,6 +107,7 @@ impl Connections {
 pub(super) enum Outlet {
     Web(websocket::Outlet),
     Quic(quic::Outlet),
+    Http(http::Outlet),
 }
 
 /// Wakes the dispatcher's loop when a socket takes bytes again.
@@ -214,7 +215,7 @@ impl Connection {
 
     fn backlogged(&self) -> bool {
         match &*self.outlet.borrow() {
-            Outlet::Web(_) => false,
+            Outlet::Web(_) | Outlet::Http(_) => false,
             Outlet::Quic(outlet) => outlet.control_is_backlogged(),
         }
     }
@@ -227,6 +228,7 @@ pub(crate) fn pump(core: &Rc<Core>, id: SessionId, now_ms: u64) {
     let outcome = match &mut *connection.outlet.borrow_mut() {
         Outlet::Web(outlet) => outlet.pump(core, id, now_ms, &mut cx),
         Outlet::Quic(outlet) => outlet.pump(core, id, now_ms, &mut cx),
+        Outlet::Http(outlet) => outlet.pump(core, id, now_ms),
     };
     connection.blocked.set(outcome.is_pending());
     // What has ended has been told.

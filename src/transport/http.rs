@@ -1,32 +1,36 @@
-//! HTTP on the public port: the pages, and the upgrade to WebSocket.
+//! HTTP on the public port: the API, the pages, and the upgrade to WebSocket.
 
+mod api;
+mod body;
 mod rules;
+mod serving;
 mod ticket;
 
-use std::convert::Infallible;
+pub(super) use api::Outlet;
+pub(crate) use api::document;
+pub(super) use serving::serve;
+
 use std::net::IpAddr;
-use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade::downcast;
 use tidewire_protocol::{WEBSOCKET_PATH, WEBSOCKET_PROTOCOL};
 
-use super::Place;
-use super::caller::{self, Caller};
+use super::caller::Caller;
 use super::pages::{CONTENT_SECURITY_POLICY, page};
 use super::stream::Stream;
 use super::websocket;
 use crate::admin::is_address;
 use crate::server::Core;
+use api::{Link, is_api};
+use body::Body;
 
 /// Appended to the client's key (RFC 6455, section 4.2.2).
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -37,56 +41,20 @@ const FOREIGN_PAGE: &str =
     "pages of this origin may not connect: http.allowed_origins lists those that may\n";
 /// What a plain request from another machine is told.
 const NEEDS_TLS: &str = "TLS is needed here: connect with wss:// or https://\n";
-/// Largest head of a request.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-type Reply = Response<Full<Bytes>>;
+type Reply = Response<Body>;
 
-/// Serves an accepted TCP connection until it ends or becomes a WebSocket.
-pub(super) async fn serve(core: Rc<Core>, stream: std::net::TcpStream, place: Place) {
-    let wait = Duration::from_millis(core.shared.config.handshake_timeout_ms);
-    let opened = tokio::time::timeout(wait, caller::open(&core, stream, place)).await;
-    let Ok(Some((stream, caller))) = opened else { return };
-    // A WebSocket outlives what HTTP knows of its connection.
-    let caller = Rc::new(caller);
-    let service = hyper::service::service_fn(|request| {
-        let (core, caller) = (Rc::clone(&core), Rc::clone(&caller));
-        async move {
-            let reply = match rules::broken_rule(&request) {
-                Some(rule) => hang_up(text(StatusCode::BAD_REQUEST, rule)),
-                None if caller.needs_tls => text(StatusCode::FORBIDDEN, NEEDS_TLS),
-                None => answer(&core, &caller, request),
-            };
-            Ok::<_, Infallible>(reply)
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(wait)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    // Whoever takes their time with what is read here, or asks for ever more of it, has as long as
-    // whoever says nothing; and as long again for what they are being sent.
-    let outcome = match tokio::time::timeout(wait, connection.as_mut()).await {
-        Ok(outcome) => outcome,
-        Err(_elapsed) => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(wait, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "an HTTP connection broke");
-    }
-}
-
-fn answer(core: &Rc<Core>, caller: &Rc<Caller>, request: Request<Incoming>) -> Reply {
+/// Answers a request that keeps to the rules.
+async fn answer(link: &Rc<Link>, request: Request<Incoming>) -> Reply {
+    let (core, caller) = (&link.core, &link.caller);
     let named = match core.shared.proxies.client_by(caller.address, request.headers()) {
         Ok(named) => named,
         Err(malformed) => return text(StatusCode::BAD_REQUEST, format!("{malformed}\n")),
     };
     let path = request.uri().path().to_owned();
+    if is_api(&path) {
+        return api::answer(link, named, request).await;
+    }
     if path == WEBSOCKET_PATH {
         return upgrade(core, caller, named, request);
     }
@@ -102,7 +70,7 @@ fn answer(core: &Rc<Core>, caller: &Rc<Caller>, request: Request<Incoming>) -> R
     match page(&path) {
         Some(page) => {
             let body = if request.method() == Method::HEAD { &[][..] } else { page.body };
-            let mut reply = Response::new(Full::new(Bytes::from_static(body)));
+            let mut reply = Response::new(Bytes::from_static(body).into());
             let headers = reply.headers_mut();
             put(headers, header::CONTENT_TYPE, page.content_type);
             put(headers, header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
@@ -145,7 +113,7 @@ fn upgrade(
             websocket::serve(core, stream, first, peer).await;
         }
     });
-    let mut reply = Response::new(Full::default());
+    let mut reply = Response::new(Bytes::new().into());
     *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = reply.headers_mut();
     put(headers, header::CONNECTION, "Upgrade");
@@ -213,7 +181,7 @@ pub(super) fn accept_key(key: &[u8]) -> String {
 
 /// The stream below HTTP, and what has been read from it already.
 fn take_back(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+    let parts = downcast::<TokioIo<Stream>>(upgraded).ok()?;
     // An empty piece keeps all of HTTP's buffer, 8 KiB, for as long as somebody has it.
     let first = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
     Some((parts.io.into_inner(), first))
@@ -232,7 +200,7 @@ fn put(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
 }
 
 fn text(status: StatusCode, message: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(message.into()));
+    let mut reply = Response::new(message.into().into());
     *reply.status_mut() = status;
     put(reply.headers_mut(), header::CONTENT_TYPE, "text/plain; charset=utf-8");
     reply

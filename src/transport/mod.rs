@@ -18,6 +18,7 @@ mod tls;
 mod websocket;
 
 pub(crate) use connection::{Connection, Connections, close_all, pump, say_goodbye};
+pub(crate) use http::document as openapi;
 pub(crate) use outbuf::OutBuf;
 pub(crate) use proxies::Proxies;
 pub(crate) use tls::{ClientCa, Tls, TlsError, certificate_for};

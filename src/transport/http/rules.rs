@@ -6,6 +6,8 @@ use http::{Method, Request, Version};
 use hyper::body::Body;
 use tidewire_protocol::WEBSOCKET_PATH;
 
+use super::api::is_api;
+
 /// Characters of a client's key: 16 bytes in Base64 (RFC 6455, section 4.1).
 const KEY_CHARS: usize = 24;
 
@@ -16,7 +18,7 @@ pub(super) fn broken_rule<B: Body>(request: &Request<B>) -> Option<&'static str>
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
         return Some("a request names its Host, once\n");
     }
-    if !request.body().is_end_stream() {
+    if !request.body().is_end_stream() && !is_api(request.uri().path()) {
         return Some("no request has a body here\n");
     }
     // RFC 6455, section 4.2.1.

@@ -74,14 +74,14 @@ async fn end(core: &Core, connection: &Connection, way: &Way, refusal: Option<Re
     }
     let written = std::future::poll_fn(|cx| match &mut *connection.outlet.borrow_mut() {
         connection::Outlet::Quic(outlet) => outlet.flush(core, connection.id, cx),
-        connection::Outlet::Web(_) => std::task::Poll::Ready(Ok(())),
+        connection::Outlet::Web(_) | connection::Outlet::Http(_) => std::task::Poll::Ready(Ok(())),
     });
     let said = async {
         written.await?;
         // The close would overtake what the client has not acknowledged.
         let received = match &*connection.outlet.borrow() {
             connection::Outlet::Quic(outlet) => outlet.control_received(),
-            connection::Outlet::Web(_) => None,
+            connection::Outlet::Web(_) | connection::Outlet::Http(_) => None,
         };
         if let Some(received) = received {
             received.await;

@@ -49,7 +49,7 @@ impl Settings {
             Ok(config)
         };
         let mut tcp = make(rustls::DEFAULT_VERSIONS)?;
-        tcp.alpn_protocols = vec![b"http/1.1".to_vec()];
+        tcp.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut quic = make(&[&rustls::version::TLS13])?;
         quic.alpn_protocols =
             [tidewire_protocol::ALPN, WEBTRANSPORT_ALPN].map(<[u8]>::to_vec).into();

@@ -59,7 +59,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes, peer: Pe
     }
     let written = std::future::poll_fn(|cx| match &mut *connection.outlet.borrow_mut() {
         connection::Outlet::Web(outlet) => outlet.poll_finish(cx),
-        connection::Outlet::Quic(_) => Poll::Ready(Ok(())),
+        connection::Outlet::Quic(_) | connection::Outlet::Http(_) => Poll::Ready(Ok(())),
     });
     drop(tokio::time::timeout(CLOSE_TIMEOUT, written).await);
     core.close(id);
