@@ -22,6 +22,7 @@ mod crowd;
 #[allow(dead_code, reason = "the crash laboratory uses more of it")]
 mod daemon;
 mod formats;
+mod http;
 mod load;
 mod mutual_tls;
 mod proxies;
