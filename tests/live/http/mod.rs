@@ -2,6 +2,7 @@
 
 mod counting;
 mod events;
+mod manual;
 mod records;
 mod rules;
 mod version_two;

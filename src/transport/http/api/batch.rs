@@ -10,6 +10,7 @@ use tidewire_protocol::{ClientFrame, Name, Refusal};
 use super::super::Reply;
 use super::Asked;
 use super::cells::{self, NewBallot, NewIncrement};
+use super::object::Object;
 use super::problem::{Problem, invalid, refuse};
 use super::records::{self, NewRecord};
 use super::reply::json;
@@ -23,10 +24,10 @@ pub(super) const OPERATIONS_MAX: usize = 100;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Operation {
-    Publish(Publish),
-    Incr(Incr),
-    Vote(Vote),
-    Get(Get),
+    Publish(Object<Publish>),
+    Incr(Object<Incr>),
+    Vote(Object<Vote>),
+    Get(Object<Get>),
 }
 
 /// Publishes records, all or none.
@@ -34,7 +35,7 @@ pub(super) enum Operation {
 #[serde(deny_unknown_fields)]
 pub(super) struct Publish {
     topic: String,
-    records: Vec<NewRecord>,
+    records: Vec<Object<NewRecord>>,
     /// `memory`, `disk`, `quorum` or `policy`.
     ack: Option<String>,
     ttl_ms: Option<u64>,
@@ -48,7 +49,7 @@ pub(super) struct Publish {
 pub(super) struct Incr {
     counter: String,
     #[serde(default)]
-    increment: NewIncrement,
+    increment: Object<NewIncrement>,
     /// As the header.
     idempotency_key: Option<String>,
 }
@@ -58,7 +59,7 @@ pub(super) struct Incr {
 #[serde(deny_unknown_fields)]
 pub(super) struct Vote {
     tally: String,
-    ballot: NewBallot,
+    ballot: Object<NewBallot>,
 }
 
 /// Reads a counter or a tally: one of both.
@@ -131,7 +132,8 @@ pub(super) async fn perform(session: &Session, asked: Asked) -> Reply {
 impl Operation {
     fn prepare(self, req: u64) -> Result<(ClientFrame, Expected), Refusal> {
         match self {
-            Self::Publish(Publish { topic, records, ack, ttl_ms, idempotency_key }) => {
+            Self::Publish(Object(publish)) => {
+                let Publish { topic, records, ack, ttl_ms, idempotency_key } = publish;
                 let topic = Name::parse(&topic)?;
                 let ack = ack.as_deref().map_or(Ok(AckLevel::Policy), topics::ack_named)?;
                 let numbered =
@@ -146,22 +148,23 @@ impl Operation {
                 let expected = Expected::Published(topic.clone());
                 Ok((ClientFrame::Publish { req, topic, ack, body, options }, expected))
             }
-            Self::Incr(Incr { counter, increment, idempotency_key }) => {
+            Self::Incr(Object(incr)) => {
+                let Incr { counter, increment: Object(increment), idempotency_key } = incr;
                 let counter = Name::parse(&counter)?;
                 let expected = Expected::Counted(counter.clone(), increment.clone());
                 Ok((increment.frame(req, counter, idempotency_key)?, expected))
             }
-            Self::Vote(Vote { tally, ballot }) => {
+            Self::Vote(Object(Vote { tally, ballot: Object(ballot) })) => {
                 let tally = Name::parse(&tally)?;
                 Ok((ballot.frame(req, tally.clone()), Expected::Voted(tally)))
             }
-            Self::Get(Get { counter: Some(counter), tally: None }) => {
+            Self::Get(Object(Get { counter: Some(counter), tally: None })) => {
                 let name = Name::parse(&counter)?;
                 let options = GetOptions::default();
                 let frame = cells::get(req, CellKind::Counter, name.clone(), options);
                 Ok((frame, Expected::Counter(name)))
             }
-            Self::Get(Get { counter: None, tally: Some(tally) }) => {
+            Self::Get(Object(Get { counter: None, tally: Some(tally) })) => {
                 let name = Name::parse(&tally)?;
                 let options = GetOptions::default();
                 let frame = cells::get(req, CellKind::Tally, name.clone(), options);

@@ -11,7 +11,7 @@ use tidewire_protocol::{ClientFrame, ErrorCode, Name, Refusal, ServerFrame, wire
 use super::super::Reply;
 use super::problem::{invalid, refuse};
 use super::query::Query;
-use super::records::read_json;
+use super::records::read_object;
 use super::reply::json;
 use super::session::Session;
 use super::topics::idempotency_key;
@@ -49,6 +49,7 @@ pub(super) struct Counted {
     duplicate: bool,
     /// Of an eventual counter `[node, incarnation, version]`: for `at_least` of a read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<u64>>")]
     as_of: Option<(u64, u64, u64)>,
 }
 
@@ -126,18 +127,41 @@ pub(super) struct StandingsShape {
     overvotes: u64,
     /// `scheduled`, `open` or `closed`.
     state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     rules: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     partitions: Option<Vec<u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hidden: Option<bool>,
+}
+
+/// How many options a ballot names, and whether their order counts.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(dead_code, reason = "it describes another type")]
+pub(super) enum KindShape {
+    Single,
+    Multiple,
+    Ranked,
+}
+
+/// What an over-vote does when a runoff reaches it.
+#[derive(Default, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(dead_code, reason = "it describes another type")]
+pub(super) enum OvervoteShape {
+    #[default]
+    Skip,
+    Exhaust,
 }
 
 /// How the rules of a tally look, for the description of the API.
 #[derive(JsonSchema)]
 #[allow(dead_code, reason = "it describes another type")]
 pub(super) struct RulesShape {
-    /// `single`, `multiple` or `ranked`.
-    kind: String,
+    kind: KindShape,
     #[schemars(length(min = 1, max = 1000))]
     options: Vec<String>,
     choices_max: Option<u64>,
@@ -148,9 +172,8 @@ pub(super) struct RulesShape {
     #[serde(default)]
     hidden: bool,
     identity: Option<String>,
-    /// `skip` or `exhaust`.
     #[serde(default)]
-    overvote: String,
+    overvote: OvervoteShape,
     #[serde(default)]
     exhaust_after_skips: u64,
 }
@@ -270,7 +293,7 @@ pub(super) struct Created {
 /// Makes a tally, unless it is there with the same rules.
 pub(super) async fn create(session: &Session, name: Name, asked: &Asked) -> Reply {
     let outcome = async {
-        let rules: TallyRules = read_json(&asked.body)?;
+        let rules: TallyRules = read_object(&asked.body)?;
         let (req, tally, rules) = (session.req(), name.clone(), Some(rules));
         let frame = ClientFrame::Tally { req, op: TallyOp::Create, tally, rules };
         let reply = session.ask(frame).await?;

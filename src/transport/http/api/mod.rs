@@ -8,6 +8,7 @@ mod events;
 mod history;
 mod link;
 mod mailbox;
+mod object;
 mod openapi;
 mod place;
 mod problem;
@@ -177,7 +178,7 @@ async fn increment(session: &Session, name: Name, asked: Asked) -> Reply {
         asked.query.finish()?;
         let wanted: cells::NewIncrement = match asked.body.trim_ascii() {
             b"" => cells::NewIncrement::default(),
-            body => records::read_json(body)?,
+            body => records::read_object(body)?,
         };
         let key = cells::increment_key(&asked.headers)?;
         let frame = wanted.clone().frame(session.req(), name, key)?;
@@ -192,7 +193,7 @@ async fn increment(session: &Session, name: Name, asked: Asked) -> Reply {
 async fn vote(session: &Session, name: Name, asked: &Asked) -> Reply {
     let tally = name.to_string();
     let outcome = async {
-        let ballot: cells::NewBallot = records::read_json(&asked.body)?;
+        let ballot: cells::NewBallot = records::read_object(&asked.body)?;
         topics::idempotency_key(&asked.headers)?;
         cells::voted(&tally, session.ask(ballot.frame(session.req(), name)).await?)
     };

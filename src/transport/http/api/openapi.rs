@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::batch::{OPERATIONS_MAX, Operation, Outcome};
 use super::cells::{
@@ -37,10 +37,8 @@ struct Described {
 const ALWAYS: [u16; 6] = [400, 401, 403, 422, 429, 503];
 
 fn make() -> Value {
-    let mut types = SchemaSettings::draft2020_12()
-        .with(|settings| settings.definitions_path = "/components/schemas".into())
-        .into_generator();
-    let problem = schema::<Problem>(&mut types);
+    let mut types = Types::new();
+    let problem = said::<Problem>(&mut types);
     let paths = json!({
         "/v1/topics/{name}": { "post": operation(publish(&mut types), &problem) },
         "/v1/topics/{name}/records": { "get": operation(records(&mut types), &problem) },
@@ -76,19 +74,47 @@ fn make() -> Value {
         "security": [{}, { "bearer": [] }],
         "paths": paths,
         "components": {
-            "schemas": types.take_definitions(true),
+            "schemas": types.take(),
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } }
         }
     })
 }
 
-fn schema<T: JsonSchema>(types: &mut SchemaGenerator) -> Value {
-    types.subschema_for::<T>().to_value()
+/// The types of what is sent, and of what is answered: a field may be left out of one or the other.
+struct Types {
+    sent: SchemaGenerator,
+    answered: SchemaGenerator,
 }
 
-fn publish(types: &mut SchemaGenerator) -> Described {
-    let record = schema::<NewRecords>(types);
-    let line = schema::<NewRecord>(types);
+impl Types {
+    fn new() -> Self {
+        let settings = || {
+            SchemaSettings::draft2020_12()
+                .with(|settings| settings.definitions_path = "/components/schemas".into())
+        };
+        let (sent, answered) = (settings(), settings().for_serialize());
+        Self { sent: sent.into_generator(), answered: answered.into_generator() }
+    }
+
+    /// All that have a name.
+    fn take(&mut self) -> Map<String, Value> {
+        let mut all = self.sent.take_definitions(true);
+        all.extend(self.answered.take_definitions(true));
+        all
+    }
+}
+
+fn sent<T: JsonSchema>(types: &mut Types) -> Value {
+    types.sent.subschema_for::<T>().to_value()
+}
+
+fn said<T: JsonSchema>(types: &mut Types) -> Value {
+    types.answered.subschema_for::<T>().to_value()
+}
+
+fn publish(types: &mut Types) -> Described {
+    let record = sent::<NewRecords>(types);
+    let line = sent::<NewRecord>(types);
     Described {
         id: "publish",
         summary: "Publish one record, or several in one piece",
@@ -112,12 +138,12 @@ fn publish(types: &mut SchemaGenerator) -> Described {
             "application/x-ndjson": { "schema": { "type": "string" }, "x-line": line },
             "application/octet-stream": { "schema": { "type": "string", "format": "binary" } }
         } })),
-        answer: Some(schema::<Published>(types)),
+        answer: Some(said::<Published>(types)),
         refusals: &[408, 409, 413, 415, 507],
     }
 }
 
-fn records(types: &mut SchemaGenerator) -> Described {
+fn records(types: &mut Types) -> Described {
     Described {
         id: "readRecords",
         summary: "What a topic keeps, page by page",
@@ -136,7 +162,7 @@ fn records(types: &mut SchemaGenerator) -> Described {
                 }),
             ),
         ],
-        answer: Some(schema::<Page>(types)),
+        answer: Some(said::<Page>(types)),
         refusals: &[404],
         ..Described::default()
     }
@@ -168,29 +194,29 @@ fn cell_events(what: &'static str) -> Described {
     }
 }
 
-fn producer(types: &mut SchemaGenerator) -> Described {
+fn producer(types: &mut Types) -> Described {
     Described {
         id: "issueProducer",
         summary: "A number under which publishes can be repeated safely",
-        answer: Some(schema::<Producer>(types)),
+        answer: Some(said::<Producer>(types)),
         ..Described::default()
     }
 }
 
-fn counter(types: &mut SchemaGenerator) -> Described {
+fn counter(types: &mut Types) -> Described {
     Described {
         id: "readCounter",
         summary: "The value of a counter",
         name: Some("counter"),
         parameters: freshness().into(),
-        answer: Some(schema::<CounterValue>(types)),
+        answer: Some(said::<CounterValue>(types)),
         refusals: &[404],
         ..Described::default()
     }
 }
 
-fn increment(types: &mut SchemaGenerator) -> Described {
-    let body = schema::<NewIncrement>(types);
+fn increment(types: &mut Types) -> Described {
+    let body = sent::<NewIncrement>(types);
     Described {
         id: "increment",
         summary: "Add to a counter",
@@ -199,25 +225,25 @@ fn increment(types: &mut SchemaGenerator) -> Described {
         body: Some(
             json!({ "required": false, "content": { "application/json": { "schema": body } } }),
         ),
-        answer: Some(schema::<Counted>(types)),
+        answer: Some(said::<Counted>(types)),
         refusals: &[408, 409, 413, 415, 507],
     }
 }
 
-fn tally(types: &mut SchemaGenerator) -> Described {
+fn tally(types: &mut Types) -> Described {
     Described {
         id: "readTally",
         summary: "The standings of a tally",
         name: Some("tally"),
         parameters: freshness().into(),
-        answer: Some(schema::<TallyValue>(types)),
+        answer: Some(said::<TallyValue>(types)),
         refusals: &[404],
         ..Described::default()
     }
 }
 
-fn create(types: &mut SchemaGenerator) -> Described {
-    let body = schema::<RulesShape>(types);
+fn create(types: &mut Types) -> Described {
+    let body = sent::<RulesShape>(types);
     Described {
         id: "createTally",
         summary: "Make a tally, unless it is there with the same rules",
@@ -225,14 +251,14 @@ fn create(types: &mut SchemaGenerator) -> Described {
         body: Some(
             json!({ "required": true, "content": { "application/json": { "schema": body } } }),
         ),
-        answer: Some(schema::<Created>(types)),
+        answer: Some(said::<Created>(types)),
         refusals: &[408, 409, 413, 415, 507],
         ..Described::default()
     }
 }
 
-fn vote(types: &mut SchemaGenerator) -> Described {
-    let body = schema::<NewBallot>(types);
+fn vote(types: &mut Types) -> Described {
+    let body = sent::<NewBallot>(types);
     Described {
         id: "vote",
         summary: "Vote; the newest ballot of a voter counts",
@@ -241,14 +267,14 @@ fn vote(types: &mut SchemaGenerator) -> Described {
         body: Some(
             json!({ "required": true, "content": { "application/json": { "schema": body } } }),
         ),
-        answer: Some(schema::<Voted>(types)),
+        answer: Some(said::<Voted>(types)),
         refusals: &[404, 408, 409, 413, 415, 507],
     }
 }
 
-fn batch(types: &mut SchemaGenerator) -> Described {
-    let operation = schema::<Operation>(types);
-    let outcome = schema::<Outcome>(types);
+fn batch(types: &mut Types) -> Described {
+    let operation = sent::<Operation>(types);
+    let outcome = said::<Outcome>(types);
     Described {
         id: "batch",
         summary: "Several operations, each answered by itself",

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use tidewire_protocol::Refusal;
 use tidewire_protocol::record::{BodyBuilder, RECORDS_MAX, Record};
 
+use super::object::Object;
 use super::problem::invalid;
 
 /// Header of a record that says what its payload is.
@@ -24,7 +25,6 @@ pub(super) const JSON: &str = "application/json";
 pub(super) struct NewRecord {
     /// 1 to 256 bytes.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 256))]
     key: Option<String>,
     /// Names and values.
     #[serde(default)]
@@ -100,7 +100,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawVal
 /// # Errors
 /// When something is none, and which.
 pub(super) fn body_of(text: &[u8], by_lines: bool) -> Result<Bytes, Refusal> {
-    let records: Vec<NewRecord> = if by_lines {
+    let records: Vec<Object<NewRecord>> = if by_lines {
         let lines = text.split(|byte| *byte == b'\n').enumerate();
         let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty()).take(RECORDS_MAX + 1);
         let read = |(number, line): (usize, &[u8])| {
@@ -124,15 +124,23 @@ pub(super) fn read_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Ref
     serde_json::from_slice(text).map_err(|error| invalid(format!("the body: {error}")))
 }
 
+/// Reads an object of JSON that was sent.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub(super) fn read_object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Refusal> {
+    read_json::<Object<T>>(text).map(|Object(object)| object)
+}
+
 /// # Errors
 /// When there are too few or too many, or one is none.
-pub(super) fn body_of_all(records: &[NewRecord]) -> Result<Bytes, Refusal> {
+pub(super) fn body_of_all(records: &[Object<NewRecord>]) -> Result<Bytes, Refusal> {
     if records.is_empty() || records.len() > RECORDS_MAX {
         let count = records.len();
         return Err(invalid(format!("1 to {RECORDS_MAX} records at once, these are {count}")));
     }
     let mut body = BodyBuilder::new();
-    for (index, record) in records.iter().enumerate() {
+    for (index, Object(record)) in records.iter().enumerate() {
         record.put(&mut body).map_err(|rule| invalid(format!("record {index}: {rule}")))?;
     }
     Ok(body.finish())

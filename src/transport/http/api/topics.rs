@@ -35,6 +35,7 @@ pub(super) struct Published {
     level: String,
     /// `[partition, epoch, offset]` of the first record in each partition.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Vec<u64>>>")]
     positions: Option<Vec<(u64, u64, u64)>>,
     /// It was there already, from an earlier request with the same Idempotency-Key.
     duplicate: bool,
