@@ -18,6 +18,13 @@ pub(super) fn broken_rule<B: Body>(request: &Request<B>) -> Option<&'static str>
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
         return Some("a request names its Host, once\n");
     }
+    // RFC 9112, section 6.3: what is behind it could be another request to somebody else.
+    let headers = request.headers();
+    if headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.contains_key(header::CONTENT_LENGTH)
+    {
+        return Some("a body has one length: Content-Length or Transfer-Encoding\n");
+    }
     if !request.body().is_end_stream() && !is_api(request.uri().path()) {
         return Some("no request has a body here\n");
     }
@@ -74,6 +81,16 @@ mod tests {
         assert!(rule(Version::HTTP_11, "/", 1, "x").is_some_and(|rule| rule.contains("body")));
         assert_eq!(rule(Version::HTTP_11, WEBSOCKET_PATH, 1, ""), None);
         assert!(rule(Version::HTTP_10, WEBSOCKET_PATH, 1, "").is_some());
+    }
+
+    #[test]
+    fn a_body_has_one_length() {
+        let request = Request::builder().uri("/v1/topics/a").header(header::HOST, "127.0.0.1");
+        let request = request.header(header::CONTENT_LENGTH, "1");
+        let request = request.header(header::TRANSFER_ENCODING, "chunked");
+        let request = request.body(Full::new(Bytes::from_static(b"x"))).unwrap();
+        assert!(broken_rule(&request).is_some_and(|rule| rule.contains("one length")));
+        assert_eq!(rule(Version::HTTP_11, "/v1/topics/a", 1, "x"), None);
     }
 
     #[test]

@@ -67,6 +67,33 @@ fn what_is_not_kept_any_more_is_a_gap() {
 }
 
 #[test]
+fn who_reads_slowly_is_told_what_it_missed_and_fills_no_memory() {
+    let daemon = Daemon::start("[[policy]]\nnames = \"news\"\nretention_records = 5\n");
+    let mut stream = Stream::open(&daemon, "/v1/topics/news/events", &[]);
+    let before = daemon.resident_bytes();
+    let payload = "x".repeat(100_000);
+    for number in 0..400 {
+        let record = format!("{{\"key\":\"{number}\",\"text\":\"{payload}\"}}");
+        post(&daemon, "/v1/topics/news", &record).done();
+    }
+    let more = daemon.resident_bytes().saturating_sub(before);
+    assert!(more < 20_000_000, "{more} bytes of 40,000,000");
+    let (mut next, mut missed) = (0, 0);
+    while next < 400 {
+        let event = stream.next().unwrap();
+        if event.name == "gap" {
+            assert_eq!(event.data["from"], next, "{:?}", event.data);
+            missed += event.data["next"].as_u64().unwrap() - next;
+            next = event.data["next"].as_u64().unwrap();
+        } else {
+            assert_eq!(event.data["offset"], next);
+            next += 1;
+        }
+    }
+    assert!(missed > 0, "nothing was missed");
+}
+
+#[test]
 fn a_quiet_stream_says_that_it_is_alive() {
     let daemon = Daemon::start("[http]\nevent_heartbeat_ms = 100\nidle_timeout_ms = 200\n");
     let mut stream = Stream::open(&daemon, "/v1/topics/news/events", &[]);
