@@ -95,7 +95,9 @@ fn who_reads_slowly_is_told_what_it_missed_and_fills_no_memory() {
 
 #[test]
 fn a_quiet_stream_says_that_it_is_alive() {
-    let daemon = Daemon::start("[http]\nevent_heartbeat_ms = 100\nidle_timeout_ms = 200\n");
+    let daemon = Daemon::start(
+        "heartbeat_ms = 100\n[http]\nevent_heartbeat_ms = 100\nidle_timeout_ms = 200\n",
+    );
     let mut stream = Stream::open(&daemon, "/v1/topics/news/events", &[]);
     let started = Instant::now();
     while stream.heartbeats < 5 {
