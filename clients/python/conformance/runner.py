@@ -66,6 +66,8 @@ class Runner:
             if label in self._running:
                 del self._running[label]
                 say("unsubscribed", **{"as": label}, code=error.code)
+            elif command["op"] in ("subscribe", "watch"):
+                say("unsubscribed", **{"as": label}, code=error.code)
             elif label is not None:
                 say("failed", **{"as": label}, code=error.code, retryable=error.retryable)
 

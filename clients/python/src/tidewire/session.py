@@ -16,6 +16,7 @@ from .errors import (
     ConnectionLostError,
     RefusedError,
     TidewireError,
+    UnauthenticatedError,
     is_final,
     refused,
 )
@@ -185,6 +186,8 @@ class Session:
 
     async def _cut(self, established: Established, reason: str) -> None:
         error = self._parting or ConnectionLostError(reason)
+        if isinstance(error, UnauthenticatedError):
+            self.connector.token.refuse()
         words = str(self._parting) if self._parting is not None else reason
         log.debug("disconnected: %s", words)
         self._offline(words, error)

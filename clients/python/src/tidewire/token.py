@@ -28,6 +28,7 @@ class Token:
         self._callback = callback
         self.clock = clock
         self._expires_at: float | None = None
+        self._is_refused = False
 
     @property
     def can_refresh(self) -> bool:
@@ -36,7 +37,7 @@ class Token:
 
     async def fresh(self) -> str | None:
         """The token to begin a connection with."""
-        is_over = self._expires_at is not None and self.clock.now() >= self._expires_at
+        is_over = self._is_refused or (self._expires_at is not None and self.clock.now() >= self._expires_at)
         if self._callback is not None and (self.value is None or is_over):
             await self.refresh()
         return self.value
@@ -51,7 +52,12 @@ class Token:
         except Exception as error:
             raise TokenCallbackError(f"the token callback failed: {error!r}") from error
         self._expires_at = None
+        self._is_refused = False
         return self.value
+
+    def refuse(self) -> None:
+        """The server has ended a connection because of it: the next one begins with another."""
+        self._is_refused = True
 
     def expires_in(self, seconds: float | None) -> None:
         """The server has said how long this token is good."""
