@@ -8,7 +8,7 @@ from typing import Any
 
 from scripted import PATIENCE_S
 
-ROOT = Path(os.environ.get("TIDEWIRE_SDK_ROOT", Path(__file__).resolve().parents[2]))
+ROOT = Path(__file__).resolve().parents[2]
 RUNNERS = {
     "rust": [os.environ.get("TIDEWIRE_RUST_RUNNER", str(ROOT / "target/debug/examples/conformance"))],
     "typescript": ["node", str(ROOT / "clients/typescript/conformance/runner.mjs")],

@@ -23,6 +23,9 @@ pub(crate) const STEPS: &[(&str, Step)] = &[
     ("stranger", stranger),
     ("checkers", checkers),
     ("page", page),
+    ("typescript", typescript),
+    ("python", python_client),
+    ("conformance", conformance),
     ("fuzz", fuzz::check),
 ];
 
@@ -142,6 +145,42 @@ fn page() -> Result<(), String> {
     install::npm(&folder)?;
     let binary = binary().to_string_lossy().into_owned();
     run(&folder, "node", &["--test"], &[("TIDEWIRE_BIN", &binary)])
+}
+
+/// The TypeScript client: types, units, a server, the package.
+fn typescript() -> Result<(), String> {
+    let folder = root().join("clients/typescript");
+    install::npm(&folder)?;
+    let binary = binary().to_string_lossy().into_owned();
+    run(&folder, "npm", &["test"], &[("TIDEWIRE_BIN", &binary)])
+}
+
+/// The Python client: types, units, a server, the wheel.
+fn python_client() -> Result<(), String> {
+    let folder = root().join("clients/python");
+    let python = python_of_client()?;
+    run(&folder, &python, &["-m", "mypy"], &[])?;
+    let binary = binary().to_string_lossy().into_owned();
+    run(&folder, &python, &["-m", "pytest", "-q", "--no-header"], &[("TIDEWIRE_BIN", &binary)])
+}
+
+fn python_of_client() -> Result<String, String> {
+    let requirements = root().join("clients/python/requirements-dev.txt");
+    let python = install::python("python-client", &requirements)?;
+    let folder = python.parent().unwrap_or(&python);
+    let folder = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(folder.join("python").to_string_lossy().into_owned())
+}
+
+/// All clients against one scripted server.
+fn conformance() -> Result<(), String> {
+    cargo(&["build", "--quiet", "--package", "tidewire-client", "--example", "conformance"])?;
+    let typescript = root().join("clients/typescript");
+    install::npm(&typescript)?;
+    run(&typescript, "npm", &["run", "build"], &[])?;
+    let python = python_of_client()?;
+    let folder = root().join("clients/conformance");
+    run(&folder, &python, &["-m", "pytest", "-q"], &[("TIDEWIRE_PYTHON", &python)])
 }
 
 fn cargo(args: &[&str]) -> Result<(), String> {
