@@ -37,7 +37,9 @@ def upgrade(host: str) -> bytes:
 
 
 def daemon_with(directory: Any, handshake_timeout_ms: int) -> daemons.Daemon:
-    return daemons.start(directory, f"handshake_timeout_ms = {handshake_timeout_ms}\n")
+    # Who has asked for something may take as long for the next, or for what it is sent.
+    config = f"handshake_timeout_ms = {handshake_timeout_ms}\n[http]\nidle_timeout_ms = {handshake_timeout_ms}\n"
+    return daemons.start(directory, config)
 
 
 @pytest.fixture
@@ -156,11 +158,6 @@ def test_a_tls_handshake_has_its_time(hasty: daemons.Daemon, first: bytes) -> No
     with Wire(hasty.endpoint) as wire:
         wire.send(first)
         wire.drip(b"")
-
-
-def test_who_asks_for_pages_without_end_has_their_time(hasty: daemons.Daemon) -> None:
-    with Wire(hasty.endpoint) as wire:
-        wire.drip(f"GET /nothing HTTP/1.1\r\nHost: {wire.host}\r\n\r\n".encode())
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
