@@ -4,7 +4,7 @@ use super::*;
 
 const NODES: u64 = 100;
 
-/// Deaths that are simulated; the documented figures are of 200.
+/// Deaths that are simulated; the documented figures are of 20.
 fn deaths() -> u64 {
     let set = std::env::var("TIDEWIRE_GOSSIP_DEATHS").ok();
     set.map_or(2, |set| set.parse().expect("TIDEWIRE_GOSSIP_DEATHS is a number"))
