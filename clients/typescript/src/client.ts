@@ -22,7 +22,7 @@ import { Topic } from './topic.js';
 export interface ClientEvents {
   /** The connection's state has changed. */
   state: ConnectionState;
-  /** What failed in the background: a token that could not be refreshed, a member that could not join again. */
+  /** What failed in the background: a token that could not be refreshed, a member that could not join again, a publish with `ack: 'none'`. */
   error: TidewireError;
 }
 
@@ -42,7 +42,7 @@ export class Client extends Emitter<ClientEvents> {
     const targets = new Targets(typeof urls === 'string' ? [urls] : urls, settings.random);
     const failed = (error: TidewireError) => this.emit('error', error);
     this.#session = new Session(settings);
-    this.#session.membersLost = failed;
+    this.#session.failed = failed;
     const refresh = async (token: string) => fromWire<{ identity?: Identity }>((await this.#session.ask([AUTH, 0, token]))[2]);
     const show = async (token: string) => {
       const { identity } = await refresh(token);

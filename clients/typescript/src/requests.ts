@@ -213,10 +213,7 @@ export class Requests {
   }
 
   #send(waiting: Waiting): void {
-    if (!waiting.silent) {
-      waiting.req ||= ++this.#lastReq;
-      waiting.frame[1] = waiting.req;
-    }
+    waiting.frame[1] = waiting.req ||= ++this.#lastReq;
     waiting.attempts++;
     waiting.postponed = false;
     waiting.refresh?.(waiting.frame);

@@ -44,15 +44,15 @@ export class Session {
     this.requests.begin(link);
     for (const join of this.#members.values()) {
       this.requests.internal([...join], (reply) => {
-        if (reply[0] === ERROR) this.membersLost(refusal(reply[2], reply[3]));
+        if (reply[0] === ERROR) this.failed(refusal(reply[2], reply[3]));
       });
     }
     for (const route of this.#routes.values()) this.#open(route);
     this.requests.resume();
   }
 
-  /** A member could not be declared present again after a cut. */
-  membersLost: (error: TidewireError) => void = () => {};
+  /** A member could not be declared present again after a cut, or a publish that nobody waits for was refused. */
+  failed: (error: TidewireError) => void = () => {};
 
   cut(error: TidewireError): void {
     this.requests.cut(error, this.#link?.info.actor);
@@ -186,7 +186,8 @@ export class Session {
       case ERROR:
         if (frame[1] === 0) return this.#unasked(frame, wishes);
     }
-    this.requests.answered(frame);
+    // Nobody waits for the answer to a publish with `none`, which is only answered if it is refused.
+    if (!this.requests.answered(frame) && frame[0] === ERROR) this.failed(refusal(frame[2], frame[3], frame[4], frame[6]));
   }
 
   #unasked(frame: ServerFrame, wishes: ServerWishes): void {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Client, TidewireError, type Gap, type Started } from '../dist/index.js';
 import { Server } from './server.js';
-import { take, until } from './waiting.js';
+import { soon, take, until } from './waiting.js';
 
 const CONFIG = `
 [[policy]]
@@ -43,6 +43,17 @@ test('a published record reaches its subscriber once, with key, headers and plac
   assert.equal(record!.offset, published.offset);
   assert.equal(record!.epoch, published.epoch);
   assert.ok(Math.abs(record!.timeMs - Date.now()) < 60_000);
+});
+
+test('a publish with ack none needs no answer, and what is refused of it is told', async () => {
+  const subscription = client.topic('news.none').subscribe();
+  await subscription.ready();
+  // More than may be unanswered: none of them waits for an answer.
+  for (let n = 0; n < 2_000; n++) await client.topic('news.none').publish(`${n}`, { ack: 'none' });
+  assert.equal((await take(subscription, 2_000)).at(-1)!.text(), '1999');
+  const told = new Promise<TidewireError>((resolve) => client.on('error', resolve));
+  await client.topic('$sys.not').publish('a', { ack: 'none' });
+  assert.equal((await soon(told, 'the refusal is told')).code, 'forbidden');
 });
 
 test('many publishes at once arrive in the order in which they were made', async () => {

@@ -224,11 +224,16 @@ test('a frame that is too large is refused here, and others go on', async () => 
   assert.equal(await read, 5);
 });
 
-test('with ack none a publish is done when it is sent, without a number', async () => {
+test('with ack none a publish is done when it is sent, without a number, and its refusal is told', async () => {
   const { client, socket } = await connected();
+  const told: string[] = [];
+  client.on('error', ({ code, message }) => told.push(`${code}: ${message}`));
   assert.equal((await client.topic('t').publish('a', { ack: 'none' })).level, 'none');
   await settled();
-  assert.deepEqual(socket.of(PUBLISH).map((frame) => [frame[1], frame[3]]), [[0, 0]]);
+  const [frame] = socket.of(PUBLISH);
+  assert.deepEqual([frame![3], Object.keys(frame![5] as object)], [0, []]);
+  socket.say([5, frame![1]!, 13, 'not for you']);
+  assert.deepEqual(told, ['forbidden: not for you']);
 });
 
 test('closing waits for what was sent', async () => {
