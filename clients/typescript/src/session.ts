@@ -30,7 +30,7 @@ export class Session {
     this.settings = settings;
     this.requests = new Requests(settings);
     this.requests.reopenDue = () => {
-      for (const route of this.#routes.values()) if (route.isDue) this.#open(route);
+      for (const route of this.#routes.values()) if (route.isDue) this.restart(route);
     };
   }
 

@@ -164,6 +164,24 @@ test('one that is unavailable for the moment is opened again', async () => {
   assert.equal(socket.of(SUBSCRIBE).length, 2);
 });
 
+test('what comes late of one that the server has ended is not taken for the one that goes on', async () => {
+  const { client, socket, clock } = await connected();
+  const subscription = client.topic('news').subscribe();
+  await settled();
+  started(socket);
+  deliver(socket, 0, ['a']);
+  const [first] = socket.of(SUBSCRIBE);
+  socket.say([5, 0, 17, 'another leads now', null, first![2]!]);
+  await clock.advance(200);
+  const [, again] = socket.of(SUBSCRIBE);
+  assert.deepEqual([again![4], again![2] === first![2]], [[2, 5, 1], false]);
+  // Streams are not ordered: this was on its way on that of the first.
+  socket.say([14, first![2]!, 'news', 5, 1, 2, 1, null, null, encodeBody([{ payload: 'b' }])]);
+  started(socket, 1, 5, 1);
+  deliver(socket, 1, ['b', 'c']);
+  assert.deepEqual((await take(subscription, 3)).map((record) => record.text()), ['a', 'b', 'c']);
+});
+
 test('a watch holds the newest version, and goes on from it', async () => {
   const { client, socket, clock, network } = await connected();
   const watch = client.counter('c').watch({ intervalMs: 50 });
