@@ -133,9 +133,9 @@ export class Connection {
 
   /** Connects to one server. */
   async dial(url: string): Promise<Link> {
-    const { openSocket, clock, connectTimeoutMs, clientName } = this.session.settings;
+    const { transport, clock, connectTimeoutMs, clientName } = this.session.settings;
     const token = await this.#token.newest();
-    const link = await Link.connect(openSocket, url, { token, client: clientName }, clock, connectTimeoutMs);
+    const link = await Link.connect(transport, url, { token, client: clientName }, clock, connectTimeoutMs);
     this.targets.learn(link.info.nodes ?? []);
     return link;
   }
@@ -174,7 +174,7 @@ export class Connection {
     this.#token.accepted(link.info.identity, link.info.timeMs);
     this.#heartbeat.begin(link.heartbeatMs);
     this.session.begin(link);
-    this.setState({ state: 'connected', session: link.session, url: link.url });
+    this.setState({ state: 'connected', session: link.session, url: link.url, ...link.way });
     link.attach({
       receive: (message) => this.#receive(link, message),
       closed: (error) => this.#lost(link, error),

@@ -16,7 +16,7 @@ export type { ClientOptions, TokenSource } from './options.js';
 export { Presence } from './presence.js';
 export type { Ack, Published, PublishOptions } from './publishing.js';
 export { TopicRecord, type Payload, type RecordInput } from './record.js';
-export type { Socket, SocketConstructor } from './socket.js';
+export type { Socket, Transport, TransportName } from './socket.js';
 export type { ConnectionState, RouteState } from './state.js';
 export { Subscription, type SubscriptionEvents } from './subscription.js';
 export {

@@ -5,7 +5,7 @@ import { checkServerFrame, fromWire, type ServerFrame } from './frames.js';
 import { HEARTBEAT_MS, HELD_MESSAGES_MAX } from './limits.js';
 import { Reader } from './msgpack-reader.js';
 import { Writer } from './msgpack-writer.js';
-import type { Socket } from './socket.js';
+import type { Socket, Transport, TransportName } from './socket.js';
 
 const PROTOCOL = 'tidewire.v1';
 
@@ -38,7 +38,7 @@ export interface LinkOwner {
   closed(error: TidewireError): void;
 }
 
-/** One WebSocket: it shakes hands, and holds what arrives until somebody takes it. */
+/** One connection: it shakes hands, and holds what arrives until somebody takes it. */
 export class Link {
   readonly url: string;
   session = '';
@@ -65,7 +65,7 @@ export class Link {
 
   /** Connects, says HELLO and takes WELCOME. */
   static async connect(
-    open: (url: string, protocol: string) => Socket,
+    open: Transport,
     url: string,
     hello: { token: string | null; client: string },
     clock: Clock,
@@ -90,7 +90,7 @@ export class Link {
       };
       socket.onopen = () => {
         const writer = new Writer();
-        writer.value([HELLO, VERSION, ['move'], hello.token, hello.client]);
+        writer.value([HELLO, VERSION, ['move', 'datagrams'], hello.token, hello.client]);
         socket.send(writer.take());
       };
     });
@@ -119,6 +119,12 @@ export class Link {
 
   get heartbeatMs(): number {
     return this.info.heartbeatMs ? Math.max(this.info.heartbeatMs, 100) : HEARTBEAT_MS;
+  }
+
+  /** What carries it, and why it is not another transport. */
+  get way(): { transport: TransportName; fallback: string | undefined } {
+    const { transport = 'websocket', fallback } = this.#socket;
+    return { transport, fallback };
   }
 
   get backlog(): number {

@@ -1,6 +1,6 @@
 import { systemClock, type Clock } from './clock.js';
 import { TidewireError } from './error.js';
-import type { Socket, SocketConstructor } from './socket.js';
+import type { Transport } from './socket.js';
 import { openSocket } from '#socket';
 
 /** A token, or what gets a new one: called again before the one in use expires, and when it is refused. */
@@ -25,8 +25,8 @@ export interface ClientOptions {
   offlineWaitMs?: number | undefined;
   /** How long a request is sent again that was refused with `unavailable`. 15,000 unless given. */
   repeatForMs?: number | undefined;
-  /** The constructor of WebSockets, instead of the platform's. */
-  webSocket?: SocketConstructor | undefined;
+  /** What opens connections, instead of the platform's WebSocket: `webTransport()`, or a function of your own. */
+  transport?: Transport | undefined;
   /** Time and chance, for tests. */
   clock?: Clock | undefined;
   random?: (() => number) | undefined;
@@ -45,7 +45,7 @@ export interface Settings {
   offlineQueue: number;
   offlineWaitMs: number;
   repeatForMs: number;
-  openSocket: (url: string, protocol: string) => Socket;
+  transport: Transport;
   clock: Clock;
   random: () => number;
   watchPage: boolean;
@@ -53,7 +53,6 @@ export interface Settings {
 
 /** Takes the options, and refuses those that cannot work. */
 export function settle(options: ClientOptions): Settings {
-  const { webSocket: Constructor, ...given } = options;
   const defaults: Settings = {
     token: undefined,
     clientName: 'tidewire-typescript/0.1.0',
@@ -64,13 +63,13 @@ export function settle(options: ClientOptions): Settings {
     offlineQueue: 4_096,
     offlineWaitMs: 60_000,
     repeatForMs: 15_000,
-    openSocket: Constructor ? (url, protocol) => new Constructor(url, protocol) : openSocket,
+    transport: openSocket,
     clock: systemClock,
     random: Math.random,
     watchPage: true,
   };
   const isGiven = ([, value]: [string, unknown]) => value !== undefined;
-  const settings: Settings = { ...defaults, ...Object.fromEntries(Object.entries(given).filter(isGiven)) };
+  const settings: Settings = { ...defaults, ...Object.fromEntries(Object.entries(options).filter(isGiven)) };
   for (const [name, value] of Object.entries(settings)) {
     if (typeof value === 'number' && !(value >= 0)) {
       throw new TidewireError('invalid_configuration', `the option ${name} cannot be ${value}`);

@@ -1,4 +1,4 @@
-/** What the client needs of a WebSocket; the browser's, and those of Node and `ws`, have it. */
+/** What the client needs of a connection; the browser's WebSockets, and those of `ws`, have it. */
 export interface Socket {
   binaryType: string;
   readonly bufferedAmount: number;
@@ -8,7 +8,14 @@ export interface Socket {
   onerror: ((event: any) => void) | null;
   send(data: Uint8Array<ArrayBuffer>): void;
   close(code?: number, reason?: string): void;
+  /** What it is, once it is open; one that does not say so is a WebSocket. */
+  readonly transport?: TransportName | undefined;
+  /** Why it is not the transport that was wanted first. */
+  readonly fallback?: string | undefined;
 }
 
-/** A constructor of WebSockets. */
-export type SocketConstructor = new (url: string, protocols: string) => Socket;
+/** What carries the frames. */
+export type TransportName = 'websocket' | 'webtransport';
+
+/** Opens a connection to this URL of WebSockets, with this subprotocol. */
+export type Transport = (url: string, protocol: string) => Socket;

@@ -7,7 +7,7 @@ import { connected, setup } from './scene.js';
 test('the handshake says HELLO and takes WELCOME', async () => {
   const { client, socket, names } = await connected({ token: 't', clientName: 'acme/1' });
   assert.deepEqual([socket.url, socket.protocol], ['ws://a:7171/v1/ws', 'tidewire.v1']);
-  assert.deepEqual(socket.sent[0], [1, 1, ['move'], 't', 'acme/1']);
+  assert.deepEqual(socket.sent[0], [1, 1, ['move', 'datagrams'], 't', 'acme/1']);
   assert.deepEqual(names(), ['connecting', 'connected']);
   assert.equal(client.state, 'connected');
   assert.equal(client.serverInfo!.server, 'fake');

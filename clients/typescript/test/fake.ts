@@ -1,7 +1,7 @@
 /** Time that stands still until a test moves it, and servers that say what a test tells them to. */
 
 import { checkServerFrame } from '../dist/frames.js';
-import type { Clock, Socket, SocketConstructor } from '../dist/index.js';
+import type { Clock, Socket, Transport } from '../dist/index.js';
 import { Reader, type Decoded } from '../dist/msgpack-reader.js';
 import { Writer, type Encodable } from '../dist/msgpack-writer.js';
 
@@ -112,15 +112,14 @@ export class FakeSocket implements Socket {
 /** All connections that a client has made. */
 export class FakeNetwork {
   readonly sockets: FakeSocket[] = [];
-  readonly webSocket: SocketConstructor;
+  readonly transport: Transport;
 
   constructor() {
     const { sockets } = this;
-    this.webSocket = class extends FakeSocket {
-      constructor(url: string, protocol: string) {
-        super(url, protocol);
-        sockets.push(this);
-      }
+    this.transport = (url, protocol) => {
+      const socket = new FakeSocket(url, protocol);
+      sockets.push(socket);
+      return socket;
     };
   }
 

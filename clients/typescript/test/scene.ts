@@ -6,7 +6,7 @@ import { FakeClock, FakeNetwork, settled } from './fake.js';
 export function setup(options: ClientOptions = {}, urls: string | string[] = 'ws://a') {
   const clock = new FakeClock();
   const network = new FakeNetwork();
-  const client = new Client(urls, { clock, random: () => 0.5, webSocket: network.webSocket, ...options });
+  const client = new Client(urls, { clock, random: () => 0.5, transport: network.transport, ...options });
   const states: ConnectionState[] = [];
   client.on('state', (state) => states.push(state));
   return { clock, network, client, states, names: () => states.map(({ state }) => state) };
