@@ -28,7 +28,8 @@ test('what is packed can be installed into an empty folder, and imported', () =>
     await run('npm', ['install', '--no-audit', '--no-fund', `./${tarball}`], { cwd: folder, ...LIMITS });
     const script = `
       import { Client, TidewireError } from '@tidewire/client';
-      const client = new Client('ws://127.0.0.1:1', { connectTimeoutMs: 5000 });
+      import { webTransport } from '@tidewire/client/webtransport';
+      const client = new Client('ws://127.0.0.1:1', { connectTimeoutMs: 5000, transport: webTransport() });
       try { await client.connect(); } catch (error) { console.log(error instanceof TidewireError, error.code); }
     `;
     await writeFile(join(folder, 'main.js'), script);

@@ -5,6 +5,8 @@ import { build } from 'esbuild';
 
 /** What a page loads of the whole client, at most. */
 const BYTES_MAX = 15 * 1024;
+/** What WebTransport takes, at most, with what it shares with the client. */
+const WEBTRANSPORT_BYTES_MAX = 4 * 1024;
 
 async function bundle(contents: string): Promise<string> {
   const { outputFiles } = await build({
@@ -19,11 +21,19 @@ async function bundle(contents: string): Promise<string> {
   return outputFiles[0]!.text;
 }
 
-test('the whole client fits 15 KB, minified and compressed, and needs nothing else in a browser', async () => {
-  const code = await bundle(`export * from './index.js'`);
+async function assertFits(module: string, bytesMax: number): Promise<void> {
+  const code = await bundle(`export * from '${module}'`);
   const bytes = gzipSync(code, { level: 9 }).length;
-  assert.ok(bytes <= BYTES_MAX, `${bytes} bytes; ${BYTES_MAX} are allowed`);
+  assert.ok(bytes <= bytesMax, `${bytes} bytes; ${bytesMax} are allowed`);
   assert.doesNotMatch(code, /\bimport\b|\brequire\b/);
+}
+
+test('the whole client fits 15 KB, minified and compressed, and needs nothing else in a browser', () =>
+  assertFits('./index.js', BYTES_MAX));
+
+test('WebTransport fits 4 KB, and the client does without it', async () => {
+  await assertFits('./webtransport.js', WEBTRANSPORT_BYTES_MAX);
+  assert.doesNotMatch(await bundle(`export * from './index.js'`), /WebTransport/);
 });
 
 test('what is not used is left out', async () => {
