@@ -29,14 +29,27 @@ export async function startDemo({ rate = 20_000, listen = '127.0.0.1:0', lan = f
   return { url: found[0][0], stop };
 }
 
-/** Starts a server with this configuration (TOML); says where it listens, and its certificate's hash. */
+/**
+ * Starts a server with this configuration (TOML); says where it listens, and its certificate's hash. `end` ends its
+ * process, `again` starts another one over what it has left, at the same address.
+ */
 export async function startServer(config) {
   const folder = mkdtempSync(join(tmpdir(), 'tidewire-page-'));
   const file = join(folder, 'tidewire.toml');
   writeFileSync(file, config);
-  const args = ['serve', '--config', file, '--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'];
-  const { found: [[, address], [, fingerprint]], stop } = await start(args, [/quic:\/\/(\S+)/, /SHA-256 ([0-9a-f]{64})/]);
-  return { address, fingerprint, stop: () => stop().finally(() => rmSync(folder, { recursive: true })) };
+  const launch = (listen) => {
+    const args = ['serve', '--config', file, '--data-dir', join(folder, 'data'), '--listen', listen, '--admin-listen', '127.0.0.1:0'];
+    return start(args, [/quic:\/\/(\S+)/, /SHA-256 ([0-9a-f]{64})/]);
+  };
+  let running = await launch('127.0.0.1:0');
+  const { found: [[, address], [, fingerprint]] } = running;
+  return {
+    address,
+    fingerprint,
+    end: () => running.stop(),
+    again: async () => { running = await launch(address); },
+    stop: () => running.stop().finally(() => rmSync(folder, { recursive: true })),
+  };
 }
 
 /** Starts the binary, and resolves with what these expressions find in what it says first. */

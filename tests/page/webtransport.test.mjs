@@ -1,12 +1,11 @@
 // WebTransport in a real browser: the certificate is pinned by its hash, frames are those of PROTOCOL.md.
 
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { launch, openPage } from './browser.mjs';
 import { startServer } from './daemon.mjs';
+import { servePages } from './pages.mjs';
 
 const FILES = {
   '/': ['text/html', '<!doctype html><title>a page</title><link rel="icon" href="data:,">'],
@@ -14,25 +13,12 @@ const FILES = {
   '/session.js': ['text/javascript', readFileSync(new URL('session.js', import.meta.url))],
 };
 
-let browser, server;
+let browser, server, allowed, foreign;
 const pages = [];
 
-/** A server of pages, which has an origin of its own. */
-async function servePages() {
-  const pageServer = createServer(({ url }, response) => {
-    const [type, body] = FILES[url] ?? [];
-    response.writeHead(type ? 200 : 404, { 'content-type': type ?? 'text/plain' }).end(body);
-  });
-  pageServer.listen(0, '127.0.0.1');
-  await once(pageServer, 'listening');
-  pages.push(pageServer);
-  return `http://127.0.0.1:${pageServer.address().port}`;
-}
-
-let allowed, foreign;
-
 before(async () => {
-  [allowed, foreign] = [await servePages(), await servePages()];
+  pages.push(await servePages(FILES), await servePages(FILES));
+  [allowed, foreign] = pages.map(({ origin }) => origin);
   browser = await launch();
   server = await startServer(`[http]\nallowed_origins = ["${allowed}"]\n`);
 });

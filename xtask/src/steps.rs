@@ -143,6 +143,7 @@ fn page() -> Result<(), String> {
     let folder = root().join("tests/page");
     install::debian("chromium", "chromium")?;
     install::npm(&folder)?;
+    build_typescript()?;
     let binary = binary().to_string_lossy().into_owned();
     run(&folder, "node", &["--test"], &[("TIDEWIRE_BIN", &binary)])
 }
@@ -153,6 +154,13 @@ fn typescript() -> Result<(), String> {
     install::npm(&folder)?;
     let binary = binary().to_string_lossy().into_owned();
     run(&folder, "npm", &["test"], &[("TIDEWIRE_BIN", &binary)])
+}
+
+/// Makes what pages and the runner of the conformance suite load of the TypeScript client.
+fn build_typescript() -> Result<(), String> {
+    let folder = root().join("clients/typescript");
+    install::npm(&folder)?;
+    run(&folder, "npm", &["run", "build"], &[])
 }
 
 /// The Python client: types, units, a server, the wheel.
@@ -175,9 +183,7 @@ fn python_of_client() -> Result<String, String> {
 /// All clients against one scripted server.
 fn conformance() -> Result<(), String> {
     cargo(&["build", "--quiet", "--package", "tidewire-client", "--example", "conformance"])?;
-    let typescript = root().join("clients/typescript");
-    install::npm(&typescript)?;
-    run(&typescript, "npm", &["run", "build"], &[])?;
+    build_typescript()?;
     let python = python_of_client()?;
     let folder = root().join("clients/conformance");
     run(&folder, &python, &["-m", "pytest", "-q"], &[("TIDEWIRE_PYTHON", &python)])
