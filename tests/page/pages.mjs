@@ -3,6 +3,9 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 
+/** A page that is isolated from others has a clock of microseconds. */
+const ISOLATED = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
+
 /**
  * Serves these files, until it is closed.
  * @param {Record<string, [type: string, body: string | Uint8Array]>} files by their paths
@@ -10,7 +13,7 @@ import { createServer } from 'node:http';
 export async function servePages(files) {
   const server = createServer(({ url }, response) => {
     const [type, body] = files[url] ?? [];
-    response.writeHead(type ? 200 : 404, { 'content-type': type ?? 'text/plain' }).end(body);
+    response.writeHead(type ? 200 : 404, { 'content-type': type ?? 'text/plain', ...ISOLATED }).end(body);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
