@@ -76,6 +76,16 @@ export async function read(topic, count) {
   return seen.splice(0);
 }
 
+/** Follows so many topics, and publishes to each; those whose record does not come as it should. */
+export async function followMany(prefix, count) {
+  const names = Array.from({ length: count }, (_, at) => `${prefix}.${at}`);
+  const followed = names.map((name) => client.topic(name).subscribe());
+  await Promise.all(followed.map((subscription) => subscription.ready()));
+  await Promise.all(names.map((name) => client.topic(name).publish(name)));
+  const first = await Promise.all(followed.map(async (records) => (await records[Symbol.asyncIterator]().next()).value));
+  return names.filter((name, at) => first[at].text() !== name || first[at].offset !== 0);
+}
+
 /** Votes in a tally that it makes, and resolves when a watch shows it. */
 export async function vote(name, options, ballots) {
   const tally = client.tally(name);

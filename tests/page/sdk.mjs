@@ -1,4 +1,4 @@
-// The client for browsers as a page loads it: bundled with what the page does.
+// The client for browsers as a page loads it: bundled with what the page does, which is called from here.
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -21,4 +21,23 @@ export async function sdkPage(module) {
     write: false,
   });
   return { '/': ['text/html', PAGE], '/sdk.js': ['text/javascript', outputFiles[0].contents] };
+}
+
+/** Calls functions of a page's `/sdk.js`; what is not there within `msMax` has failed. */
+export function caller(page, msMax) {
+  return async (name, ...args) => {
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`${name}(${args.join(', ')}): not within ${msMax} ms`)), msMax);
+    });
+    const called = page.evaluate(async ([wanted, given]) => {
+      const module = await import('/sdk.js');
+      return module[wanted](...given);
+    }, [name, args]);
+    try {
+      return await Promise.race([called, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
 }

@@ -5,7 +5,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { assertClean, launch, openPage, WAIT_MS_MAX } from './browser.mjs';
 import { startServer } from './daemon.mjs';
 import { servePages } from './pages.mjs';
-import { sdkPage } from './sdk.mjs';
+import { caller, sdkPage } from './sdk.mjs';
 import { tcpOnly } from './tcp.mjs';
 
 /** Attempts to connect again come so late that it is the page's own events that bring them. */
@@ -13,7 +13,7 @@ const LATE_MS = 10 * WAIT_MS_MAX;
 const WRONG_HASH = '00'.repeat(32);
 
 let browser, server, pages;
-const contexts = [];
+const opened = [];
 
 before(async () => {
   pages = await servePages(await sdkPage('client.js'));
@@ -32,19 +32,19 @@ after(async () => {
   pages?.close();
 });
 afterEach(async () => {
-  for (const context of contexts.splice(0)) await context.close();
+  for (const page of opened.splice(0)) {
+    // A connection that is refused stands on the console; nothing may come of it that nobody has caught.
+    assert.deepEqual(page.problems.filter((problem) => problem.startsWith('uncaught')), []);
+    await page.context().close();
+  }
 });
 
 /** A page in which the functions of client.js can be called. The certificate counts for its WebSockets. */
 async function open() {
   const page = await openPage(browser, { ignoreHTTPSErrors: true });
-  contexts.push(page.context());
+  opened.push(page);
   await page.goto(pages.origin);
-  const call = (name, ...args) => page.evaluate(async ([wanted, given]) => {
-    const module = await import('/sdk.js');
-    return module[wanted](...given);
-  }, [name, args]);
-  return { page, call };
+  return { page, call: caller(page, WAIT_MS_MAX) };
 }
 
 for (const transport of ['websocket', 'webtransport']) {
@@ -96,6 +96,13 @@ for (const transport of ['websocket', 'webtransport']) {
       await server.again();
       await page.page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
       assert.equal((await page.call('reaches', 'connected')).transport, transport);
+    });
+
+    test('more subscriptions than a connection has streams each get their records', async () => {
+      const page = await open();
+      await connect(page);
+      assert.deepEqual(await page.call('followMany', `many.${transport}`, 300), []);
+      await assertClean(page.page);
     });
 
     test('a subscription that nobody reads does not delay another one, and loses nothing', async () => {

@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { launch, openPage } from './browser.mjs';
 import { startServer } from './daemon.mjs';
 import { servePages } from './pages.mjs';
-import { sdkPage } from './sdk.mjs';
+import { caller, sdkPage } from './sdk.mjs';
 
 const HELP = `TIDEWIRE_BIN=BINARY node vote-latency.mjs [OPTIONS]
 
@@ -22,6 +22,8 @@ Measured is the time from the call of vote() to the number of ballots in the doc
 const OPTIONS = ['tea', 'coffee', 'water'];
 /** Ballots before those that count: code is compiled, connections have their pace. */
 const WARM_UP = 50;
+/** Beyond the time that the votes themselves take. */
+const SPARE_MS = 30_000;
 
 function parse() {
   const number = (name, least) => {
@@ -52,24 +54,22 @@ function parse() {
 }
 
 /** A page that is connected over this transport. */
-async function open(browser, origin, server, transport) {
+async function open({ browser, origin, server }, transport, msMax) {
   const page = await openPage(browser, { width: 400, height: 300, ignoreHTTPSErrors: true });
   await page.goto(origin);
-  const call = (name, ...args) => page.evaluate(async ([wanted, given]) => {
-    const module = await import('/sdk.js');
-    return module[wanted](...given);
-  }, [name, args]);
+  const call = caller(page, msMax);
   const used = await call('connect', `${transport === 'ws' ? 'ws' : 'wss'}://${server.address}`, transport === 'webtransport' ? server.fingerprint : null);
   if ((used === 'webtransport') !== (transport === 'webtransport')) throw new Error(`${transport} was asked for, and it is ${used}`);
   return { call, close: () => page.context().close() };
 }
 
 /** One round: the times of each vote to each watcher, to the last watcher, and to the reply. */
-async function round({ browser, origin, server }, transport, tally, { votes, watchers, intervalMs }) {
-  const [voter, ...watching] = await Promise.all(Array.from({ length: watchers + 1 }, () => open(browser, origin, server, transport)));
+async function round(machine, transport, tally, { votes, watchers, intervalMs }) {
+  const count = WARM_UP + votes;
+  const opening = Array.from({ length: watchers + 1 }, () => open(machine, transport, count * intervalMs + SPARE_MS));
+  const [voter, ...watching] = await Promise.all(opening);
   await voter.call('create', tally, OPTIONS);
   await Promise.all(watching.map(({ call }) => call('watch', tally)));
-  const count = WARM_UP + votes;
   const { times, replyMs } = await voter.call('vote', tally, OPTIONS, count, intervalMs);
   const seen = await Promise.all(watching.map(({ call }) => call('seen', count)));
   await Promise.all([voter, ...watching].map(({ close }) => close()));

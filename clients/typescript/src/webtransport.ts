@@ -55,7 +55,7 @@ export function webTransport(settings: WebTransportSettings = {}): Transport {
 /** What WebTransport needs and is not there. */
 function missing(url: string): string | undefined {
   if (!url.startsWith('wss:')) return 'WebTransport needs encryption: use wss://';
-  if (!('WebTransport' in globalThis)) return 'no WebTransport here: the page is not secure, or the browser does not have it';
+  if (!('WebTransport' in globalThis)) return 'no WebTransport here: the page is not secure, or the platform has none';
   return undefined;
 }
 
