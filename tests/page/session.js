@@ -125,6 +125,22 @@ export async function breakTheRules(url, fingerprint) {
   return { closeCode, reason, said: last?.[0] === ERROR ? last[2] : closeCode };
 }
 
+/** Shakes hands, and then sends a frame of the reserved byte c1. */
+export async function breakTheRulesLater(url, fingerprint) {
+  const { session, control } = await begin(url, fingerprint);
+  await control.writer.write(Uint8Array.of(0, 0, 0, 1, 0xc1));
+  const { closeCode, reason } = await session.closed;
+  return { closeCode, reason };
+}
+
+/** Ends its requests, and waits until the server ends the session. */
+export async function finish(url, fingerprint) {
+  const { session, control } = await begin(url, fingerprint);
+  // The end of the session may come before the stream is acknowledged.
+  control.writer.close().catch(() => {});
+  return (await session.closed).closeCode;
+}
+
 export async function comeAndGo(url, fingerprint) {
   const seen = [];
   for (let turn = 0; turn < 2; turn += 1) {

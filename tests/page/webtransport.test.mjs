@@ -61,6 +61,16 @@ test('a page is told why its session ends', async () => {
   assert.match(reason, /HELLO/);
 });
 
+test('a page is told why a session ends that has gone on for a while', async () => {
+  const { closeCode, reason } = await inPage(allowed, 'breakTheRulesLater');
+  assert.equal(closeCode, 1);
+  assert.match(reason, /MessagePack|c1/);
+});
+
+test('a page that has ended its requests gets a clean end', async () => {
+  assert.equal(await inPage(allowed, 'finish'), 0);
+});
+
 test('a session ends when the page closes it, and another one begins', async () => {
   assert.deepEqual(await inPage(allowed, 'comeAndGo'), ['welcome', 'welcome']);
 });

@@ -32,7 +32,9 @@ pub(in crate::transport) async fn serve(core: Rc<Core>, arriving: Arriving, plac
     let greeted = tokio::time::timeout(wait, greet(&core, arriving, place.peer())).await;
     core.handshakes.set(core.handshakes.get() - 1);
     let Ok(Some(greeted)) = greeted else { return };
-    let Greeted { way, control, requests, ends, welcome, peer } = greeted;
+    // The stream whose end is that of a session is held to the last: given up earlier, it would end the session
+    // before the browser has read why.
+    let Greeted { way, control, requests, mut ends, welcome, peer } = greeted;
     let options = SessionOptions { framing: Framing::LengthPrefixed, datagrams: welcome.datagrams };
     let id = core.open(options);
     let outlet = super::Outlet::new(way.clone(), control);
@@ -44,7 +46,7 @@ pub(in crate::transport) async fn serve(core: Rc<Core>, arriving: Arriving, plac
     let refusal = tokio::select! {
         end = read_all(&core, &connection, &way, requests) => end,
         refusal = connection.ended() => Some(refusal),
-        () = session_ended(ends) => None,
+        () = session_ended(ends.as_mut()) => None,
     };
     // The session is over; the connection counts until its last words are on their way, so that a
     // server that stops waits for them.
@@ -93,7 +95,7 @@ async fn end(core: &Core, connection: &Connection, way: &Way, refusal: Option<Re
 }
 
 /// Completes when the client ends its WebTransport session, if there is one.
-async fn session_ended(ends: Option<RecvStream>) {
+async fn session_ended(ends: Option<&mut RecvStream>) {
     match ends {
         Some(ends) => webtransport::ended(ends).await,
         None => std::future::pending().await,

@@ -192,7 +192,7 @@ pub(super) async fn read_head(recv: &mut RecvStream, session: u64) -> Result<(),
 }
 
 /// Completes when the client has ended its session.
-pub(super) async fn ended(mut ends: RecvStream) {
+pub(super) async fn ended(ends: &mut RecvStream) {
     /// What a client says of the end, which nothing depends on, is read in pieces of this size.
     const PIECE_BYTES: usize = 512;
     let mut piece = [0; PIECE_BYTES];
