@@ -52,7 +52,7 @@ pub(in crate::transport) async fn serve(core: Rc<Core>, arriving: Arriving, plac
     // server that stops waits for them.
     core.dispatcher.borrow_mut().close(id);
     core.changed();
-    end(&core, &connection, &way, refusal).await;
+    end(&core, &connection, &way, refusal, ends.as_mut()).await;
     let path = way.quic.stats().path;
     tracing::debug!(
         mtu_bytes = path.current_mtu,
@@ -69,8 +69,14 @@ pub(in crate::transport) async fn serve(core: Rc<Core>, arriving: Arriving, plac
 }
 
 /// Says why the server ends the connection, if it does, and closes it.
-async fn end(core: &Core, connection: &Connection, way: &Way, refusal: Option<Refusal>) {
-    let Some(refusal) = refusal else { return way.close(0, "").await };
+async fn end(
+    core: &Core,
+    connection: &Connection,
+    way: &Way,
+    refusal: Option<Refusal>,
+    ends: Option<&mut RecvStream>,
+) {
+    let Some(refusal) = refusal else { return way.close(0, "", ends).await };
     if let connection::Outlet::Quic(outlet) = &mut *connection.outlet.borrow_mut() {
         outlet.say(&last_frame(&refusal));
     }
@@ -91,7 +97,7 @@ async fn end(core: &Core, connection: &Connection, way: &Way, refusal: Option<Re
         std::io::Result::Ok(())
     };
     drop(tokio::time::timeout(CLOSE_TIMEOUT, said).await);
-    way.close(u32::from(refusal.code.number()), &refusal.message).await;
+    way.close(u32::from(refusal.code.number()), &refusal.message, ends).await;
 }
 
 /// Completes when the client ends its WebTransport session, if there is one.
@@ -119,7 +125,7 @@ async fn greet(core: &Core, arriving: Arriving, address: IpAddr) -> Option<Greet
     let shown = quic.peer_identity().and_then(|shown| shown.downcast::<Chain>().ok());
     let certificate = caller::certificate(shown.as_deref().map(Vec::as_slice), roots).ok()?;
     let is_http = protocol_of(&quic).is_some_and(|protocol| protocol == webtransport::ALPN);
-    let (way, ends, transport) = match is_http {
+    let (way, mut ends, transport) = match is_http {
         true => {
             let Opened { way, ends } = webtransport::open(core, quic).await?;
             (way, Some(ends), "webtransport")
@@ -143,7 +149,7 @@ async fn greet(core: &Core, arriving: Arriving, address: IpAddr) -> Option<Greet
             drop(control.write_all(&[&prefix, frame.as_slice()].concat()).await);
             drop(control.finish());
             drop(tokio::time::timeout(CLOSE_TIMEOUT, control.stopped()).await);
-            way.close(u32::from(refusal.code.number()), &refusal.message).await;
+            way.close(u32::from(refusal.code.number()), &refusal.message, ends.as_mut()).await;
             None
         }
     }

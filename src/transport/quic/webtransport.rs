@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
@@ -25,6 +26,9 @@ pub(in crate::transport) const ALPN: &[u8] = b"h3";
 pub(super) const OWN_STREAMS: u32 = 8;
 /// The end of a connection that HTTP/3 has nothing against (RFC 9114, section 8.1).
 const NO_ERROR: u32 = 0x100;
+/// What a browser has read takes so long to its page: it answers on the way, and a connection that is closed by then
+/// is told to the page as lost.
+const TO_PAGE: Duration = Duration::from_millis(200);
 /// Datagrams are numbered by a quarter of the stream's id (RFC 9297, section 2.1).
 const QUARTER: u64 = 4;
 
@@ -65,8 +69,8 @@ impl Way {
         self.session.as_ref().map_or(&[], |session| &session.datagram_head)
     }
 
-    /// Ends the connection, and tells a browser's page why.
-    pub(super) async fn close(&self, code: u32, reason: &str) {
+    /// Ends the connection, and tells a browser's page why. `ends`: the stream with which a browser ends its side.
+    pub(super) async fn close(&self, code: u32, reason: &str, ends: Option<&mut RecvStream>) {
         let connect = self.session.as_ref().map(|session| session.connect.take());
         let code = match connect {
             None => code,
@@ -74,15 +78,30 @@ impl Way {
                 if let Some(mut connect) = connect {
                     let told = connect.write_all(&closing(code, reason)).await;
                     if told.is_ok() && connect.finish().is_ok() {
-                        // A browser gives the connection up when it has read that; a close from here would
-                        // overtake it on the way to the page.
-                        drop(tokio::time::timeout(CLOSE_TIMEOUT, self.quic.closed()).await);
+                        // A browser ends its side when it has read that; a close from here would overtake it on
+                        // the way to the page.
+                        drop(tokio::time::timeout(CLOSE_TIMEOUT, self.read_by(ends)).await);
                     }
                 }
                 NO_ERROR
             }
         };
         self.quic.close(Code::from_u32(code), reason.as_bytes());
+    }
+
+    /// Completes when the browser has ended its side of the session, and told its page, or the connection is over.
+    async fn read_by(&self, ends: Option<&mut RecvStream>) {
+        let told = async {
+            match ends {
+                Some(ends) => ended(ends).await,
+                None => std::future::pending().await,
+            }
+            tokio::time::sleep(TO_PAGE).await;
+        };
+        tokio::select! {
+            _ = self.quic.closed() => {}
+            () = told => {}
+        }
     }
 }
 
