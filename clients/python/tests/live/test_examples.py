@@ -29,11 +29,15 @@ def ran(python: str | Path, example: str, *arguments: str, path: str | None = st
     return done.stdout
 
 
-def test_the_job_queue_does_every_job(server: Any) -> None:
+def test_the_job_queue_does_every_job_or_says_why_not(server: Any) -> None:
     out = ran(sys.executable, "job_queue.py", server.url(), "30")
-    assert "30 jobs done, 0 left" in out
-    made = re.findall(r"thumbnail of (img-\d+\.png)", out)
-    assert sorted(made) == sorted(f"img-{n}.png" for n in range(30))
+    assert "28 jobs done, 2 given up, 0 left, 5 tried again" in out
+    made = re.findall(r"(worker \d) has made a thumbnail of (img-\d+\.png)", out)
+    assert sorted(image for _, image in made) == sorted(f"img-{n}.png" for n in range(30) if n not in (3, 5))
+    assert {worker for worker, _ in made} == {"worker 1", "worker 2", "worker 3"}
+    assert re.findall(r"img-(?:3|7)\.png is not uploaded yet, attempt (\d)", out).count("1") == 2
+    assert "given up after 3 of 3 attempts: img-3.png: img-3.png is not uploaded yet" in out
+    assert "given up after 1 of 3 attempts: img-5.txt: this is no image" in out
 
 
 def test_the_live_tally_counts_every_voter(server: Any) -> None:
@@ -45,10 +49,17 @@ def test_the_live_tally_counts_every_voter(server: Any) -> None:
 
 def test_the_ticker_shows_the_newest_prices_only(server: Any) -> None:
     out = ran(sys.executable, "ticker.py", server.url(), "2")
-    found = re.search(r"([\d,]+) updates/s in, ([\d.]+) screens/s out", out)
+    found = re.search(r"([\d,]+) updates/s in, ([\d.]+) screens/s out.* (\d+) ms old", out)
     assert found is not None, out
     assert int(found[1].replace(",", "")) > 2_000
     assert 2 <= float(found[2]) <= 12
+    assert int(found[3]) < SECONDS_MAX * 1_000
+    counts = re.search(r"([\d,]+) updates published, ([\d,]+) shown, ([\d,]+) conflated", out)
+    assert counts is not None, out
+    published, shown, conflated = (int(count.replace(",", "")) for count in counts.groups())
+    assert published == shown + conflated
+    # Five symbols, and at most a screen more than there are intervals.
+    assert 5 <= shown <= 5 * 25
 
 
 def test_the_first_program_of_the_readme_shows_a_tally(server: Any) -> None:
