@@ -1,4 +1,5 @@
-// One `tidewire demo` or `tidewire serve` of our own: started, asked for its address, and stopped by its process.
+// One `tidewire demo` or `tidewire serve` of our own, or what serves the examples: started, asked for its address, and
+// stopped by its process.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -6,8 +7,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 
 const START_MS_MAX = 20_000;
+/** The client may have to be installed and built first. */
+const EXAMPLES_START_MS_MAX = 180_000;
 const STOP_MS_MAX = 10_000;
 
 /** The binary under test. Its absence is a failure: a skipped check has checked nothing. */
@@ -52,15 +56,22 @@ export async function startServer(config) {
   };
 }
 
-/** Starts the binary, and resolves with what these expressions find in what it says first. */
-async function start(args, wanted) {
-  const child = spawn(binary(), args, { stdio: ['ignore', 'pipe', 'pipe'] });
+/** Builds and serves all pages of clients/typescript/examples; says at which origin. */
+export async function startExamples() {
+  const script = fileURLToPath(new URL('../../clients/typescript/examples/serve.mjs', import.meta.url));
+  const { found: [[, origin]], stop } = await start([script, '--port', '0'], [/ALLOWED_ORIGINS=(\S+)/], process.execPath, EXAMPLES_START_MS_MAX);
+  return { origin, stop };
+}
+
+/** Starts a program, and resolves with what these expressions find in what it says first. */
+async function start(args, wanted, program = binary(), startMsMax = START_MS_MAX) {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
   exited.catch(() => {});
   const said = [], found = wanted.map(() => null);
   const all = new Promise((resolve, reject) => {
     const fail = (why) => reject(new Error(`${why}:\n${said.join('\n')}`));
-    const timer = setTimeout(() => fail(`not all was said within ${START_MS_MAX} ms`), START_MS_MAX);
+    const timer = setTimeout(() => fail(`not all was said within ${startMsMax} ms`), startMsMax);
     child.once('error', reject);
     child.once('exit', (code) => fail(`it ended with ${code}`));
     const hear = (line) => {

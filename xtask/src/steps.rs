@@ -138,7 +138,7 @@ fn autobahn(python: &Path) -> Result<(), String> {
     run(root(), "cargo", &args, &[("TIDEWIRE_KOSOKU", &driver.to_string_lossy())])
 }
 
-/// The page in a real browser.
+/// The page and the examples in a real browser.
 fn page() -> Result<(), String> {
     let folder = root().join("tests/page");
     install::debian("chromium", "chromium")?;
