@@ -14,6 +14,7 @@ mod ending;
 mod exchange;
 mod following;
 mod link;
+mod listing;
 mod lives;
 mod requests;
 #[cfg(test)]

@@ -240,6 +240,8 @@ impl Dispatcher {
         let Some(slot) = self.slot(id) else { return };
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let Some(gone) = session.rest.consuming.remove(&sub) else { return };
+        self.refused(id, &refusal);
+        let Some(session) = self.sessions.get_mut(slot) else { return };
         let mut frame = ServerFrame::refuse(0, refusal);
         if let ServerFrame::Error { sub: ended, .. } = &mut frame {
             *ended = Some(sub);

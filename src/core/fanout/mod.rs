@@ -19,6 +19,7 @@ mod events;
 mod filters;
 mod gather;
 mod group_rules;
+mod lag;
 mod large;
 mod latest;
 mod partitions;
@@ -30,6 +31,7 @@ mod pull;
 mod queue;
 mod ready;
 mod recall;
+mod refused;
 mod reply;
 mod request;
 mod selection;
@@ -45,6 +47,8 @@ mod watch;
 mod watched;
 
 pub use audit::Audited;
+pub use lag::Lag;
+pub use refused::Refused;
 pub use request::{HashVoter, is_for_shards};
 pub use session::{Framing, SessionOptions};
 pub use sink::{Lane, Sink};
@@ -68,6 +72,7 @@ use gather::Gathers;
 use large::LargeUpdates;
 use ready::Turns;
 use recall::Recalls;
+use refused::Refusals;
 use request::Route;
 use selection::Selections;
 use session::{Owner, Session, Sub};
@@ -132,7 +137,7 @@ pub struct FanoutStats {
     pub updates_restarted: u64,
     /// GAP frames sent.
     pub gaps: u64,
-    /// Requests refused.
+    /// Requests refused, and subscriptions and consumptions that were ended.
     pub refusals: u64,
     /// Answers to recalls of records that are on disk only.
     pub recalls: u64,
@@ -170,6 +175,7 @@ pub struct Dispatcher {
     filters: Filters,
     accesses: Accesses,
     audits: Audits,
+    refusals: Refusals,
     large: LargeUpdates,
     recalls: Recalls,
     selections: Selections,
@@ -271,6 +277,7 @@ impl Dispatcher {
             filters: Filters::new(seed),
             accesses: Accesses::new(seed),
             audits: Audits::new(seed),
+            refusals: Refusals::default(),
             selections: Selections::new(seed),
             offsets: Vec::new(),
             looked_at: Vec::new(),

@@ -366,6 +366,9 @@ impl Dispatcher {
 
     /// Ends a subscription that has begun, and says why.
     pub(super) fn end_with(&mut self, owner: Owner, refusal: Refusal) {
+        if let Some(id) = self.sessions.get(owner.slot).map(|session| session.id) {
+            self.refused(id, &refusal);
+        }
         let mut frame = ServerFrame::refuse(0, refusal);
         if let ServerFrame::Error { sub: ended, .. } = &mut frame {
             *ended = Some(owner.sub);

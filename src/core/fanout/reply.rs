@@ -40,7 +40,9 @@ impl Dispatcher {
     ) {
         let (req, frame) = self.audit_answered(req, frame);
         let Some(slot) = self.slot(id) else { return };
-        self.stats.refusals += u64::from(is_refused);
+        if is_refused {
+            self.refused_by(id, frame.as_ref());
+        }
         let Some(session) = self.sessions.get_mut(slot) else { return };
         session.rest.in_flight = session.rest.in_flight.saturating_sub(1);
         if req != 0

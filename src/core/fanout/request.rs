@@ -92,7 +92,7 @@ impl Dispatcher {
 
     /// Answers a refusal; one without a request id is sent only if it concerns the envelope.
     fn refuse(&mut self, origin: Origin, refusal: Refusal, even_without_id: bool) {
-        self.stats.refusals += 1;
+        self.refused(origin.session, &refusal);
         if origin.req != 0 || even_without_id {
             self.send(origin.session, origin.stream, &ServerFrame::refuse(origin.req, refusal));
         }

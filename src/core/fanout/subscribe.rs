@@ -267,7 +267,9 @@ impl Dispatcher {
 
     /// Ends a subscription that cannot start or go on.
     pub(super) fn refuse_sub(&mut self, owner: Owner, refusal: Refusal) {
-        self.stats.refusals += 1;
+        if let Some(id) = self.sessions.get(owner.slot).map(|session| session.id) {
+            self.refused(id, &refusal);
+        }
         if let Some(session) = self.sessions.get_mut(owner.slot)
             && let Some(entry) = self.subs.get(owner.entry)
         {

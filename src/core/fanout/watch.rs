@@ -55,6 +55,11 @@ impl WatchCursor {
     pub(super) fn lacks(&self, version: u64) -> bool {
         self.reliable != Some(version)
     }
+
+    /// Whether it has not been sent this version by any lane.
+    pub(super) fn is_behind(&self, version: u64) -> bool {
+        self.sent != Some(version)
+    }
 }
 
 impl Dispatcher {

@@ -7,6 +7,7 @@ use tidewire_protocol::Name;
 use tidewire_protocol::tally::TallyState;
 
 use super::{Round, Shard};
+use crate::cell::{Counter, Tally};
 
 /// Everything that exists in a shard, each kind in order of its names.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +50,9 @@ pub struct TallyEntry {
     pub version: u64,
     pub state: TallyState,
     pub ballots: u64,
+    /// None while the results are hidden.
     pub counts: Vec<(String, u64)>,
+    pub hidden: bool,
 }
 
 /// A presence set.
@@ -71,12 +74,8 @@ impl Shard {
             tallies: self.tally_entries(),
             presence: Vec::new(),
         };
-        inventory.counters.extend(self.cells.counters.iter().map(|(name, counter)| CounterEntry {
-            name: name.clone(),
-            value: counter.value(),
-            version: counter.version(),
-            expires_at_ms: counter.expires_at_ms(),
-        }));
+        let counters = self.cells.counters.iter();
+        inventory.counters.extend(counters.map(|(name, counter)| CounterEntry::of(name, counter)));
         inventory.presence.extend(self.cells.presence.iter().map(|(name, set)| PresenceEntry {
             name: name.clone(),
             version: set.members.version(),
@@ -96,17 +95,33 @@ impl Shard {
     }
 
     fn tally_entries(&self) -> Vec<TallyEntry> {
-        let entry = |(name, tally): (&Name, &crate::cell::Tally)| {
-            let standings = tally.standings(self.now_ms);
-            let options = tally.rules().options.iter().cloned();
-            TallyEntry {
-                name: name.clone(),
-                version: tally.version(),
-                state: standings.state,
-                ballots: standings.ballots,
-                counts: options.zip(standings.counts).collect(),
-            }
-        };
-        self.cells.tallies.iter().map(entry).collect()
+        let tallies = self.cells.tallies.iter();
+        tallies.map(|(name, tally)| TallyEntry::of(name, tally, self.now_ms)).collect()
+    }
+}
+
+impl CounterEntry {
+    pub(super) fn of(name: &Name, counter: &Counter) -> Self {
+        Self {
+            name: name.clone(),
+            value: counter.value(),
+            version: counter.version(),
+            expires_at_ms: counter.expires_at_ms(),
+        }
+    }
+}
+
+impl TallyEntry {
+    pub(super) fn of(name: &Name, tally: &Tally, now_ms: u64) -> Self {
+        let standings = tally.standings(now_ms);
+        let options = tally.rules().options.iter().cloned();
+        Self {
+            name: name.clone(),
+            version: tally.version(),
+            state: standings.state,
+            ballots: standings.ballots,
+            counts: options.zip(standings.counts).collect(),
+            hidden: standings.hidden,
+        }
     }
 }

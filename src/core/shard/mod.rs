@@ -14,6 +14,7 @@ mod expected;
 mod groups;
 mod interest;
 mod inventory;
+pub mod listing;
 mod log;
 mod message;
 mod open_batch;

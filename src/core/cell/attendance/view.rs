@@ -108,6 +108,12 @@ impl Attendance {
         self.view.take_changed()
     }
 
+    /// The sets that have members, in order, with these.
+    pub fn sets(&self) -> impl Iterator<Item = (&Name, &Keyed)> {
+        let sets = self.view.sets.iter().map(|(name, shown)| (name, &shown.members));
+        sets.filter(|(_, members)| !members.is_empty())
+    }
+
     /// The members of a set that are shown, for who begins to follow it; `None` if there are none.
     #[must_use]
     pub fn members(&self, set: &Name) -> Option<&Keyed> {

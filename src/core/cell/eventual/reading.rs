@@ -51,6 +51,11 @@ impl EventualCounters {
         self.sums.get(counter).copied()
     }
 
+    /// All counters that exist, in no order, with the sums of all actors' totals.
+    pub fn all(&self) -> impl Iterator<Item = (&Name, i64)> {
+        self.sums.iter().map(|(name, sum)| (name, clamped(*sum)))
+    }
+
     /// What each actor has added.
     pub fn totals(&self, counter: &Name) -> impl Iterator<Item = (Actor, i128)> {
         self.replicas.iter().filter_map(|(actor, replica)| {

@@ -86,6 +86,12 @@ impl Topic {
         })
     }
 
+    /// The state of each of its groups.
+    pub(in crate::shard) fn group_infos(&self) -> Vec<(Name, GroupInfo)> {
+        let names = self.groups.iter().flat_map(|groups| groups.keys());
+        names.filter_map(|group| Some((group.clone(), self.group_info(group).ok()?))).collect()
+    }
+
     /// The names of its groups.
     pub(in crate::shard) fn group_names(&self) -> Vec<Name> {
         self.groups.iter().flat_map(|groups| groups.keys().cloned()).collect()
