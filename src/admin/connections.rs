@@ -13,11 +13,22 @@ use serde_json::json;
 use super::refuse;
 use crate::audit::Entry;
 use crate::auth::{RevocationError, Revoke};
-use crate::server::{Shared, Which, wall_ms};
+use crate::server::{Shared, Which, Whom, wall_ms};
 
-/// Everybody who is connected.
-pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
-    Json(json!({ "connections": shared.connections().await })).into_response()
+/// Whom to list: everybody, or so many that are behind the most.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listed {
+    slowest: Option<usize>,
+}
+
+/// Who is connected.
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    Query(listed): Query<Listed>,
+) -> Response {
+    let whom = listed.slowest.map_or(Whom::All, Whom::Slowest);
+    Json(json!({ "connections": shared.connections(whom).await })).into_response()
 }
 
 /// Which connections end: exactly one of these.

@@ -1,11 +1,14 @@
-//! The admin listener: health, readiness, metrics, what the server is doing, and recordings of it.
+//! The admin listener: health, readiness, metrics, what the server is doing, recordings of it, and the console.
 
 mod backup;
 mod ballots;
 mod browsers;
 mod cluster;
 mod connections;
+mod console;
 mod listener;
+mod live;
+mod names;
 mod recording;
 mod streaming;
 
@@ -24,21 +27,31 @@ use serde::Deserialize;
 use serde_json::json;
 use tidewire_protocol::Name;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use crate::journal::State as JournalState;
 use crate::load::Load;
 use crate::server::Shared;
 use crate::server::replicated::steering::not_ready;
 use crate::telemetry;
+use crate::transport::Arrival;
 use crate::webhook::Webhooks;
 
 /// Serves the admin listener until the server stops.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpListener) {
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    socket: TcpListener,
+    arrivals: Vec<mpsc::Sender<Arrival>>,
+) {
     let is_local = shared.config.admin_listen.ip().is_loopback();
     let keep_out = axum::middleware::from_fn_with_state(is_local, browsers::keep_out);
     let wait = Duration::from_millis(shared.config.handshake_timeout_ms);
     let take_body = axum::middleware::from_fn_with_state(wait, listener::take_body);
+    let cores = console::Cores::new(Arc::clone(&shared), arrivals);
     let routes = Router::new()
+        .route("/v1/ws", get(console::socket).with_state(cores))
+        .route("/v1/live", get(live::live))
+        .route("/v1/names", get(names::names))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -59,6 +72,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpListener) {
             "/v1/recording",
             get(recording::status).post(recording::start).delete(recording::stop),
         )
+        .fallback(get(console::page))
         .with_state(shared)
         .layer(take_body)
         .layer(keep_out);
@@ -71,7 +85,7 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
         let message = format!("the journal has failed ({failure}): start the server again\n");
         return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
     }
-    let closed = shared.shards.iter().position(tokio::sync::mpsc::Sender::is_closed);
+    let closed = shared.shards.iter().position(mpsc::Sender::is_closed);
     match closed {
         None => (StatusCode::OK, "ok\n").into_response(),
         Some(shard) => (StatusCode::SERVICE_UNAVAILABLE, format!("shard {shard} has stopped\n"))

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::Serialize;
+use tidewire_core::fanout::Lag;
 use tidewire_core::shard::SessionId;
 use tidewire_protocol::{ErrorCode, Refusal};
 use tokio::sync::broadcast::error::RecvError;
@@ -37,6 +38,32 @@ pub(crate) struct ConnectionInfo {
     pub(crate) expires_at_ms: Option<u64>,
     /// Subscriptions, watches and consumptions.
     pub(crate) subscriptions: usize,
+    /// How far it is behind.
+    #[serde(flatten)]
+    pub(crate) lag: LagInfo,
+}
+
+/// What a connection has not been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct LagInfo {
+    /// Records of topics that it follows by name.
+    pub(crate) behind_records: u64,
+    /// Batches that its patterns have not got to.
+    pub(crate) behind_batches: u64,
+    /// Watches whose newest value it lacks.
+    pub(crate) behind_watches: u64,
+    /// Bytes of replies that wait to be written.
+    pub(crate) reply_bytes: u64,
+    /// Requests that are not answered.
+    pub(crate) in_flight: u64,
+}
+
+/// Whom a list of connections is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whom {
+    All,
+    /// So many that are behind the most.
+    Slowest(usize),
 }
 
 /// Who has asked for something.
@@ -59,7 +86,7 @@ pub(crate) enum Which {
 /// What all cores are asked; each answers once.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
-    List(mpsc::Sender<Vec<ConnectionInfo>>),
+    List(Whom, mpsc::Sender<Vec<ConnectionInfo>>),
     /// End these.
     End(Arc<Which>, mpsc::Sender<usize>),
     /// How many may be asked to go to other nodes.
@@ -78,16 +105,38 @@ impl Which {
     }
 }
 
+impl LagInfo {
+    fn of(lag: Lag) -> Self {
+        let Lag { records, batches, watches, reply_bytes, in_flight } = lag;
+        Self {
+            behind_records: records,
+            behind_batches: batches,
+            behind_watches: watches,
+            reply_bytes,
+            in_flight,
+        }
+    }
+}
+
+impl Whom {
+    fn choose(self, all: &mut Vec<ConnectionInfo>) {
+        let Self::Slowest(count) = self else { return };
+        all.sort_by_key(|info| (std::cmp::Reverse(info.lag), info.since_ms));
+        all.truncate(count);
+    }
+}
+
 impl Shared {
-    /// Everybody who is connected.
-    pub(crate) async fn connections(&self) -> Vec<ConnectionInfo> {
+    /// Who is connected.
+    pub(crate) async fn connections(&self, whom: Whom) -> Vec<ConnectionInfo> {
         let (sender, mut receiver) = mpsc::channel(self.dispatchers.len());
         // Fails only when the cores have stopped.
-        drop(self.asks.send(Ask::List(sender)));
+        drop(self.asks.send(Ask::List(whom, sender)));
         let mut all = Vec::new();
         while let Some(some) = receiver.recv().await {
             all.extend(some);
         }
+        whom.choose(&mut all);
         all
     }
 
@@ -111,7 +160,7 @@ pub(crate) fn session_name(id: SessionId) -> String {
 impl Core {
     fn info(&self, connection: &Connection) -> ConnectionInfo {
         let identity = connection.identity.borrow().clone();
-        let subscriptions = self.dispatcher.borrow().subscriptions_of(connection.id());
+        let dispatcher = self.dispatcher.borrow();
         ConnectionInfo {
             session: session_name(connection.id()),
             transport: connection.peer.transport,
@@ -121,7 +170,8 @@ impl Core {
             subject: identity.as_ref().map(|identity| identity.subject.clone()),
             tenant: connection.tenant(),
             expires_at_ms: identity.and_then(|identity| identity.expires_at_ms),
-            subscriptions,
+            subscriptions: dispatcher.subscriptions_of(connection.id()),
+            lag: LagInfo::of(dispatcher.lag_of(connection.id())),
         }
     }
 
@@ -170,10 +220,11 @@ pub(super) async fn answer(core: Rc<Core>) {
     let mut asks = core.shared.asks.subscribe();
     loop {
         match asks.recv().await {
-            Ok(Ask::List(reply)) => {
+            Ok(Ask::List(whom, reply)) => {
                 let connections: Vec<Rc<Connection>> =
                     core.connections.borrow().iter().cloned().collect();
-                let all = connections.iter().map(|connection| core.info(connection)).collect();
+                let mut all = connections.iter().map(|connection| core.info(connection)).collect();
+                whom.choose(&mut all);
                 // Who has asked may have gone.
                 drop(reply.send(all).await);
             }

@@ -89,6 +89,7 @@ impl Core {
     pub(crate) fn close(&self, id: SessionId) {
         // While it is known where it came from.
         self.record();
+        self.show_refusals();
         self.connections.borrow_mut().remove(id);
         self.dispatcher.borrow_mut().close(id);
         self.forward.notify_one();

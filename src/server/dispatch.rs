@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tidewire_core::shard::Event;
 use tokio::sync::mpsc;
 
-use super::{Core, Stage};
+use super::{Core, RefusalInfo, Stage, wall_ms};
 use crate::transport;
 
 /// Groups of events taken in before connections get their turn.
@@ -36,6 +36,7 @@ pub(super) async fn run(core: Rc<Core>, mut events: mpsc::Receiver<Vec<Event>>) 
         apply(&core, &mut groups);
         serve(&core, &mut events, &mut groups).await;
         core.record();
+        core.show_refusals();
         core.shared.figures.set_core(core.number, &core.dispatcher.borrow());
     }
 }
@@ -50,6 +51,8 @@ fn apply(core: &Core, groups: &mut Vec<Vec<Event>>) {
     dispatcher.handle_timeout(now_ms);
     for (id, refusal) in dispatcher.take_closing() {
         if let Some(connection) = core.connections.borrow().get(id) {
+            let info = RefusalInfo::new(wall_ms(), &refusal, Core::who(&connection));
+            core.shared.refusals.add([info], 0);
             connection.end(refusal);
         }
     }

@@ -10,17 +10,19 @@ mod clock;
 mod cluster_load;
 mod commons;
 mod connections;
-mod copies;
 mod core;
 mod deciding;
 mod dispatch;
 mod figures;
+mod looks;
 mod moving;
+mod names;
 mod own_records;
 mod places;
 mod queued;
 mod rates;
 mod recalling;
+mod refusals;
 mod reload;
 mod renewal;
 pub(crate) mod replicated;
@@ -49,16 +51,18 @@ pub(crate) use accounts::{Account, Admission};
 pub(crate) use clock::{Clock, wall_ms};
 use commons::{CommonsQueue, CommonsTask};
 use connections::Ask;
-pub(crate) use connections::{Which, Who, session_name};
-pub(crate) use copies::CopyWanted;
+pub(crate) use connections::{Which, Who, Whom, session_name};
 pub(crate) use figures::CoreFigures;
 pub use figures::Figures;
+pub(crate) use looks::{At, CommonsLook, Look};
 pub(crate) use moving::Moves;
 pub(crate) use places::Place;
 use places::Places;
 pub(crate) use queued::Queued;
 use rates::Rates;
 pub(crate) use rates::{OwnRates, network};
+use refusals::Refusals;
+pub(crate) use refusals::{RefusalInfo, SoFar as RefusalsSoFar};
 use replicated::{Replicated, Replication};
 pub(crate) use shard_task::ShardTask;
 use shards::Shards;
@@ -78,8 +82,8 @@ use crate::webhook::Webhooks;
 
 /// Commands that wait for a shard; readers of connections wait beyond it.
 const SHARD_QUEUE: usize = 4096;
-/// Requests for a copy of a shard that wait.
-const COPY_QUEUE: usize = 4;
+/// Those who wait to look at a shard.
+const LOOK_QUEUE: usize = 4;
 /// Groups of events that wait for a dispatcher; shards wait beyond it.
 const DISPATCHER_QUEUE: usize = 256;
 /// Questions to all cores that wait; who asks beyond it gets fewer answers.
@@ -102,8 +106,8 @@ pub(crate) struct Shared {
     pub(crate) voter_key: aws_lc_rs::hmac::Key,
     /// The data directory; nothing if no name is kept on disk.
     pub(crate) directory: Option<DirectoryId>,
-    /// Who wants a copy of a shard's state, as it is between two rounds.
-    pub(crate) copies: Vec<mpsc::Sender<CopyWanted>>,
+    /// Who wants to look at a shard as it is between two rounds.
+    pub(crate) looks: Vec<mpsc::Sender<Look>>,
     pub(crate) shards: Vec<mpsc::Sender<Queued>>,
     /// The cells that this node changes by itself.
     pub(crate) commons: CommonsQueue,
@@ -116,6 +120,7 @@ pub(crate) struct Shared {
     pub(crate) places: Places,
     pub(crate) proxies: Proxies,
     pub(crate) rates: Rates,
+    pub(crate) refusals: Refusals,
     pub(crate) tenants: Tenants,
     pub(crate) recorder: Arc<Recorder>,
     /// The journal on disk, if names are kept there.
@@ -130,8 +135,8 @@ pub(crate) struct Shared {
     pub(crate) stop: tokio::sync::watch::Sender<Stage>,
 }
 
-/// What the task of a shard takes from: commands, and those who want a copy of its state.
-pub(crate) type ShardQueues = (mpsc::Receiver<Queued>, mpsc::Receiver<CopyWanted>);
+/// What the task of a shard takes from: commands, and those who want to look at it.
+pub(crate) type ShardQueues = (mpsc::Receiver<Queued>, mpsc::Receiver<Look>);
 
 /// A shard of this server.
 pub(crate) enum AnyShard {
@@ -199,8 +204,8 @@ impl Server {
         let clock = clock.no_earlier_than(newest_ms.unwrap_or(0));
         let (shard_queues, shards): (Vec<_>, Vec<_>) =
             states.iter().map(|_| mpsc::channel::<Queued>(SHARD_QUEUE)).map(swap).unzip();
-        let (copy_queues, copies): (Vec<_>, Vec<_>) =
-            states.iter().map(|_| mpsc::channel(COPY_QUEUE)).map(swap).unzip();
+        let (look_queues, looks): (Vec<_>, Vec<_>) =
+            states.iter().map(|_| mpsc::channel(LOOK_QUEUE)).map(swap).unzip();
         let (event_queues, dispatchers): (Vec<_>, Vec<_>) =
             (0..cores).map(|_| mpsc::channel::<Vec<Event>>(DISPATCHER_QUEUE)).map(swap).unzip();
         let shared = Arc::new(Shared {
@@ -212,7 +217,7 @@ impl Server {
             asks: tokio::sync::broadcast::Sender::new(ASKS),
             voter_key,
             directory,
-            copies,
+            looks,
             shards,
             commons,
             dispatchers,
@@ -223,6 +228,7 @@ impl Server {
             places: Places::of(&config.limits),
             proxies: Proxies::of(&config.proxy),
             rates: Rates::of(&config),
+            refusals: Refusals::default(),
             tenants: Tenants::of(&config, policies.shards()),
             recorder: Arc::new(Recorder::new(policies.shards())),
             journal: storage.as_ref().map(|storage| Arc::clone(&storage.state)),
@@ -238,7 +244,7 @@ impl Server {
         }
         let mut server =
             Self { shared, address, admin_address, cores: Vec::new(), tasks: Vec::new(), storage };
-        let queues = shard_queues.into_iter().zip(copy_queues).collect();
+        let queues = shard_queues.into_iter().zip(look_queues).collect();
         let mut tasks = match server.shared.replication.is_some() {
             true => replicated::tasks(&server.shared, states, groups, (queues, peers))?,
             false => server.own_shards(states, queues),
@@ -252,7 +258,7 @@ impl Server {
     /// The tasks of shards that are this server's alone.
     fn own_shards(&self, states: Vec<(Shard, Journal)>, queues: Vec<ShardQueues>) -> Vec<AnyShard> {
         let tenants = &self.shared.tenants;
-        let task = |(((shard, journal), (queue, copies)), number)| {
+        let task = |(((shard, journal), (queue, looks)), number)| {
             AnyShard::Own(Box::new(ShardTask {
                 // All count what they hold before one makes more of it.
                 names: Names::begin(tenants, &shard),
@@ -260,7 +266,7 @@ impl Server {
                 shard,
                 journal,
                 queue,
-                copies,
+                looks,
             }))
         };
         states.into_iter().zip(queues).zip(0..).map(task).collect()
@@ -279,7 +285,7 @@ impl Server {
         let record = |writer| tokio::spawn(crate::audit::write(shared(), writer));
         let mut tasks = vec![
             tokio::spawn(listener::accept_tcp(shared(), listeners.tcp, arrivals.to_vec())),
-            tokio::spawn(crate::admin::serve(shared(), listeners.admin)),
+            tokio::spawn(crate::admin::serve(shared(), listeners.admin, arrivals.to_vec())),
             tokio::spawn(reload::watch(shared())),
             tokio::spawn(tenants::tell_shards(shared(), tables)),
             tokio::spawn(crate::load::watch(shared())),

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::recalling::recall;
 use super::tenants::Names;
-use super::{Clock, CopyWanted, Queued, Shared};
+use super::{Clock, Look, Queued, Shared};
 use crate::journal::{Journal, Outcome};
 use crate::recording::Tap;
 
@@ -21,14 +21,14 @@ pub(crate) struct ShardTask {
     pub(super) shard: Shard,
     pub(super) journal: Journal,
     pub(super) queue: mpsc::Receiver<Queued>,
-    /// Who wants a copy of its state.
-    pub(super) copies: mpsc::Receiver<CopyWanted>,
+    /// Who wants to look at it.
+    pub(super) looks: mpsc::Receiver<Look>,
     /// What tenants have in it.
     pub(super) names: Names,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
-    let ShardTask { number, mut shard, mut journal, mut queue, mut copies, mut names } = task;
+    let ShardTask { number, mut shard, mut journal, mut queue, mut looks, mut names } = task;
     let (mut queued, mut commands, mut room) = (Vec::new(), Vec::new(), Vec::new());
     let mut tap = Tap::new(number);
     let mut committed = shard.progress().sequence;
@@ -47,11 +47,8 @@ pub(super) async fn run(shared: Arc<Shared>, task: ShardTask) {
                     continue;
                 }
             }
-            Some(wanted) = copies.recv() => {
-                // Between two rounds there always is one; who does not wait any more gets none.
-                if let Some(snapshot) = shard.checkpoint() {
-                    drop(wanted.to.send(snapshot));
-                }
+            Some(look) = looks.recv() => {
+                look.at.show(&shard);
                 continue;
             }
             received = queue.recv_many(&mut queued, ROUND_COMMANDS_MAX), if journal.has_room() => {

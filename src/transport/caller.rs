@@ -1,14 +1,16 @@
 //! Who has opened a TCP connection: what a proxy says of it, TLS, and the certificate that was shown.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 
-use super::Place;
 use super::connection::Peer;
 use super::stream::Stream;
+use super::{Place, websocket};
 use crate::auth::{BadCertificate, ClientCertificate};
 use crate::server::Core;
 
@@ -102,6 +104,19 @@ pub(super) fn certificate(
     read.map(|certificate| Some(Arc::new(certificate))).inspect_err(|error| {
         tracing::debug!(%error, "a client's certificate cannot be read");
     })
+}
+
+/// Serves a WebSocket of the console's page, whose handshake the admin listener has answered.
+pub(super) async fn serve_console(
+    core: Rc<Core>,
+    stream: std::net::TcpStream,
+    first: Bytes,
+    place: Place,
+) {
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let peer = Peer { address: place.peer(), transport: "console", certificate: None };
+    websocket::serve(core, Stream::Plain(stream), first, peer).await;
+    drop(place);
 }
 
 #[cfg(test)]

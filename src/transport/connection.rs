@@ -55,7 +55,7 @@ pub(crate) struct Connection {
 pub(crate) struct Peer {
     /// The client's address, also if there are proxies between.
     pub(crate) address: IpAddr,
-    /// `ws`, `wss`, `quic`, `http` or `https`.
+    /// `ws`, `wss`, `quic`, `webtransport`, `http`, `https` or `console`.
     pub(crate) transport: &'static str,
     /// The certificate that it has shown, verified.
     pub(crate) certificate: Option<Arc<ClientCertificate>>,

@@ -9,7 +9,7 @@ use super::connection::Peer;
 use crate::audit::Entry;
 use crate::auth::Credential;
 use crate::cluster::Cluster;
-use crate::server::{Account, Admission, Core, Who, session_name, wall_ms};
+use crate::server::{Account, Admission, Core, RefusalInfo, Who, session_name, wall_ms};
 
 /// Cells may travel in datagrams.
 const DATAGRAMS: &str = "datagrams";
@@ -26,8 +26,20 @@ pub(super) struct Welcome {
     pub(super) admission: Admission,
 }
 
-/// Checks a connection's first frame.
+/// Checks a connection's first frame, and shows operators whom it does not let in.
 pub(super) async fn hello(
+    core: &Core,
+    frame: &Result<ClientFrame, BadFrame>,
+    offers_datagrams: bool,
+    peer: &Peer,
+) -> Result<Welcome, Refusal> {
+    greet(core, frame, offers_datagrams, peer).await.inspect_err(|refusal| {
+        let who = Who { address: Some(peer.address), ..Who::default() };
+        core.shared.refusals.add([RefusalInfo::new(wall_ms(), refusal, who)], 0);
+    })
+}
+
+async fn greet(
     core: &Core,
     frame: &Result<ClientFrame, BadFrame>,
     offers_datagrams: bool,

@@ -2,18 +2,21 @@
 
 mod api;
 mod body;
+mod handshake;
 mod rules;
 mod serving;
 mod ticket;
 
 pub(super) use api::Outlet;
 pub(crate) use api::document;
+#[cfg(test)]
+pub(super) use handshake::accept_key;
+pub(crate) use handshake::switch;
 pub(super) use serving::serve;
 
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use base64::Engine as _;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -21,7 +24,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
-use tidewire_protocol::{WEBSOCKET_PATH, WEBSOCKET_PROTOCOL};
+use tidewire_protocol::WEBSOCKET_PATH;
 
 use super::caller::Caller;
 use super::pages::{CONTENT_SECURITY_POLICY, page};
@@ -32,8 +35,6 @@ use crate::server::Core;
 use api::{Link, is_api};
 use body::Body;
 
-/// Appended to the client's key (RFC 6455, section 4.2.2).
-const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// What a client is told whose address has its share of the connections.
 const TOO_MANY: &str = "too many connections from this address (limits.address_connections_max)\n";
 /// What a page of another origin is told.
@@ -90,8 +91,8 @@ fn upgrade(
     named: Option<IpAddr>,
     mut request: Request<Incoming>,
 ) -> Reply {
-    let key = match handshake_key(request.headers()) {
-        Ok(key) => key,
+    let switch = match switch(request.headers()) {
+        Ok(headers) => headers,
         Err(rule) => return text(StatusCode::BAD_REQUEST, rule),
     };
     if !is_welcome(core, caller, request.headers()) {
@@ -115,11 +116,7 @@ fn upgrade(
     });
     let mut reply = Response::new(Bytes::new().into());
     *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = reply.headers_mut();
-    put(headers, header::CONNECTION, "Upgrade");
-    put(headers, header::UPGRADE, "websocket");
-    put(headers, header::SEC_WEBSOCKET_PROTOCOL, WEBSOCKET_PROTOCOL);
-    put(headers, header::SEC_WEBSOCKET_ACCEPT, &accept_key(key.as_bytes()));
+    reply.headers_mut().extend(switch);
     reply
 }
 
@@ -149,34 +146,6 @@ pub(super) fn is_allowed_origin(allowed: &[String], by_address: bool, headers: &
     };
     headers.get(header::HOST).is_some_and(own)
         || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-}
-
-/// The client's key, if the request is the handshake that is wanted.
-fn handshake_key(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
-    let lists = |name, wanted: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(wanted)))
-    };
-    if !lists(header::UPGRADE, "websocket") || !lists(header::CONNECTION, "upgrade") {
-        return Err("this is the WebSocket endpoint: send Upgrade: websocket\n");
-    }
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err("Sec-WebSocket-Version must be 13\n");
-    }
-    if !lists(header::SEC_WEBSOCKET_PROTOCOL, WEBSOCKET_PROTOCOL) {
-        return Err("offer the subprotocol tidewire.v1\n");
-    }
-    rules::websocket_key(headers)
-}
-
-pub(super) fn accept_key(key: &[u8]) -> String {
-    let mut sha1 = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
-    sha1.update(key);
-    sha1.update(WEBSOCKET_GUID);
-    base64::engine::general_purpose::STANDARD.encode(sha1.finish().as_ref())
 }
 
 /// The stream below HTTP, and what has been read from it already.
@@ -209,12 +178,6 @@ fn text(status: StatusCode, message: impl Into<Bytes>) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_accept_key_is_that_of_the_rfc() {
-        let accept = accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
-        assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
 
     #[test]
     fn a_page_of_another_origin_may_not_connect() {

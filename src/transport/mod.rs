@@ -18,8 +18,9 @@ mod tls;
 mod websocket;
 
 pub(crate) use connection::{Connection, Connections, close_all, pump, say_goodbye};
-pub(crate) use http::document as openapi;
+pub(crate) use http::{document as openapi, switch};
 pub(crate) use outbuf::OutBuf;
+pub(crate) use pages::{CONTENT_SECURITY_POLICY, Page};
 pub(crate) use proxies::Proxies;
 pub(crate) use tls::{ClientCa, Tls, TlsError, certificate_for};
 #[cfg(fuzzing)]
@@ -35,6 +36,8 @@ use crate::server::{Core, Place};
 pub(crate) enum Arrival {
     /// An accepted TCP connection.
     Tcp(std::net::TcpStream, Place),
+    /// A WebSocket of the console's page, and what has been read from it already.
+    Console(std::net::TcpStream, bytes::Bytes, Place),
     /// An incoming QUIC connection that nobody has answered yet.
     Quic(Box<quic::Arriving>, Place),
     /// The UDP socket that this core is to serve, handing connections to all cores.
@@ -48,6 +51,9 @@ pub(crate) async fn receive(core: Rc<Core>, mut arrivals: mpsc::Receiver<Arrival
         match arrival {
             Arrival::Tcp(stream, place) => {
                 tokio::task::spawn_local(http::serve(core, stream, place));
+            }
+            Arrival::Console(stream, first, place) => {
+                tokio::task::spawn_local(caller::serve_console(core, stream, first, place));
             }
             Arrival::Quic(arriving, place) => {
                 tokio::task::spawn_local(quic::serve(core, *arriving, place));

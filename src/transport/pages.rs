@@ -1,9 +1,9 @@
 //! The pages: static files that are part of the binary.
 
 /// A file of the pages.
-pub(super) struct Page {
-    pub(super) content_type: &'static str,
-    pub(super) body: &'static [u8],
+pub(crate) struct Page {
+    pub(crate) content_type: &'static str,
+    pub(crate) body: &'static [u8],
 }
 
 macro_rules! pages {
@@ -47,5 +47,5 @@ pages! {
 }
 
 /// What a page may load and do: its own files and its own server, nothing else.
-pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; \
+pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

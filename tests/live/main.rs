@@ -18,6 +18,7 @@ mod cluster;
 mod cold;
 mod command_line;
 mod configuration;
+mod console;
 mod crowd;
 #[allow(dead_code, reason = "the crash laboratory uses more of it")]
 mod daemon;

@@ -18,7 +18,7 @@ use tidewire_core::cell::replicated::Actor;
 use tidewire_core::commons::{Commons, CommonsConfig, Decided, Message};
 use tokio::sync::{mpsc, watch};
 
-use super::{Clock, Queued, SHARD_QUEUE};
+use super::{Clock, CommonsLook, LOOK_QUEUE, Queued, SHARD_QUEUE};
 use crate::cluster::Cluster;
 use crate::config::Config;
 
@@ -32,6 +32,8 @@ pub(crate) struct CommonsQueue {
     /// What clients of this node ask for.
     pub(super) commands: mpsc::Sender<Queued>,
     peers: mpsc::Sender<PeerEvent>,
+    /// Who wants to see names.
+    pub(super) looks: mpsc::Sender<CommonsLook>,
     /// Streams so far.
     streams: AtomicU64,
     pub(crate) figures: CommonsFigures,
@@ -70,16 +72,18 @@ pub(super) fn make(
     let commons = Commons::new(&CommonsConfig { own, seed, counters, presence });
     let (commands, queue) = mpsc::channel(SHARD_QUEUE);
     let (peers, from_peers) = mpsc::channel(PEER_QUEUE);
+    let (looks, from_looks) = mpsc::channel(LOOK_QUEUE);
     let (streams, figures) = (AtomicU64::new(0), CommonsFigures::default());
     let to_task = CommonsQueue {
         actor: own,
         commands,
         peers,
+        looks,
         streams,
         figures,
         agreed: watch::Sender::default(),
     };
-    (to_task, CommonsTask::new(commons, queue, from_peers))
+    (to_task, CommonsTask::new(commons, queue, (from_peers, from_looks)))
 }
 
 impl CommonsQueue {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::PeerEvent;
 use crate::cluster::NodeState;
 use crate::server::shard_task::{due, tell};
-use crate::server::{Queued, Shared};
+use crate::server::{CommonsLook, Queued, Shared};
 
 /// Commands of one round at most.
 const ROUND_COMMANDS_MAX: usize = 2048;
@@ -20,6 +20,8 @@ pub(crate) struct CommonsTask {
     commons: Commons,
     queue: mpsc::Receiver<Queued>,
     peers: mpsc::Receiver<PeerEvent>,
+    /// Who wants to see names.
+    looks: mpsc::Receiver<CommonsLook>,
     /// Streams to other nodes: the number of each, and where messages go.
     streams: HashMap<u64, (u64, mpsc::Sender<Message>)>,
     is_second_life: bool,
@@ -29,9 +31,9 @@ impl CommonsTask {
     pub(super) fn new(
         commons: Commons,
         queue: mpsc::Receiver<Queued>,
-        peers: mpsc::Receiver<PeerEvent>,
+        (peers, looks): (mpsc::Receiver<PeerEvent>, mpsc::Receiver<CommonsLook>),
     ) -> Self {
-        Self { commons, queue, peers, streams: HashMap::new(), is_second_life: false }
+        Self { commons, queue, peers, looks, streams: HashMap::new(), is_second_life: false }
     }
 }
 
@@ -49,6 +51,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut task: CommonsTask) {
                 Queued::unpack(&mut queued, &mut commands, &mut room);
             }
             Some(event) = task.peers.recv() => task.heard(event, shared.clock.now_ms()),
+            Some(look) = task.looks.recv() => {
+                look.show(&task.commons);
+                continue;
+            }
             () = changed(&mut changes) => task.look(&shared),
             () = due(&shared.clock, due_ms) => {}
         }

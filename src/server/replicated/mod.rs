@@ -133,7 +133,7 @@ pub(super) fn tasks(
     let mut groups = groups.into_iter();
     let mut tasks = Vec::new();
     let queues = queues.into_iter().zip(peers);
-    for ((shard, journal), ((queue, copies), peers)) in states.into_iter().zip(queues) {
+    for ((shard, journal), ((queue, looks), peers)) in states.into_iter().zip(queues) {
         let (number, config) = (shard.number(), shard.config().clone());
         let (member, kind) = match (journal, if is_durable(number) { groups.next() } else { None })
         {
@@ -152,7 +152,7 @@ pub(super) fn tasks(
                 (Member::without_copy(config.clone()), Kind::Memory)
             }
         };
-        let replicated = Replicated { number, config, member, kind, queue, copies, peers };
+        let replicated = Replicated { number, config, member, kind, queue, looks, peers };
         tasks.push(AnyShard::Replicated(Box::new(replicated)));
     }
     Ok(tasks)

@@ -12,14 +12,14 @@ use tokio::sync::{mpsc, watch};
 use super::Shared;
 use super::applying::{Replacing, made};
 use super::behind::{Behind, Kind, Metrics, News, changed, next};
-use super::copying::COPIES_MAX;
+use super::copying::LOOKS_MAX;
 use super::leader_link::{self, LinkEvent};
 use super::leads::Lead;
 use super::peers::{PeerEvent, Peers};
 use super::steering::Guidance;
 use super::tenants::Counts;
 use crate::cluster::raft::Committed;
-use crate::server::{CopyWanted, Queued};
+use crate::server::{Look, Queued};
 
 /// Commands that are taken at once, and bytes after which a round ends. A round is one entry.
 const ROUND_COMMANDS_MAX: usize = 2048;
@@ -34,7 +34,7 @@ pub(crate) struct Replicated {
     pub(crate) member: Member,
     pub(crate) kind: Kind,
     pub(crate) queue: mpsc::Receiver<Queued>,
-    pub(crate) copies: mpsc::Receiver<CopyWanted>,
+    pub(crate) looks: mpsc::Receiver<Look>,
     pub(super) peers: mpsc::Receiver<PeerEvent>,
 }
 
@@ -65,13 +65,13 @@ pub(super) struct Task {
     /// What tenants have in it, while it is led here.
     pub(super) tenants: Option<Counts>,
     /// Who waits for a copy of the state.
-    pub(super) copies: Vec<CopyWanted>,
+    pub(super) looks: Vec<Look>,
 }
 
 /// What the task takes from.
 struct Inlets {
     queue: mpsc::Receiver<Queued>,
-    copies: mpsc::Receiver<CopyWanted>,
+    looks: mpsc::Receiver<Look>,
     peers: mpsc::Receiver<PeerEvent>,
     link: mpsc::Receiver<LinkEvent>,
     led: watch::Receiver<Lead>,
@@ -82,7 +82,7 @@ struct Inlets {
 
 /// Plays the node's part in a shard until the server ends.
 pub(crate) async fn run(shared: Shared, replicated: Replicated) {
-    let Replicated { number, config, member, kind, queue, copies, peers } = replicated;
+    let Replicated { number, config, member, kind, queue, looks, peers } = replicated;
     let lead_of = shared.replication.as_ref().and_then(|all| all.lead_of(number));
     let Some(leads) = lead_of.cloned() else { return };
     let steering = shared.replication.as_ref().map(|all| &all.steering);
@@ -100,7 +100,7 @@ pub(crate) async fn run(shared: Shared, replicated: Replicated) {
     let follow = tokio::task::spawn_local(follow);
     let (led, metrics) = (leads.subscribe(), behind.metrics());
     let queued = Vec::new();
-    let mut inlets = Inlets { queue, copies, peers, link, led, metrics, queued };
+    let mut inlets = Inlets { queue, looks, peers, link, led, metrics, queued };
     let mut task = Task::new(shared, config, member, behind, guidance);
     while task.wait(&mut inlets, &leads).await {
         task.step_down(&leads);
@@ -143,17 +143,17 @@ impl Task {
             waiting: None,
             commands: VecDeque::new(),
             tenants: None,
-            copies: Vec::new(),
+            looks: Vec::new(),
         }
     }
 
     /// Waits until something comes, and takes it. Returns false when the server ends.
     async fn wait(&mut self, inlets: &mut Inlets, leads: &watch::Sender<Lead>) -> bool {
-        let Inlets { queue, copies, peers, link, led, metrics, queued } = inlets;
+        let Inlets { queue, looks, peers, link, led, metrics, queued } = inlets;
         let takes = self.takes_commands();
         let has_rest = takes && !self.commands.is_empty();
         let due_ms = self.member.next_timeout_ms().into_iter().chain(self.next_look_ms()).min();
-        let (looks, look_at) = (metrics.is_some(), self.looked_at + self.look_again());
+        let (has_looks, look_at) = (metrics.is_some(), self.looked_at + self.look_again());
         let (leads_here, takes_entries) = (self.leads(), self.replacing.is_none());
         tokio::select! {
             biased;
@@ -190,11 +190,9 @@ impl Task {
                 self.commands.extend(queued.drain(..).map(|queued| (None, queued.into_command())));
                 return received > 0;
             }
-            Some(wanted) = copies.recv(), if self.copies.len() < COPIES_MAX => {
-                self.copies.push(wanted);
-            }
+            Some(look) = looks.recv(), if self.looks.len() < LOOKS_MAX => self.take_look(look),
             () = due(&self.shared, due_ms) => {}
-            () = tokio::time::sleep_until(look_at.into()), if looks => {
+            () = tokio::time::sleep_until(look_at.into()), if has_looks => {
                 self.look(metrics, false, leads);
             }
         }
@@ -216,7 +214,7 @@ impl Task {
             self.make_again(Duration::ZERO);
         }
         self.save(now_ms);
-        self.give_copies();
+        self.show();
         self.purge().await;
         self.shared.figures.set_waiting(self.number, self.member.waiting());
         if let Some(shard) = self.member.copy() {
