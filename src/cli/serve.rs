@@ -137,6 +137,7 @@ fn announce(server: &Server, globals: &Globals) -> Result<(), CliError> {
         }}))?;
     } else {
         output.line(&format!("listening on ws://{address} wss://{address} quic://{address}"))?;
+        output.line(&format!("console    http://{admin}/"))?;
         output.line(&format!("admin      http://{admin}/healthz  /readyz  /metrics"))?;
         output.line(&format!("certificate SHA-256 {sha256}"))?;
         if let Some(cluster) = server.cluster_address() {

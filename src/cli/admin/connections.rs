@@ -17,9 +17,16 @@ const PATH: &str = "/v1/connections";
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum ConnectionCommand {
     /// List who is connected
-    List,
+    List(Listed),
     /// End connections
     Kill(Chosen),
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct Listed {
+    /// Only so many, those that are behind the most
+    #[arg(long, value_name = "COUNT")]
+    slowest: Option<usize>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -60,13 +67,17 @@ pub(super) async fn run(
     globals: &Globals,
 ) -> Result<(), CliError> {
     match command {
-        ConnectionCommand::List => list(admin, globals).await,
+        ConnectionCommand::List(listed) => list(admin, &listed, globals).await,
         ConnectionCommand::Kill(chosen) => kill(admin, chosen, globals).await,
     }
 }
 
-async fn list(admin: SocketAddr, globals: &Globals) -> Result<(), CliError> {
-    let answer = ask(admin, Method::GET, PATH, None).await?;
+async fn list(admin: SocketAddr, listed: &Listed, globals: &Globals) -> Result<(), CliError> {
+    let path = match listed.slowest {
+        Some(count) => format!("{PATH}?slowest={count}"),
+        None => PATH.to_owned(),
+    };
+    let answer = ask(admin, Method::GET, &path, None).await?;
     let mut output = Output::new();
     if globals.json {
         output.json(&answer)?;
@@ -83,17 +94,35 @@ async fn list(admin: SocketAddr, globals: &Globals) -> Result<(), CliError> {
         let tenant = connection.get("tenant").and_then(Value::as_str);
         let tenant = tenant.map(|tenant| format!(", tenant {tenant}")).unwrap_or_default();
         output.line(&format!(
-            "{} {} {} {} of {}{tenant} since {}{until}, {} subscriptions",
+            "{} {} {} {} of {}{tenant} since {}{until}, {} subscriptions{}",
             text("session"),
             text("transport"),
             text("address"),
             text("subject").escape_default(),
             text("issuer").escape_default(),
             show_rfc3339(number("since_ms").unwrap_or(0)),
-            number("subscriptions").unwrap_or(0)
+            number("subscriptions").unwrap_or(0),
+            behind(connection)
         ))?;
     }
     output.flush()
+}
+
+/// `, behind by 3 records, 10 reply bytes`; nothing of one that has all that there is.
+fn behind(connection: &Value) -> String {
+    let parts = [
+        ("behind_records", "records"),
+        ("behind_batches", "batches"),
+        ("behind_watches", "values"),
+        ("reply_bytes", "reply bytes"),
+    ];
+    let lags: Vec<String> = parts
+        .iter()
+        .filter_map(|(field, what)| Some((connection.get(*field)?.as_u64()?, what)))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if lags.is_empty() { String::new() } else { format!(", behind by {}", lags.join(", ")) }
 }
 
 async fn kill(admin: SocketAddr, chosen: Chosen, globals: &Globals) -> Result<(), CliError> {
@@ -148,7 +177,7 @@ pub(super) async fn revoke(
 }
 
 /// As a query carries it (RFC 3986, section 2).
-fn percent(text: &str) -> String {
+pub(super) fn percent(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         match byte {

@@ -4,6 +4,7 @@ mod backup;
 mod cluster;
 mod connections;
 pub(in crate::cli) mod http;
+mod names;
 mod record;
 mod restore;
 mod tenants;
@@ -38,6 +39,9 @@ enum AdminCommand {
     /// List and end connections
     #[command(subcommand)]
     Connection(connections::ConnectionCommand),
+    /// List topics, counters, tallies, presence sets or consumer groups, with their figures
+    #[command(after_help = names::HELP)]
+    Names(names::NamesArgs),
     /// List the tenants, with what they have and what was refused
     #[command(subcommand)]
     Tenant(tenants::TenantCommand),
@@ -58,6 +62,7 @@ pub(super) async fn run(args: AdminArgs, globals: &Globals) -> Result<(), CliErr
     match args.command {
         AdminCommand::Record(command) => record::run(args.admin, command, globals).await,
         AdminCommand::Connection(command) => connections::run(args.admin, command, globals).await,
+        AdminCommand::Names(names) => names::run(args.admin, names, globals).await,
         AdminCommand::Tenant(command) => tenants::run(args.admin, command, globals).await,
         AdminCommand::Revoke(revoke) => connections::revoke(args.admin, revoke, globals).await,
         AdminCommand::Cluster(command) => cluster::run(args.admin, command, globals).await,
