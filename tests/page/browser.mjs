@@ -23,11 +23,11 @@ export function launch() {
   });
 }
 
-/** Opens a page that keeps a list of everything that went wrong on it. */
-export async function openPage(browser, { width = 1280, height = 900, ...options } = {}) {
+/** Opens a page that keeps a list of everything that went wrong on it. `home`: the file of web/ that stands at `/`. */
+export async function openPage(browser, { width = 1280, height = 900, home = '/index.html', ...options } = {}) {
   const page = await browser.newPage({ viewport: { width, height }, ...options });
   page.setDefaultTimeout(WAIT_MS_MAX);
-  if (process.env.PAGE_FROM_FOLDER) await page.route(/\.(js|css|svg)$|\/$/, fromFolder);
+  if (process.env.PAGE_FROM_FOLDER) await page.route(/\.(js|css|svg)$|\/$/, (route) => fromFolder(route, home));
   page.problems = [];
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) page.problems.push(`${message.type()}: ${message.text()}`);
@@ -43,8 +43,8 @@ export async function openPage(browser, { width = 1280, height = 900, ...options
 }
 
 /** The daemon's answer with the body of web/: for work on the page between two builds. */
-async function fromFolder(route) {
-  const path = new URL(route.request().url()).pathname.replace(/\/$/, '/index.html');
+async function fromFolder(route, home) {
+  const path = new URL(route.request().url()).pathname.replace(/\/$/, home).replace('/console/format.js', '/format.js');
   const response = await route.fetch();
   await route.fulfill({ response, body: readFileSync(new URL(`../../web${path}`, import.meta.url)) });
 }

@@ -34,24 +34,25 @@ export async function startDemo({ rate = 20_000, listen = '127.0.0.1:0', lan = f
 }
 
 /**
- * Starts a server with this configuration (TOML); says where it listens, and its certificate's hash. `end` ends its
- * process, `again` starts another one over what it has left, at the same address.
+ * Starts a server with this configuration (TOML); says where it listens, where its console is, and its certificate's hash.
+ * `end` ends its process, `again` starts another one over what it has left, at the same addresses.
  */
 export async function startServer(config) {
   const folder = mkdtempSync(join(tmpdir(), 'tidewire-page-'));
   const file = join(folder, 'tidewire.toml');
   writeFileSync(file, config);
-  const launch = (listen) => {
-    const args = ['serve', '--config', file, '--data-dir', join(folder, 'data'), '--listen', listen, '--admin-listen', '127.0.0.1:0'];
-    return start(args, [/quic:\/\/(\S+)/, /SHA-256 ([0-9a-f]{64})/]);
+  const launch = (listen, admin) => {
+    const args = ['serve', '--config', file, '--data-dir', join(folder, 'data'), '--listen', listen, '--admin-listen', admin];
+    return start(args, [/quic:\/\/(\S+)/, /SHA-256 ([0-9a-f]{64})/, /^console +http:\/\/(\S+)\//]);
   };
-  let running = await launch('127.0.0.1:0');
-  const { found: [[, address], [, fingerprint]] } = running;
+  let running = await launch('127.0.0.1:0', '127.0.0.1:0');
+  const { found: [[, address], [, fingerprint], [, admin]] } = running;
   return {
     address,
+    admin,
     fingerprint,
     end: () => running.stop(),
-    again: async () => { running = await launch(address); },
+    again: async () => { running = await launch(address, admin); },
     stop: () => running.stop().finally(() => rmSync(folder, { recursive: true })),
   };
 }

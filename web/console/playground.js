@@ -1,0 +1,188 @@
+/** Trying things out, over the client that applications use: topics, counters, tallies. */
+
+import { element, field } from './elements.js';
+import { integer, setText } from './format.js';
+
+const LINES_MAX = 200;
+/** Values are drawn so often at most: the server sends the newest one only. */
+const INTERVAL_MS = 100;
+
+/** One thing to play with: its form, where what was asked is answered, and what it follows. */
+class Play {
+	#followed;
+	answer = element('p', { className: 'answer', role: 'status' });
+
+	constructor(title, name, ...content) {
+		this.name = element('input', { value: name, required: true, spellcheck: false, autocapitalize: 'off', maxLength: 256 });
+		const head = element('div', { className: 'bar' }, field('Name', this.name, 'wide'));
+		this.head = head;
+		this.element = element('section', { className: 'play', aria: { label: title } }, element('h3', {}, title), head, ...content, this.answer);
+	}
+
+	/** Does what was asked, and says what came of it. */
+	async do(action, describe) {
+		try {
+			const answer = await action(this.name.value.trim());
+			this.say(describe(answer));
+		} catch (error) {
+			this.say(error.code ? `${error.code}: ${error.message}` : error.message, true);
+		}
+	}
+
+	say(text, isRefused = false) {
+		setText(this.answer, text);
+		this.answer.classList.toggle('refused', isRefused);
+	}
+
+	/** Follows something else from now on. */
+	follow(feed) {
+		this.#followed?.close();
+		this.#followed = feed;
+		feed?.on('ended', (error) => error && this.#followed === feed && this.say(`${error.code}: ${error.message}`, true));
+		return feed;
+	}
+}
+
+function button(text, action, className = '') {
+	return element('button', { type: 'button', className, onclick: action }, text);
+}
+
+function topicPlay(client) {
+	const log = element('ol', { className: 'log', tabIndex: 0, aria: { label: 'Records', live: 'off' } });
+	const key = element('input', { placeholder: 'none', spellcheck: false });
+	const payload = element('textarea', { value: '{"hello":"world"}', spellcheck: false });
+	const play = new Play('Topic', 'news', log,
+		field('Payload', payload), element('div', { className: 'bar' }, field('Key', key, 'wide'), button('Publish', publish, 'main')));
+	const line = (text, className = '') => {
+		const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+		log.append(element('li', { className }, text));
+		while (log.children.length > LINES_MAX) log.firstChild.remove();
+		if (isAtEnd) log.scrollTop = log.scrollHeight;
+	};
+	function publish() {
+		const options = key.value ? { key: key.value } : {};
+		play.do((name) => client().topic(name).publish(payload.value, options),
+			({ offset }) => (offset === undefined || offset === null ? 'Published.' : `Published at offset ${integer(offset)}.`));
+	}
+	function subscribe() {
+		log.replaceChildren();
+		const name = play.name.value.trim();
+		const feed = play.follow(client().subscribe(name, { start: { last: 20 } }));
+		feed.on('record', (record) => line(`${record.topic} ${record.offset}${record.key ? ` ${record.key}` : ''}  ${shown(record)}`));
+		feed.on('gap', ({ from, next, reason }) => line(`records ${from} to ${next - 1} are missing: ${reason}`, 'said'));
+		feed.ready().then(() => play.say(`Subscribed to ${name}.`), () => {});
+	}
+	play.head.append(button('Subscribe', subscribe));
+	play.open = (name) => {
+		play.name.value = name;
+		subscribe();
+	};
+	return play;
+}
+
+/** A payload as text, or what it is if it is none. */
+function shown(record) {
+	const text = record.text();
+	return text.includes('\ufffd') ? `${integer(record.payload.length)} bytes` : text;
+}
+
+function counterPlay(client) {
+	const value = element('p', { className: 'value' }, '–');
+	const add = (by) => () => {
+		watch();
+		play.do((name) => client().counter(name).incr(by), (counted) => `It is ${integer(counted.value)} now.`);
+	};
+	const play = new Play('Counter', 'likes', value,
+		element('div', { className: 'bar' }, button('Add 1', add(1), 'main'), button('Subtract 1', add(-1))));
+	let watched;
+	function watch() {
+		const name = play.name.value.trim();
+		if (watched === name) return;
+		watched = name;
+		setText(value, '–');
+		play.follow(client().counter(name).watch({ intervalMs: INTERVAL_MS })).on('value', (update) => setText(value, integer(update.value)));
+	}
+	play.head.append(button('Watch', watch));
+	play.open = (name) => {
+		play.name.value = name;
+		watch();
+	};
+	play.reset = () => { watched = undefined; };
+	return play;
+}
+
+function tallyPlay(client) {
+	const standings = element('div');
+	const options = element('input', { value: 'pizza, salad, soup', spellcheck: false });
+	const voter = element('input', { value: 'ann', spellcheck: false, maxLength: 256 });
+	const choice = element('select');
+	const play = new Play('Tally', 'lunch', standings,
+		element('div', { className: 'bar' }, field('Vote for', choice, 'wide'), field('As voter', voter, 'wide'), button('Vote', vote, 'main')),
+		element('div', { className: 'bar' }, field('Options', options, 'wide'), button('Create', create)));
+	function watch() {
+		const name = play.name.value.trim();
+		standings.replaceChildren();
+		play.follow(client().tally(name).watch({ intervalMs: INTERVAL_MS })).on('value', ({ value }) => draw(value));
+	}
+	function create() {
+		const names = options.value.split(',').map((option) => option.trim()).filter(Boolean);
+		play.do((name) => client().tally(name).create({ kind: 'single', options: names }),
+			({ created }) => (created ? 'Created.' : 'It is there already, with these rules.')).then(watch);
+	}
+	function vote() {
+		if (!choice.value) return play.say('Watch a tally, or create one: then there is something to vote for.', true);
+		const by = voter.value ? { voter: voter.value } : {};
+		return play.do((name) => client().tally(name).vote(choice.value, by), ({ status }) => `The vote is ${status}.`);
+	}
+	function draw({ options: names, counts, ballots, hidden, state }) {
+		const rows = names.map((name, at) => {
+			const share = ballots ? (counts[at] ?? 0) / ballots : 0;
+			const filled = element('i');
+			filled.style.setProperty('--share', share);
+			return element('div', { className: 'option' }, element('span', {}, name),
+				element('b', {}, hidden ? 'hidden' : integer(counts[at] ?? 0)), element('div', { className: 'track' }, filled));
+		});
+		standings.replaceChildren(...rows, element('p', { className: 'note' }, `${integer(ballots)} ballots, ${state}`));
+		if ([...choice.options].map(({ value }) => value).join('\n') !== names.join('\n')) {
+			choice.replaceChildren(...names.map((name) => element('option', { value: name }, name)));
+		}
+	}
+	play.head.append(button('Watch', watch));
+	play.open = (name) => {
+		play.name.value = name;
+		watch();
+	};
+	return play;
+}
+
+export class Playground {
+	/** @param {() => object} client the connection in use; @param {(token: string) => void} show makes one with a token */
+	constructor(client, show) {
+		this.plays = { topic: topicPlay(client), counter: counterPlay(client), tally: tallyPlay(client) };
+		this.state = element('p', { className: 'note', role: 'status' });
+		const token = element('input', { type: 'password', autocomplete: 'off', spellcheck: false });
+		const give = element('form', { className: 'bar' }, field('Token or API key', token, 'wide'), element('button', { className: 'main' }, 'Connect'));
+		give.onsubmit = (event) => {
+			event.preventDefault();
+			show(token.value.trim());
+		};
+		this.give = give;
+		this.element = element('div', {}, this.state, give,
+			element('div', { className: 'plays' }, ...Object.values(this.plays).map((play) => play.element)));
+	}
+
+	/** The connection stands otherwise. */
+	tell({ state, reason }, hasAccounts) {
+		this.give.hidden = !hasAccounts;
+		const is = { connected: 'Connected as any client is', connecting: 'Connecting', disconnected: 'Disconnected', failed: 'Refused' }[state];
+		setText(this.state, reason && state !== 'connected' ? `${is}: ${reason}` : `${is}.`);
+	}
+
+	/** There is another connection: nothing is followed over it. */
+	reset() {
+		for (const play of Object.values(this.plays)) {
+			play.follow(undefined);
+			play.reset?.();
+		}
+	}
+}
