@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
+import { Server } from './server.js';
 
 const run = promisify(execFile);
 const project = fileURLToPath(new URL('..', import.meta.url));
@@ -21,12 +23,43 @@ async function inFolder(use: (folder: string) => Promise<void>): Promise<void> {
   }
 }
 
+/** An empty project with nothing but the packed client. */
+async function install(folder: string): Promise<void> {
+  await run('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], { cwd: project, ...LIMITS });
+  const [tarball] = await readdir(folder);
+  await writeFile(join(folder, 'package.json'), '{"name":"empty","private":true,"type":"module"}');
+  await run('npm', ['install', '--no-audit', '--no-fund', `./${tarball}`], { cwd: folder, ...LIMITS });
+}
+
+/** The first line that a program prints; the program is ended then. */
+async function firstLine(file: string, cwd: string): Promise<string> {
+  const child = spawn(process.execPath, [file], { cwd, stdio: ['ignore', 'pipe', 'inherit'], ...LIMITS });
+  try {
+    for await (const line of createInterface({ input: child.stdout })) return line;
+    return '';
+  } finally {
+    child.kill();
+  }
+}
+
+test('the first program of the README shows a tally, with the packed client', () =>
+  inFolder(async (folder) => {
+    await install(folder);
+    const readme = await readFile(join(project, 'README.md'), 'utf8');
+    const program = readme.split('```js\n')[1]!.split('```')[0]!;
+    assert.ok(program.trim().split('\n').length < 10);
+    const server = await Server.start();
+    try {
+      await writeFile(join(folder, 'main.js'), program.replace('ws://127.0.0.1:7171', server.url));
+      assert.equal(await firstLine('main.js', folder), "[ 'pizza', 'salad' ] [ 1, 0 ]");
+    } finally {
+      await server.stop();
+    }
+  }));
+
 test('what is packed can be installed into an empty folder, and imported', () =>
   inFolder(async (folder) => {
-    await run('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], { cwd: project, ...LIMITS });
-    const [tarball] = await readdir(folder);
-    await writeFile(join(folder, 'package.json'), '{"name":"empty","private":true,"type":"module"}');
-    await run('npm', ['install', '--no-audit', '--no-fund', `./${tarball}`], { cwd: folder, ...LIMITS });
+    await install(folder);
     const script = `
       import { Client, TidewireError } from '@tidewire/client';
       import { webTransport } from '@tidewire/client/webtransport';
