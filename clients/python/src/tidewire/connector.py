@@ -44,11 +44,16 @@ class Established:
         nodes = self.info.get("nodes")
         return [each for each in nodes if isinstance(each, str)][:16] if isinstance(nodes, list) else []
 
+    @property
+    def actor(self) -> list[int] | None:
+        """Who counts for this connection in eventual counters: the node, and which of its lives it is."""
+        actor = self.info.get("actor")
+        return actor if isinstance(actor, list) and len(actor) == 2 else None
+
     def is_another(self, before: "Established") -> bool:
         """Whether it is another server than this one was."""
-        here, there = before.info.get("actor"), self.info.get("actor")
-        if isinstance(here, list) and isinstance(there, list) and here and there:
-            return bool(here[0] != there[0])
+        if before.actor is not None and self.actor is not None:
+            return before.actor[0] != self.actor[0]
         return self.target != before.target
 
 

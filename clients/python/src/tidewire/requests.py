@@ -21,6 +21,8 @@ CONTROL_BYTES_MAX = 1024 * 1024
 IN_FLIGHT_MAX = 1024
 FRAME_BYTES_MAX = 1024 * 1024
 _IN_FLIGHT_CEILING = 1 << 20
+#: Actors that an increment may name.
+TRIED_MAX = 16
 
 Reply = f.Frame | TidewireError
 
@@ -58,6 +60,19 @@ class Request:
                 self.future.set_exception(reply)
             else:
                 self.future.set_result(reply)
+
+
+def note_tried(frame: f.Frame, actor: list[int] | None) -> bool:
+    """Has a numbered increment say who may have counted it; False if it can name no more of them."""
+    options = frame.options if isinstance(frame, f.Incr) else None
+    if actor is None or options is None or "producer" not in options:
+        return True
+    tried = options.setdefault("tried", [])
+    if actor not in tried:
+        if len(tried) >= TRIED_MAX:
+            return False
+        tried.append(actor)
+    return True
 
 
 @dataclass(slots=True)
@@ -198,12 +213,15 @@ class Requests:
                 (self._publishes if request.numbered else self._queue).appendleft(request)
         self.pump()
 
-    def cut(self, error: TidewireError) -> None:
-        """The connection is gone: what must not be sent twice fails, the rest waits for the next one."""
+    def cut(self, error: TidewireError, actor: list[int] | None = None) -> None:
+        """The connection is gone: what must not be sent twice fails, the rest waits for the next one.
+
+        `actor` is who may have counted the increments that were not answered.
+        """
         self.online = False
         self._outbox, self._outbox_bytes, self._writing = [], 0, False
         self.filled.clear()
-        lost = [each for each in self.sent.values() if not each.repeatable]
+        lost = [each for each in self.sent.values() if not (each.repeatable and note_tried(each.frame, actor))]
         for request in lost:
             del self.sent[request.frame.req]
         self.requeue(lambda _: True)

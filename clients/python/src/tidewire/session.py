@@ -147,7 +147,8 @@ class Session:
                     return self._shut(ClientClosedError(), ConnectionState.DISCONNECTED)
                 except _Moved as moved:
                     self._leave_behind(established)
-                    self.requests.cut(ConnectionLostError("the server has asked to go to another node"))
+                    reason = "the server has asked to go to another node"
+                    self.requests.cut(ConnectionLostError(reason), established.actor)
                     established = moved.to
                 except _Lost as lost:
                     await self._cut(established, str(lost))
@@ -191,7 +192,7 @@ class Session:
         words = str(self._parting) if self._parting is not None else reason
         log.debug("disconnected: %s", words)
         self._offline(words, error)
-        self.requests.cut(ConnectionLostError(words))
+        self.requests.cut(ConnectionLostError(words), established.actor)
         for ping in self._pings.values():
             if not ping.done():
                 ping.set_exception(ConnectionLostError(words))
