@@ -103,7 +103,8 @@ class Consumer:
         given = {**options, "partition": record.partition}
         given = {key: value for key, value in given.items() if value is not None}
         frame = f.Settle(0, self.sub, op, [[record.offset, record.offset + 1]], given or None)
-        reply = await self._session.call(frame, repeatable=True)
+        # Only what is done stays done: a refusal or an extension that is said again might meet a later delivery.
+        reply = await self._session.call(frame, repeatable=op == _ACK)
         return bool((getattr(reply, "result", None) or {}).get("records"))
 
     # The client's side.
