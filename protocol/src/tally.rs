@@ -98,6 +98,12 @@ impl TallyRules {
         }
     }
 
+    /// One choice per ballot among these options, and every default.
+    #[must_use]
+    pub fn single(options: impl IntoIterator<Item: Into<String>>) -> Self {
+        Self::new(TallyKind::Single, options.into_iter().map(Into::into).collect())
+    }
+
     /// Options or ranks that one ballot may hold.
     #[must_use]
     pub fn choices_limit(&self) -> usize {
@@ -167,6 +173,24 @@ pub enum Choice {
     Skipped,
     /// More than one option at this rank; which ones does not matter.
     Over,
+}
+
+impl From<&str> for Choice {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl From<String> for Choice {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<u64> for Choice {
+    fn from(index: u64) -> Self {
+        Self::Index(index)
+    }
 }
 
 impl Serialize for Choice {
