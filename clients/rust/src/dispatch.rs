@@ -100,6 +100,9 @@ impl Link {
         if self.renumber(req, &frame) || self.postpone(req, &frame) {
             return Ok(());
         }
+        if matches!(frame, ServerFrame::Error { .. }) {
+            self.traffic().note_refused_join(req);
+        }
         match self.answered(req) {
             // Nobody waits for a reply whose Pending was dropped.
             Some(Waiter::Reply(sender)) => drop(sender.send(Ok(frame))),

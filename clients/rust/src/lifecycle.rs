@@ -171,8 +171,8 @@ impl Link {
         traffic.info = info;
         (traffic.parting, traffic.leaving) = (None, None);
         traffic.repeating.begin();
-        for member in traffic.members.clone() {
-            traffic.push_rejoin(member);
+        for ((name, member), data) in traffic.members.clone() {
+            traffic.push_rejoin(name, member, data);
         }
         let routes: Vec<(u32, Route)> =
             self.routes().table.iter().map(|(sub, route)| (*sub, route.clone())).collect();

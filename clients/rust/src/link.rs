@@ -15,7 +15,7 @@ use crate::inbox::Inbox;
 use crate::routes::{Route, Routes};
 use crate::shelf::Shelf;
 use crate::state::ConnectionState;
-use crate::traffic::{IN_FLIGHT_MAX, Member, Traffic};
+use crate::traffic::{IN_FLIGHT_MAX, Traffic};
 use crate::waiting::Waiter;
 use crate::watch_slot::WatchSlot;
 
@@ -307,13 +307,7 @@ impl Link {
 
     // ---- presence ----
 
-    pub(crate) fn remember_member(&self, member: Member) {
-        let mut traffic = self.traffic();
-        traffic.members.retain(|m| !(m.name == member.name && m.member == member.member));
-        traffic.members.push(member);
-    }
-
     pub(crate) fn forget_member(&self, name: &Name, member: &str) {
-        self.traffic().members.retain(|m| !(m.name == *name && m.member == member));
+        self.traffic().members.remove(&(name.clone(), member.to_owned()));
     }
 }

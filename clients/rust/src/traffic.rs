@@ -1,9 +1,11 @@
 //! Requests on their way, and what is sent first on a new connection.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use tidewire_protocol::frame::PresenceOp;
 use tidewire_protocol::options::ServerInfo;
-use tidewire_protocol::{ClientFrame, Name, Refusal};
+use tidewire_protocol::{ClientFrame, ErrorCode, Name, Refusal};
 
 use crate::error::Error;
 use crate::leaving::Leaving;
@@ -15,6 +17,8 @@ use crate::waiting::{Waiter, Waiting, WaitingTable, is_repeatable};
 
 /// Unanswered requests, unless the server allows another number.
 pub(crate) const IN_FLIGHT_MAX: usize = 1024;
+/// Members that one client stands for.
+const MEMBERS_MAX: usize = 65_536;
 
 /// One connection's traffic, and what outlives it.
 #[derive(Debug)]
@@ -25,8 +29,8 @@ pub(crate) struct Traffic {
     pub(crate) outbox: Outbox,
     pub(crate) info: ServerInfo,
     pub(crate) in_flight_max: usize,
-    /// Presence to declare again after a cut.
-    pub(crate) members: Vec<Member>,
+    /// Presence to declare again after a cut: set and member, with what the member gave.
+    pub(crate) members: BTreeMap<(Name, String), Option<Bytes>>,
     pub(crate) numbering: Numbering,
     pub(crate) repeating: Repeating,
     /// Requests that were sent again, each time.
@@ -39,14 +43,6 @@ pub(crate) struct Traffic {
     pub(crate) leaving: Option<Leaving>,
 }
 
-/// A presence that this connection stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
-    pub(crate) name: Name,
-    pub(crate) member: String,
-    pub(crate) data: Option<Bytes>,
-}
-
 impl Traffic {
     pub(crate) fn new() -> Self {
         Self {
@@ -55,7 +51,7 @@ impl Traffic {
             outbox: Outbox::new(),
             info: ServerInfo::default(),
             in_flight_max: IN_FLIGHT_MAX,
-            members: Vec::new(),
+            members: BTreeMap::new(),
             numbering: Numbering::default(),
             repeating: Repeating::default(),
             repeated: 0,
@@ -80,7 +76,9 @@ impl Traffic {
     ) -> Result<(), Error> {
         let is_numbered_here = wants_number(&frame);
         self.number(&mut frame);
+        self.check_members(&frame)?;
         self.outbox.push(&frame)?;
+        self.note_join(&frame);
         if !matches!(waiter, Waiter::Nobody) {
             let repeat = is_repeatable(&frame).then_some(frame);
             let waiting = Waiting::new(waiter, repeat, true);
@@ -88,6 +86,36 @@ impl Traffic {
             hold();
         }
         Ok(())
+    }
+
+    fn check_members(&self, frame: &ClientFrame) -> Result<(), Refusal> {
+        let ClientFrame::Presence { op: PresenceOp::Join, name, member, .. } = frame else {
+            return Ok(());
+        };
+        let is_known = || self.members.contains_key(&(name.clone(), member.clone()));
+        if self.members.len() < MEMBERS_MAX || is_known() {
+            return Ok(());
+        }
+        let rule = format!("a client has at most {MEMBERS_MAX} members present: connect another");
+        Err(Refusal::new(ErrorCode::LimitExceeded, rule))
+    }
+
+    /// A member that was declared is declared again after a cut.
+    fn note_join(&mut self, frame: &ClientFrame) {
+        if let ClientFrame::Presence { op: PresenceOp::Join, name, member, data, .. } = frame {
+            self.members.insert((name.clone(), member.clone()), data.clone());
+        }
+    }
+
+    /// A join that the server refuses is not said again, whether somebody waits for the answer or not.
+    pub(crate) fn note_refused_join(&mut self, req: u64) {
+        let Some(waiting) = self.waiting.get_mut(req) else { return };
+        if let Waiter::Reply(_) = waiting.waiter
+            && let Some(ClientFrame::Presence { op: PresenceOp::Join, name, member, .. }) =
+                &waiting.repeat
+        {
+            self.members.remove(&(name.clone(), member.clone()));
+        }
     }
 
     pub(crate) fn push_opening(&mut self, sub: u32, route: &Route) {
@@ -100,7 +128,7 @@ impl Traffic {
         self.waiting.insert(req, waiting);
     }
 
-    pub(crate) fn push_rejoin(&mut self, Member { name, member, data }: Member) {
+    pub(crate) fn push_rejoin(&mut self, name: Name, member: String, data: Option<Bytes>) {
         let req = self.waiting.next_req();
         let op = PresenceOp::Join;
         let frame = ClientFrame::Presence { req, op, name, member, data };
