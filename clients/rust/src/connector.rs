@@ -100,7 +100,7 @@ impl Connector {
         let mut connection = dialer.dial(target).await?;
         let mut hello = Vec::new();
         self.hello(target.transport).encode(&mut hello);
-        let answer = connection.exchange(hello).await.map_err(|reason| failed(target, reason))?;
+        let answer = connection.exchange(target, hello).await?;
         welcome(target, connection, answer)
     }
 }

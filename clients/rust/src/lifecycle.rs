@@ -74,6 +74,11 @@ impl Link {
         traffic.parting = Some(refusal);
     }
 
+    /// The server has ended the connection with this code.
+    pub(crate) fn closed_with(&self, code: ErrorCode) {
+        self.traffic().is_unauthenticated |= code == ErrorCode::Unauthenticated;
+    }
+
     /// Whether the server has ended a connection because of who this is, and nobody has looked at that yet.
     pub(crate) fn was_unauthenticated(&self) -> bool {
         std::mem::take(&mut self.traffic().is_unauthenticated)

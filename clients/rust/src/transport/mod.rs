@@ -64,10 +64,16 @@ impl Connection {
     ///
     /// # Errors
     /// Why no answer came.
-    pub(crate) async fn exchange(&mut self, hello: Vec<u8>) -> Result<Bytes, String> {
+    pub(crate) async fn exchange(
+        &mut self,
+        target: &Target,
+        hello: Vec<u8>,
+    ) -> Result<Bytes, Error> {
         match self {
-            Self::WebSocket(connection) => connection.exchange(hello).await,
-            Self::Quic(connection) => connection.exchange(&hello).await,
+            Self::WebSocket(connection) => {
+                connection.exchange(hello).await.map_err(|reason| unreachable(target, reason))
+            }
+            Self::Quic(connection) => connection.exchange(target, &hello).await,
         }
     }
 

@@ -13,7 +13,7 @@ use quinn::{
     TransportConfig,
 };
 use tidewire_protocol::frame::length_prefix;
-use tidewire_protocol::{ALPN, ErrorCode};
+use tidewire_protocol::{ALPN, ErrorCode, Refusal};
 
 use super::{tls, unreachable};
 use crate::builder::{CertificateFiles, Trust};
@@ -110,7 +110,20 @@ impl Connection {
         Ok(Self { endpoint, connection, send, control: FrameReader::new(receive) })
     }
 
-    pub(super) async fn exchange(&mut self, hello: &[u8]) -> Result<Bytes, String> {
+    pub(super) async fn exchange(&mut self, target: &Target, hello: &[u8]) -> Result<Bytes, Error> {
+        let reason = match self.ask(hello).await {
+            Ok(frame) => return Ok(frame),
+            Err(reason) => reason,
+        };
+        // The end of a connection takes what was not read of its streams: the code that it carries says the same.
+        let closed = self.connection.close_reason();
+        match closed.as_ref().and_then(closing_refusal) {
+            Some(refusal) => Err(Error::Refused(refusal)),
+            None => Err(unreachable(target, closed.as_ref().map_or(reason, closing_words))),
+        }
+    }
+
+    async fn ask(&mut self, hello: &[u8]) -> Result<Bytes, String> {
         let mut bytes = length_prefix(hello.len()).to_vec();
         bytes.extend_from_slice(hello);
         self.send.write_all(&bytes).await.map_err(|error| error.to_string())?;
@@ -129,7 +142,13 @@ impl Connection {
         };
         // A closed connection ends its streams first; the connection knows why.
         match self.connection.close_reason() {
-            Some(closed) => closing_words(&closed),
+            Some(closed) => {
+                // An ERROR before it may not have been read.
+                if let Some(refusal) = closing_refusal(&closed) {
+                    link.closed_with(refusal.code);
+                }
+                closing_words(&closed)
+            }
             None => reason,
         }
     }
@@ -261,6 +280,13 @@ fn dial_error(target: &Target, error: &ConnectionError) -> Error {
         return unreachable(target, "no answer; is a Tidewire server listening there, on UDP?");
     }
     unreachable(target, closing_words(error))
+}
+
+/// What the server refuses by the code that the end carries.
+fn closing_refusal(error: &ConnectionError) -> Option<Refusal> {
+    let ConnectionError::ApplicationClosed(closed) = error else { return None };
+    let code = ErrorCode::from_number(closed.error_code.into_inner())?;
+    Some(Refusal::new(code, String::from_utf8_lossy(&closed.reason).into_owned()))
 }
 
 fn closing_words(error: &ConnectionError) -> String {

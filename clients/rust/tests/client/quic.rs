@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicServerConfig;
@@ -40,13 +41,20 @@ impl QuicServer {
 
     /// The same, as this node in this life of it.
     async fn accept_as(&self, actor: Option<(u64, u64)>) -> QuicPeer {
+        let mut peer = self.accept_silently().await;
+        peer.send(&[welcome(ServerInfo { actor, ..info() })]).await;
+        peer
+    }
+
+    /// The next connection, before HELLO is answered.
+    async fn accept_silently(&self) -> QuicPeer {
         let incoming = within(self.endpoint.accept()).await.unwrap();
         let connection = within(incoming.into_future()).await.unwrap();
         let (send, receive) = within(connection.accept_bi()).await.unwrap();
-        let mut peer = QuicPeer { connection, send, receive };
-        let ClientFrame::Hello { capabilities, .. } = peer.next().await else { panic!() };
+        let mut peer = QuicPeer { connection, send, receive, token: None };
+        let ClientFrame::Hello { capabilities, token, .. } = peer.next().await else { panic!() };
         assert_eq!(capabilities, ["datagrams", "move"]);
-        peer.send(&[welcome(ServerInfo { actor, ..info() })]).await;
+        peer.token = token;
         peer
     }
 
@@ -61,6 +69,8 @@ struct QuicPeer {
     connection: quinn::Connection,
     send: SendStream,
     receive: RecvStream,
+    /// What it has shown.
+    token: Option<String>,
 }
 
 impl QuicPeer {
@@ -256,4 +266,44 @@ async fn another_node_behind_the_same_address_is_gone_to() {
     });
     pong.unwrap();
     assert_eq!(client.repeated(), 0);
+}
+
+#[tokio::test]
+async fn the_code_of_the_end_says_that_a_token_is_refused() {
+    let server = QuicServer::listen();
+    let given = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&given);
+    let builder = Client::builder(&server.url())
+        .unwrap()
+        .trust(Trust::Fingerprint(server.identity.fingerprint()))
+        .reconnect_delay_ms(1, 20)
+        .token_source(move || {
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            async move { Ok(format!("token-{number}")) }
+        });
+    let (client, peer) = within(async { tokio::join!(builder.connect(), server.accept()) }).await;
+    let _client = client.unwrap();
+    assert_eq!(peer.token.as_deref(), Some("token-0"));
+    // The end overtakes an ERROR on a stream.
+    peer.connection.close(12_u32.into(), b"the token has expired");
+    let again = server.accept().await;
+    assert_eq!(again.token.as_deref(), Some("token-1"));
+}
+
+#[tokio::test]
+async fn the_code_of_the_end_says_why_the_first_connection_is_refused() {
+    let server = QuicServer::listen();
+    let builder = Client::builder(&server.url()).unwrap().token("wrong");
+    let builder = builder.trust(Trust::Fingerprint(server.identity.fingerprint()));
+    let (refused, ()) = within(async {
+        tokio::join!(builder.connect(), async {
+            let peer = server.accept_silently().await;
+            peer.connection.close(12_u32.into(), b"the token is none");
+            peer.connection.closed().await;
+        })
+    })
+    .await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), "unauthenticated", "{refused}");
+    assert!(refused.to_string().contains("the token is none"), "{refused}");
 }
