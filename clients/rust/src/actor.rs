@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidewire_protocol::{ClientFrame, ErrorCode};
+use tracing::Instrument as _;
 
 use crate::backoff::Backoff;
-use crate::connector::{Connector, Established};
+use crate::connector::{Connector, Established, millis};
 use crate::error::Error;
 use crate::leaving::{Left, SETTLE_MAX, leave};
 use crate::link::Link;
@@ -40,23 +41,34 @@ pub(crate) async fn run(
         let since = Instant::now();
         let lost = established.target.clone();
         let elsewhere = again.is_some().then_some(&mut connector);
-        let reason = match hold(&link, elsewhere, established).await {
+        let (url, session) = (lost.url(), established.session.clone());
+        let span = tracing::debug_span!("connection", url, session);
+        let held = hold(&link, elsewhere, established).instrument(span);
+        let reason = match held.await {
             Ending::Closed => return link.shut(ConnectionState::Closed, &Error::Closed),
             Ending::Moved(next) => {
                 link.cut("the server has asked to go to another node");
                 established = *next;
+                tracing::info!(from = lost.url(), to = established.target.url(), "moved");
                 established.announce(&link);
                 continue;
             }
             Ending::Lost(reason) => reason,
         };
-        tracing::debug!(%reason, "disconnected");
+        tracing::info!(
+            url = lost.url(),
+            session,
+            reason,
+            held_ms = millis(since.elapsed()),
+            "disconnected"
+        );
         link.set_state(ConnectionState::Disconnected { reason: reason.clone() });
         link.cut(&reason);
         let Some(backoff) = &mut again else {
             let state = ConnectionState::Failed { reason: reason.clone() };
             return link.shut(state, &Error::ConnectionLost { reason });
         };
+        let lost_at = Instant::now();
         if since.elapsed() >= STEADY {
             backoff.reset();
         }
@@ -73,6 +85,8 @@ pub(crate) async fn run(
             }
         };
         established.announce(&link);
+        let away_ms = millis(lost_at.elapsed());
+        tracing::info!(url = established.target.url(), away_ms, "connected again");
     }
 }
 
@@ -90,6 +104,7 @@ async fn reconnect(
         backoff.next(fastrand::f64())
     };
     loop {
+        tracing::debug!(delay_ms = millis(delay), "connects again");
         tokio::time::sleep(delay).await;
         let mut is_hopeless = true;
         let mut reason = String::new();
@@ -104,7 +119,6 @@ async fn reconnect(
             match connector.connect(&target).await {
                 Ok(established) => return Ok(established),
                 Err(error) => {
-                    tracing::debug!(%error, "not connected yet");
                     // There may be another token.
                     let is_refused = error.code() == ErrorCode::Unauthenticated.name();
                     if is_refused {

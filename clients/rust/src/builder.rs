@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use crate::actor;
 use crate::backoff::Backoff;
 use crate::client::Client;
@@ -60,6 +62,7 @@ pub struct Builder {
     patience: Duration,
     offline_requests_max: usize,
     repeat_for: Duration,
+    fail_fast: bool,
     reconnect: bool,
     reconnect_delay_ms: (u64, u64),
 }
@@ -76,6 +79,7 @@ impl Builder {
             patience: Duration::from_secs(10),
             offline_requests_max: 1_024,
             repeat_for: Duration::from_secs(15),
+            fail_fast: true,
             reconnect: true,
             reconnect_delay_ms: (500, 20_000),
         })
@@ -172,6 +176,14 @@ impl Builder {
         self
     }
 
+    /// Whether [`Builder::connect`] fails when no server can be reached at first (true unless given), or tries on until
+    /// one is, or until the answers of all leave no hope.
+    #[must_use]
+    pub fn fail_fast(mut self, fail_fast: bool) -> Self {
+        self.fail_fast = fail_fast;
+        self
+    }
+
     /// Whether to connect again after a cut, and to another node when the server asks for it. True unless
     /// given.
     #[must_use]
@@ -193,6 +205,9 @@ impl Builder {
     /// # Errors
     /// [`Error::Config`] for settings that cannot work, [`Error::Connect`] when the server cannot
     /// be reached, [`Error::Untrusted`] for its certificate, [`Error::Refused`] when it refuses.
+    ///
+    /// # Cancellation
+    /// Safe: dropping the future ends the attempt and closes what was opened for it.
     pub async fn connect(self) -> Result<Client, Error> {
         if self.client_name.len() > 128 {
             return Err(Error::Config("the client's name has at most 128 bytes".to_owned()));
@@ -201,6 +216,8 @@ impl Builder {
             self.check_encryption(target)?;
         }
         let token = self.token;
+        let (shortest, longest) = self.reconnect_delay_ms;
+        let span = tracing::debug_span!("tidewire_client", name = self.client_name);
         let mut connector = Connector::new(
             self.targets,
             (&self.trust, self.certificate.as_ref()),
@@ -208,15 +225,19 @@ impl Builder {
             token.clone(),
             (self.connect_timeout, self.reconnect),
         )?;
-        token.look().await.map_err(Error::Config)?;
-        let established = connector.connect_first().await?;
+        let first = async {
+            token.look().await.map_err(Error::Config)?;
+            let patience = (!self.fail_fast).then(|| Backoff::new(shortest, longest));
+            connector.connect_first(patience).await
+        };
+        let established = first.instrument(span.clone()).await?;
         let link = Arc::new(Link::new((self.patience, self.offline_requests_max), self.repeat_for));
         established.announce(&link);
-        let (shortest, longest) = self.reconnect_delay_ms;
         let again = self.reconnect.then(|| Backoff::new(shortest, longest));
-        tokio::spawn(actor::run(Arc::clone(&link), connector, established, again));
+        let life = actor::run(Arc::clone(&link), connector, established, again);
+        tokio::spawn(life.instrument(span.clone()));
         if token.has_source() {
-            tokio::spawn(renewing::renew(Arc::clone(&link), token.clone()));
+            tokio::spawn(renewing::renew(Arc::clone(&link), token.clone()).instrument(span));
         }
         Ok(Client::new(link, token))
     }

@@ -1,12 +1,13 @@
 //! Making connections: to the nodes of one cluster, or to one server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidewire_protocol::frame::split_first;
 use tidewire_protocol::options::ServerInfo;
-use tidewire_protocol::{ClientFrame, ServerFrame, VERSION};
+use tidewire_protocol::{ClientFrame, ErrorCode, ServerFrame, VERSION};
 
+use crate::backoff::Backoff;
 use crate::builder::{CertificateFiles, Trust};
 use crate::error::{self, Error};
 use crate::link::Link;
@@ -52,15 +53,33 @@ impl Connector {
         Ok(Self { targets, dialers, client, token, timeout, moves })
     }
 
-    /// Tries each server that was given, once.
-    pub(crate) async fn connect_first(&mut self) -> Result<Established, Error> {
+    /// Tries each server that was given, once; with a backoff until one is reached or all of them leave no hope.
+    pub(crate) async fn connect_first(
+        &mut self,
+        mut patience: Option<Backoff>,
+    ) -> Result<Established, Error> {
+        loop {
+            let failed = match self.try_given().await {
+                Ok(established) => return Ok(established),
+                Err(error) => error,
+            };
+            let Some(backoff) = patience.as_mut().filter(|_| !failed.is_final()) else {
+                return Err(failed);
+            };
+            let delay = backoff.next(fastrand::f64());
+            tracing::debug!(error = %failed, delay_ms = millis(delay), "not connected; tries again");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn try_given(&mut self) -> Result<Established, Error> {
         let mut failed = None;
         for target in self.targets.given().to_vec() {
             match self.connect(&target).await {
                 Ok(established) => return Ok(established),
                 // What no other attempt would mend says more than that a server is not there.
                 Err(error) if failed.is_none() || error.is_final() => failed = Some(error),
-                Err(error) => tracing::debug!(%error, "not connected"),
+                Err(_less_telling) => {}
             }
         }
         Err(failed.unwrap_or_else(|| Error::Config("a client needs a URL".to_owned())))
@@ -68,6 +87,26 @@ impl Connector {
 
     /// Connects, says HELLO and takes WELCOME.
     pub(crate) async fn connect(&mut self, target: &Target) -> Result<Established, Error> {
+        let url = target.url();
+        let began = Instant::now();
+        tracing::debug!(url, "connecting");
+        let outcome = self.attempt(target).await;
+        let took_ms = millis(began.elapsed());
+        match &outcome {
+            Ok(Established { session, info, .. }) => {
+                tracing::info!(url, session, node = info.node, took_ms, "connected");
+            }
+            Err(error) if error.code() == ErrorCode::Unauthenticated.name() => {
+                tracing::warn!(url, took_ms, "the server does not accept the token");
+            }
+            Err(error) => {
+                tracing::info!(url, code = error.code(), %error, took_ms, "not connected");
+            }
+        }
+        outcome
+    }
+
+    async fn attempt(&mut self, target: &Target) -> Result<Established, Error> {
         let shaken = tokio::time::timeout(self.timeout, self.shake_hands(target)).await;
         let established = shaken.unwrap_or_else(|_elapsed| {
             let timeout_ms = self.timeout.as_millis();
@@ -127,6 +166,11 @@ fn welcome(
     }
 }
 
+/// A time as it stands in events.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn failed(target: &Target, reason: String) -> Error {
     Error::Connect { url: target.url(), reason }
 }
@@ -134,7 +178,7 @@ fn failed(target: &Target, reason: String) -> Error {
 /// A connection whose server has said WELCOME.
 pub(crate) struct Established {
     pub(crate) connection: Connection,
-    session: String,
+    pub(crate) session: String,
     info: ServerInfo,
     pub(crate) target: Target,
     /// Frames that came along with WELCOME.

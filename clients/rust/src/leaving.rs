@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidewire_protocol::{ErrorCode, Refusal};
 
-use crate::connector::{Connector, Established};
+use crate::connector::{Connector, Established, millis};
 use crate::link::Link;
 use crate::target::Target;
 
@@ -42,6 +42,12 @@ impl Leaving {
         self.refusal.code == ErrorCode::Moved
     }
 
+    fn trace(&self) {
+        let (code, reason) = (self.refusal.code.name(), &self.refusal.message);
+        let (grace_ms, nodes) = (millis(self.grace), self.nodes.len());
+        tracing::info!(code, reason, grace_ms, nodes, "the server asks to go (GOAWAY)");
+    }
+
     fn pause(&self) -> Duration {
         let at_most = Duration::from_millis(PAUSE_MS_MAX).min(self.grace / 4);
         at_most.mul_f64(fastrand::f64())
@@ -53,11 +59,11 @@ pub(crate) async fn leave(link: &Link, connector: Option<&mut Connector>, from: 
     let mut connector = connector;
     loop {
         let leaving = link.asked_to_go().await;
+        leaving.trace();
         if let Some(connector) = connector.as_deref_mut() {
             let going = find_another(link, connector, &leaving, from);
             // Half of the time is for what is under way.
             if let Ok(Some(found)) = tokio::time::timeout(leaving.grace / 2, going).await {
-                tracing::debug!(reason = %leaving.refusal, to = found.target.url(), "moves");
                 link.change_over();
                 return Left::For(Box::new(found));
             }
@@ -67,7 +73,7 @@ pub(crate) async fn leave(link: &Link, connector: Option<&mut Connector>, from: 
             return Left::Nowhere(leaving.grace);
         }
         // The server serves on, and says it again.
-        tracing::debug!(reason = %leaving.refusal, "stays, since no other node is reached");
+        tracing::info!("stays, since no other node is reached");
     }
 }
 
@@ -91,7 +97,8 @@ async fn find_another(
         match connector.connect(&target).await {
             Ok(found) if found.is_another(here, from) => return Some(found),
             Ok(_same) => tracing::debug!(url = target.url(), "this is where it is already"),
-            Err(error) => tracing::debug!(%error, "not connected"),
+            // Said where it was tried.
+            Err(_unreached) => {}
         }
     }
     None

@@ -69,6 +69,8 @@ impl Link {
     }
 
     pub(crate) fn part(&self, refusal: Refusal) {
+        let (code, reason) = (refusal.code.name(), &refusal.message);
+        tracing::warn!(code, reason, "the server is about to end the connection");
         let mut traffic = self.traffic();
         traffic.is_unauthenticated |= refusal.code == ErrorCode::Unauthenticated;
         traffic.parting = Some(refusal);

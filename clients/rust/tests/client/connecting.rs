@@ -132,3 +132,27 @@ async fn a_ping_of_the_server_is_answered() {
     peer.send(&[tidewire_client::ServerFrame::Ping { nonce: 7 }]).await;
     assert_eq!(peer.next().await, ClientFrame::Pong { nonce: 7 });
 }
+
+#[tokio::test]
+async fn who_does_not_fail_fast_tries_on_until_a_server_answers_or_leaves_no_hope() {
+    let server = FakeServer::listen().await;
+    let patient = || {
+        let builder = Client::builder(&server.url()).unwrap().reconnect_delay_ms(1, 20);
+        builder.fail_fast(false).connect()
+    };
+    let serve = async {
+        for _ in 0..3 {
+            drop(server.accept_silently().await);
+        }
+        server.accept().await
+    };
+    let (client, _peer) = within(async { tokio::join!(patient(), serve) }).await;
+    assert!(matches!(client.unwrap().state(), ConnectionState::Connected { .. }));
+    let refuse = async {
+        let mut peer = server.accept_silently().await;
+        peer.send(&[error(0, 12, "the token is none")]).await;
+        peer
+    };
+    let (refused, _peer) = within(async { tokio::join!(patient(), refuse) }).await;
+    assert_eq!(refused.unwrap_err().code(), "unauthenticated");
+}
