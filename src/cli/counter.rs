@@ -139,7 +139,7 @@ async fn once(client: &Client, command: CounterCommand, globals: &Globals) -> Re
             return print_value(&name, client.get(CellKind::Counter, &name, None).await?, globals);
         }
     };
-    let counted = client.counter(&name, op, operand, bounds.into()).await?;
+    let counted = client.count(&name, op, operand, bounds.into()).await?;
     print_counted(&name, &counted, globals)
 }
 

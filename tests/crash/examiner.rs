@@ -88,7 +88,7 @@ async fn cells_are_whole(client: &Client, ledger: &mut Ledger) {
     let increments: Vec<String> = ledger.increments.iter().rev().take(REPEATED).cloned().collect();
     for id in increments {
         let options = CounterOptions { id: Some(id.clone()), ..CounterOptions::default() };
-        let counted = client.counter(&counter(), CounterOp::Add, 1, options).await.unwrap();
+        let counted = client.count(&counter(), CounterOp::Add, 1, options).await.unwrap();
         assert!(counted.duplicate, "increment {id} was acknowledged, and counts again");
     }
     let value = client.get_counter(&counter()).await.unwrap().unwrap_or(0);

@@ -162,7 +162,7 @@ pub(crate) async fn count(stage: Stage, node: usize) -> Vec<Operation> {
         let id = format!("{node}:{number}");
         let counted = seat.write(async |client| {
             let options = CounterOptions { id: Some(id.clone()), ..CounterOptions::default() };
-            client.counter(&counter(), CounterOp::Add, 1, options).await
+            client.count(&counter(), CounterOp::Add, 1, options).await
         });
         let counted = counted.await;
         let value = (!counted.answer.duplicate).then_some(counted.answer.value);

@@ -65,7 +65,7 @@ async fn load(client: &Client, who: &str, rounds: u64) {
             ttl_ms: Some(30),
             ..CounterOptions::default()
         };
-        client.counter(&name("brief"), CounterOp::Add, 1, counter).await.unwrap();
+        client.count(&name("brief"), CounterOp::Add, 1, counter).await.unwrap();
         client.incr(&name(&format!("hits.{}", round % 9)), 3).await.unwrap();
         let choices = vec![Choice::Index(round % 2)];
         let voter = format!("voter {}", round % 50);

@@ -91,7 +91,7 @@ async fn a_counter_is_clamped_and_its_expiry_is_seen() {
             client.watch(CellKind::Counter, &counter, WatchOptions::default()).await.unwrap();
         let options =
             CounterOptions { max: Some(10), ttl_ms: Some(300), ..CounterOptions::default() };
-        let counted = client.counter(&counter, CounterOp::Add, 25, options).await.unwrap();
+        let counted = client.count(&counter, CounterOp::Add, 25, options).await.unwrap();
         assert_eq!((counted.value, counted.applied), (10, 10));
         let mut values = Vec::new();
         loop {

@@ -21,9 +21,12 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses or the connection is lost. It is not sent again then: it would
-    /// count twice. [`Client::counter`] with an id is.
+    /// count twice. [`Client::count`] with an id is.
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out.
     pub async fn incr(&self, counter: &Name, delta: i64) -> Result<Counted, Error> {
-        self.counter(counter, CounterOp::Add, delta, CounterOptions::default()).await
+        self.count(counter, CounterOp::Add, delta, CounterOptions::default()).await
     }
 
     /// Adds to, sets or resets a counter. With an `id` in the options it is applied once, however
@@ -31,7 +34,11 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses or the connection is lost.
-    pub async fn counter(
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out. With an id, the same
+    /// again tells.
+    pub async fn count(
         &self,
         counter: &Name,
         op: CounterOp,
@@ -45,6 +52,9 @@ impl Client {
     ///
     /// # Errors
     /// When there is no connection.
+    ///
+    /// # Cancellation
+    /// Safe: before it returns nothing was sent.
     pub async fn start_counter(
         &self,
         counter: &Name,
@@ -61,6 +71,9 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses.
+    ///
+    /// # Cancellation
+    /// Safe: it is a read.
     pub async fn get_counter(&self, counter: &Name) -> Result<Option<i64>, Error> {
         let value = self.get(CellKind::Counter, counter, None).await?;
         value.map(|value| value.counter()).transpose()
@@ -71,6 +84,9 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses: a topic has a map only if its policy says so.
+    ///
+    /// # Cancellation
+    /// Safe: it is a read.
     pub async fn entries(
         &self,
         kind: CellKind,
@@ -105,6 +121,9 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses.
+    ///
+    /// # Cancellation
+    /// Safe: it is a read.
     pub async fn get(
         &self,
         kind: CellKind,
@@ -118,6 +137,9 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses.
+    ///
+    /// # Cancellation
+    /// Safe: it is a read.
     pub async fn get_with(
         &self,
         kind: CellKind,
@@ -134,6 +156,9 @@ impl Client {
     ///
     /// # Errors
     /// When there is no connection.
+    ///
+    /// # Cancellation
+    /// Safe: before it returns nothing was sent.
     pub async fn start_get(
         &self,
         kind: CellKind,
@@ -150,6 +175,9 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses, for instance `not_found` for a tally.
+    ///
+    /// # Cancellation
+    /// Safe: a watch that was dropped while it opens is ended on the server as well.
     pub async fn watch(
         &self,
         kind: CellKind,

@@ -55,6 +55,17 @@ impl Client {
         Builder::new(url)
     }
 
+    /// Connects to a server with every setting as it is unless given; `Client::builder(url)?.connect()` in one.
+    ///
+    /// # Errors
+    /// As [`Builder::connect`].
+    ///
+    /// # Cancellation
+    /// Safe: the attempt ends.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder(url)?.connect().await
+    }
+
     pub(crate) fn new(link: Arc<Link>, token: Token) -> Self {
         Self { handle: Arc::new(Handle { link, token }) }
     }
@@ -73,6 +84,9 @@ impl Client {
     /// # Errors
     /// When there is no connection, or the frame is larger than the server accepts. A refusal of
     /// the server is an error of the [`Pending`].
+    ///
+    /// # Cancellation
+    /// Safe: before it returns nothing was sent.
     pub async fn request(
         &self,
         build: impl FnOnce(u64) -> ClientFrame,
@@ -92,6 +106,9 @@ impl Client {
     ///
     /// # Errors
     /// When there is no connection, or it is lost meanwhile.
+    ///
+    /// # Cancellation
+    /// Safe: the answer is ignored.
     pub async fn ping(&self) -> Result<Duration, Error> {
         let pending = self.start(|nonce| ClientFrame::Ping { nonce }, reply::any).await?;
         let sent = Instant::now();
@@ -112,6 +129,12 @@ impl Client {
         self.link().traffic().repeated
     }
 
+    /// Where the connection stands now.
+    #[must_use]
+    pub fn state(&self) -> ConnectionState {
+        self.link().states().borrow().clone()
+    }
+
     /// Follows the state of the connection. The receiver holds the newest state only.
     #[must_use]
     pub fn states(&self) -> watch::Receiver<ConnectionState> {
@@ -120,6 +143,9 @@ impl Client {
 
     /// Closes the connection cleanly: what was sent is written and answered first, for at most
     /// five seconds. Every clone of this client is closed with it.
+    ///
+    /// # Cancellation
+    /// Safe: once begun, the client closes whether somebody waits for it or not.
     pub async fn close(self) {
         let mut states = self.states();
         self.link().request_close();

@@ -1,8 +1,11 @@
 //! Consumers: a share of a topic's records, each to be acknowledged.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_core::Stream;
 use tidewire_protocol::frame::SettleOp;
 use tidewire_protocol::group::{ConsumeOptions, SettleOptions};
 use tidewire_protocol::record::{Record, Records};
@@ -23,6 +26,9 @@ impl Client {
     ///
     /// # Errors
     /// `not_found` when there is no such group, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: a consumer that was dropped while it opens is ended on the server as well.
     pub async fn consume(
         &self,
         topic: &Name,
@@ -39,8 +45,8 @@ impl Client {
     }
 }
 
-/// A running consumer. Dropping it ends it on the server as well, and what it has not acknowledged
-/// goes to others.
+/// A running consumer: a [`Stream`] of [`Job`]s, or [`Consumer::next`] in a loop. Dropping it ends it on the
+/// server as well, and what it has not acknowledged goes to others.
 #[derive(Debug)]
 pub struct Consumer {
     handle: Arc<Handle>,
@@ -49,24 +55,36 @@ pub struct Consumer {
 
 impl Consumer {
     /// The next record that is this consumer's to do; `None` when it has ended, of which
-    /// [`Consumer::end`] says why. May be cancelled without losing a record.
+    /// [`Consumer::end`] says why.
+    ///
+    /// # Cancellation
+    /// Safe: no record is lost.
     pub async fn next(&mut self) -> Option<Job> {
-        loop {
-            if let Some(leased) = self.shelf.take() {
+        std::future::poll_fn(|context| self.poll_job(context)).await
+    }
+
+    fn poll_job(&mut self, context: &Context<'_>) -> Poll<Option<Job>> {
+        let polled = self.shelf.poll_take(context);
+        polled.map(|taken| {
+            taken.map(|leased| {
                 let (handle, shelf) = (Arc::clone(&self.handle), Arc::clone(&self.shelf));
-                return Some(Job { handle, shelf, leased });
-            }
-            if self.shelf.end_reason().is_some() {
-                return None;
-            }
-            self.shelf.ready().await;
-        }
+                Job { handle, shelf, leased }
+            })
+        })
     }
 
     /// Why it has ended, if it has.
     #[must_use]
     pub fn end(&self) -> Option<Error> {
         self.shelf.end_reason()
+    }
+}
+
+impl Stream for Consumer {
+    type Item = Job;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Job>> {
+        self.poll_job(context)
     }
 }
 
@@ -147,6 +165,10 @@ impl Job {
     /// # Errors
     /// When the server refuses or the connection is lost for good; the record may be delivered again
     /// then.
+    ///
+    /// # Cancellation
+    /// Safe, as it is for all that settles: what was sent already counts, and otherwise the record is delivered
+    /// again when its time is over.
     pub async fn ack(self) -> Result<bool, Error> {
         self.start_ack().await?.await
     }
@@ -155,6 +177,9 @@ impl Job {
     ///
     /// # Errors
     /// As [`Job::ack`].
+    ///
+    /// # Cancellation
+    /// As [`Job::ack`].
     pub async fn start_ack(self) -> Result<Pending<bool>, Error> {
         self.settle(SettleOp::Ack, SettleOptions::default()).await
     }
@@ -162,6 +187,9 @@ impl Job {
     /// The record is to be delivered again, after a pause (that of the group's rules if `None`).
     ///
     /// # Errors
+    /// As [`Job::ack`].
+    ///
+    /// # Cancellation
     /// As [`Job::ack`].
     pub async fn nack(self, delay_ms: Option<u64>, reason: Option<String>) -> Result<bool, Error> {
         let options = SettleOptions { delay_ms, reason, ..SettleOptions::default() };
@@ -172,6 +200,9 @@ impl Job {
     ///
     /// # Errors
     /// `invalid_argument` when the group has no topic for them; as [`Job::ack`].
+    ///
+    /// # Cancellation
+    /// As [`Job::ack`].
     pub async fn reject(self, reason: Option<String>) -> Result<bool, Error> {
         let options = SettleOptions { reason, ..SettleOptions::default() };
         self.settle(SettleOp::Reject, options).await?.await
@@ -180,6 +211,9 @@ impl Job {
     /// The record needs more time: its time begins anew. Returns whether it is still this consumer's.
     ///
     /// # Errors
+    /// As [`Job::ack`].
+    ///
+    /// # Cancellation
     /// As [`Job::ack`].
     pub async fn extend(&self) -> Result<bool, Error> {
         self.settle(SettleOp::Extend, SettleOptions::default()).await?.await

@@ -91,6 +91,19 @@ impl Error {
         }
     }
 
+    /// How long to wait before the same request is made again, in milliseconds, where the server has said so.
+    #[must_use]
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        self.refusal()?.retry_after_ms
+    }
+
+    /// What holds instead of what the request assumed, where the server has said so: the next offset after a
+    /// `conflict`, the nearest one after `out_of_range`.
+    #[must_use]
+    pub fn actual(&self) -> Option<u64> {
+        self.refusal()?.actual
+    }
+
     /// Whether the same request can succeed later without being changed. After
     /// [`Error::ConnectionLost`] the first attempt may have been applied already.
     #[must_use]

@@ -14,21 +14,27 @@ impl Client {
     ///
     /// # Errors
     /// `already_exists` when it exists with other rules, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out.
     pub async fn create_group(
         &self,
         topic: &Name,
         group: &Name,
         options: GroupOptions,
     ) -> Result<GroupInfo, Error> {
-        self.group(GroupOp::Create, topic, group, options).await
+        self.group_op(GroupOp::Create, topic, group, options).await
     }
 
     /// How far a group has come.
     ///
     /// # Errors
     /// `not_found` when there is no such group, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: it is a read.
     pub async fn group_status(&self, topic: &Name, group: &Name) -> Result<GroupInfo, Error> {
-        self.group(GroupOp::Status, topic, group, GroupOptions::default()).await
+        self.group_op(GroupOp::Status, topic, group, GroupOptions::default()).await
     }
 
     /// Lets a group begin anew: `start` is one of the starts of a subscription, as
@@ -37,6 +43,9 @@ impl Client {
     /// # Errors
     /// `out_of_range` when the topic does not hold the offset, `not_found` when there is no such
     /// group, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out.
     pub async fn reset_group(
         &self,
         topic: &Name,
@@ -44,18 +53,21 @@ impl Client {
         start: Vec<u64>,
     ) -> Result<GroupInfo, Error> {
         let options = GroupOptions { start: Some(start), ..GroupOptions::default() };
-        self.group(GroupOp::Reset, topic, group, options).await
+        self.group_op(GroupOp::Reset, topic, group, options).await
     }
 
     /// Forgets a group and how far it has come.
     ///
     /// # Errors
     /// `not_found` when there is no such group, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out.
     pub async fn delete_group(&self, topic: &Name, group: &Name) -> Result<GroupInfo, Error> {
-        self.group(GroupOp::Delete, topic, group, GroupOptions::default()).await
+        self.group_op(GroupOp::Delete, topic, group, GroupOptions::default()).await
     }
 
-    async fn group(
+    async fn group_op(
         &self,
         op: GroupOp,
         topic: &Name,

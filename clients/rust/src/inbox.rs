@@ -1,18 +1,17 @@
 //! What has arrived for one subscription and was not taken yet.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
+use futures_util::task::AtomicWaker;
 use tidewire_protocol::frame::Start;
 use tidewire_protocol::options::SubscribeOptions;
 use tidewire_protocol::{ClientFrame, Pattern, ServerFrame};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
-use crate::cursor::Cursor;
+use crate::arrivals::Arrivals;
 use crate::error::{self, Error};
-use crate::subscription::{
-    Delivery, Gap, GapReason, Progress, StartStatus, SubscribedInfo, SubscriptionEvent,
-};
+use crate::subscription::{StartStatus, SubscribedInfo, SubscriptionEvent};
 
 /// Bytes that may be on their way or unread, unless the options say otherwise.
 const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
@@ -30,18 +29,15 @@ pub(crate) struct Inbox {
     options: SubscribeOptions,
     window: u64,
     state: Mutex<State>,
-    ready: Notify,
+    reader: AtomicWaker,
 }
 
 #[derive(Debug)]
 struct State {
     sub: u32,
     phase: Phase,
-    cursor: Cursor,
     opener: Option<Opener>,
-    events: VecDeque<SubscriptionEvent>,
-    /// Bytes of body in `events`.
-    unread: u64,
+    arrivals: Arrivals,
     /// Bytes taken since the last credit was given.
     owed: u64,
 }
@@ -79,22 +75,34 @@ impl Inbox {
         let state = State {
             sub: 0,
             phase: Phase::Running,
-            cursor: Cursor::new(start, pattern.as_name().is_some()),
             opener: Some(opener),
-            events: VecDeque::new(),
-            unread: 0,
+            arrivals: Arrivals::new(start, pattern.as_name().is_some()),
             owed: 0,
         };
-        Self { pattern, options, window, state: Mutex::new(state), ready: Notify::new() }
+        Self { pattern, options, window, state: Mutex::new(state), reader: AtomicWaker::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something may have arrived.
-    pub(crate) async fn ready(&self) {
-        self.ready.notified().await;
+    /// Takes the oldest event, or has the reader woken when there is one.
+    pub(crate) fn poll_take(&self, context: &Context<'_>) -> Poll<Taken> {
+        let taken = self.take();
+        if !matches!(taken, Taken::Nothing) {
+            return Poll::Ready(taken);
+        }
+        self.reader.register(context.waker());
+        // What has come before the reader was known wakes nobody.
+        match self.take() {
+            Taken::Nothing => Poll::Pending,
+            taken @ (Taken::Event { .. } | Taken::Overrun | Taken::Ended) => Poll::Ready(taken),
+        }
+    }
+
+    /// Where another subscription would go on behind what was taken.
+    pub(crate) fn position(&self) -> Start {
+        self.state().arrivals.position()
     }
 
     pub(crate) fn sub(&self) -> u32 {
@@ -111,10 +119,10 @@ impl Inbox {
         state.sub = sub;
         state.owed = 0;
         let options = SubscribeOptions {
-            credit: Some(self.window.saturating_sub(state.unread).max(1)),
+            credit: Some(self.window.saturating_sub(state.arrivals.unread()).max(1)),
             ..self.options.clone()
         };
-        let (pattern, start) = (self.pattern.clone(), state.cursor.resume());
+        let (pattern, start) = (self.pattern.clone(), state.arrivals.resume());
         Some(ClientFrame::Subscribe { req, sub, pattern, start, options })
     }
 
@@ -142,15 +150,13 @@ impl Inbox {
             return self.end(&Error::BadReply("SUBSCRIBED expected".to_owned()));
         };
         let positions = positions.unwrap_or_default();
-        state.cursor.started(epoch, offset, &positions);
         let status = StartStatus::from_number(status);
-        let info = SubscribedInfo { status, epoch, offset, missing, positions };
-        state.events.push_back(SubscriptionEvent::Started(info));
+        state.arrivals.start(SubscribedInfo { status, epoch, offset, missing, positions });
         let opener = state.opener.take();
         drop(state);
         // An opener that does not wait any more has dropped the subscription as well.
         opener.map(|opener| opener.send(Ok(())));
-        self.ready.notify_one();
+        self.reader.wake();
     }
 
     /// Whether `subscribe` has not returned yet.
@@ -167,10 +173,10 @@ impl Inbox {
         state.phase = Phase::Ended;
         match state.opener.take() {
             Some(opener) => drop(opener.send(Err(why.clone()))),
-            None => state.events.push_back(SubscriptionEvent::Ended(error::as_refusal(why))),
+            None => state.arrivals.push(SubscriptionEvent::Ended(error::as_refusal(why))),
         }
         drop(state);
-        self.ready.notify_one();
+        self.reader.wake();
     }
 
     /// Keeps a frame of this subscription for the application.
@@ -180,20 +186,20 @@ impl Inbox {
             return;
         }
         let bytes_max = self.window.saturating_mul(2).saturating_add(WINDOW_BYTES);
-        if state.events.len() >= EVENTS_MAX || state.unread > bytes_max {
+        if state.arrivals.count() >= EVENTS_MAX || state.arrivals.unread() > bytes_max {
             state.phase = Phase::Overrun;
             tracing::debug!(pattern = %self.pattern, "not read fast enough; starts again later");
         } else {
-            state.keep(frame);
+            state.arrivals.keep(frame);
         }
         drop(state);
-        self.ready.notify_one();
+        self.reader.wake();
     }
 
     /// Takes the oldest event.
     pub(crate) fn take(&self) -> Taken {
         let mut state = self.state();
-        let Some(event) = state.events.pop_front() else {
+        let Some((event, bytes)) = state.arrivals.take() else {
             return match state.phase {
                 Phase::Running => Taken::Nothing,
                 Phase::Overrun => Taken::Overrun,
@@ -201,100 +207,11 @@ impl Inbox {
             };
         };
         let mut credit = None;
-        if let SubscriptionEvent::Delivery(delivery) = &event {
-            let bytes = byte_len(delivery);
-            state.unread = state.unread.saturating_sub(bytes);
-            state.owed += bytes;
-            if state.owed >= self.window.div_ceil(4) && state.phase == Phase::Running {
-                credit = Some((state.sub, state.owed));
-                state.owed = 0;
-            }
+        state.owed += bytes;
+        if bytes > 0 && state.owed >= self.window.div_ceil(4) && state.phase == Phase::Running {
+            credit = Some((state.sub, state.owed));
+            state.owed = 0;
         }
         Taken::Event { event, credit }
     }
-}
-
-impl State {
-    fn keep(&mut self, frame: ServerFrame) {
-        match frame {
-            ServerFrame::Deliver {
-                topic,
-                epoch,
-                from,
-                next,
-                time_ms,
-                position,
-                offsets,
-                body,
-                ..
-            } => {
-                self.keep_delivery(Delivery {
-                    topic,
-                    epoch,
-                    from,
-                    next,
-                    time_ms,
-                    position,
-                    offsets,
-                    body,
-                });
-            }
-            ServerFrame::Gap { topic, epoch, from, next, reason, position, .. } => {
-                self.cursor.advance(epoch, next, position);
-                let reason = GapReason::from_number(reason);
-                let gap = Gap { topic, epoch, from, next, reason, position };
-                self.events.push_back(SubscriptionEvent::Gap(gap));
-            }
-            ServerFrame::Progress { topic, epoch, next, position, .. } => {
-                self.keep_progress(Progress { topic, epoch, next, position });
-            }
-            ServerFrame::Welcome { .. }
-            | ServerFrame::Ping { .. }
-            | ServerFrame::Pong { .. }
-            | ServerFrame::Error { .. }
-            | ServerFrame::GoAway { .. }
-            | ServerFrame::Ok { .. }
-            | ServerFrame::PubAck { .. }
-            | ServerFrame::Subscribed { .. }
-            | ServerFrame::Counted { .. }
-            | ServerFrame::Voted { .. }
-            | ServerFrame::Value { .. }
-            | ServerFrame::Watching { .. }
-            | ServerFrame::Leased { .. }
-            | ServerFrame::Update { .. } => {
-                tracing::debug!(?frame, "not a frame of a subscription");
-            }
-        }
-    }
-
-    fn keep_delivery(&mut self, delivery: Delivery) {
-        let hole = self.cursor.hole_before(delivery.epoch, delivery.from, delivery.position);
-        if let Some((from, next)) = hole {
-            let (topic, epoch) = (Some(delivery.topic.clone()), delivery.epoch);
-            tracing::error!(topic = %delivery.topic, from, next, "the server left records out");
-            let reason = GapReason::Unexplained;
-            let gap = Gap { topic, epoch, from, next, reason, position: None };
-            self.events.push_back(SubscriptionEvent::Gap(gap));
-        }
-        self.cursor.advance(delivery.epoch, delivery.next, delivery.position);
-        self.unread += byte_len(&delivery);
-        self.events.push_back(SubscriptionEvent::Delivery(delivery));
-    }
-
-    /// Of several in a row only the newest says anything.
-    fn keep_progress(&mut self, progress: Progress) {
-        self.cursor.advance(progress.epoch, progress.next, progress.position);
-        if let Some(SubscriptionEvent::Progress(last)) = self.events.back_mut()
-            && last.topic == progress.topic
-            && last.position.map(|position| position.0) == progress.position.map(|p| p.0)
-        {
-            *last = progress;
-        } else {
-            self.events.push_back(SubscriptionEvent::Progress(progress));
-        }
-    }
-}
-
-fn byte_len(delivery: &Delivery) -> u64 {
-    u64::try_from(delivery.body.len()).unwrap_or(u64::MAX)
 }

@@ -28,6 +28,9 @@ impl Client {
     ///
     /// # Errors
     /// When there is no connection, or the server issues none.
+    ///
+    /// # Cancellation
+    /// Safe: an id that nobody gets is forgotten by the server.
     pub async fn increments(&self) -> Result<Increments, Error> {
         let issued = self.start(|req| ClientFrame::Producer { req }, reply::producer).await?;
         let producer = issued.await?.producer;
@@ -41,12 +44,16 @@ impl Increments {
     /// # Errors
     /// When the server refuses: `producer_unknown` says that the numbering was forgotten, so begin another
     /// one; `outcome_unknown` that it cannot say whether it was counted before.
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out. Its number is not given to
+    /// another increment.
     pub async fn add(&self, counter: &Name, delta: i64) -> Result<Counted, Error> {
         let sequence = self.last.fetch_add(1, Relaxed) + 1;
         let (producer, sequence) = (Some(self.producer), Some(sequence));
         let numbering = Numbering { producer, sequence, tried: Vec::new() };
         let options =
             CounterOptions { numbering: Some(numbering.into()), ..CounterOptions::default() };
-        self.client.counter(counter, CounterOp::Add, delta, options).await
+        self.client.count(counter, CounterOp::Add, delta, options).await
     }
 }

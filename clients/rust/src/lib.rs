@@ -7,13 +7,13 @@
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), tidewire_client::Error> {
-//! use tidewire_client::{Client, Pattern, Start, SubscribeOptions, SubscriptionEvent};
+//! use tidewire_client::{Client, Start, SubscriptionEvent};
 //!
-//! let client = Client::builder("ws://127.0.0.1:7171")?.connect().await?;
-//! let news = Pattern::parse("news")?;
-//! let mut news = client.subscribe(&news, Start::Latest, SubscribeOptions::default()).await?;
-//! client.publish("news", "hello").await?;
-//! while let Some(event) = news.next().await {
+//! let client = Client::connect("ws://127.0.0.1:7171").await?;
+//! let news = client.topic("news")?;
+//! let mut events = news.subscribe(Start::Latest).await?;
+//! news.publish("hello").await?;
+//! while let Some(event) = events.next().await {
 //!     if let SubscriptionEvent::Delivery(delivery) = event {
 //!         for (offset, record) in delivery.records() {
 //!             println!("{offset}: {:?}", record.payload);
@@ -23,6 +23,12 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Names
+//!
+//! [`Client::topic`], [`Client::counter`], [`Client::tally`], [`Client::map`] and [`Client::presence`] give something to call
+//! for a name that is used often; the methods of [`Client`] that take a [`Name`] do the same. Subscriptions and
+//! consumers are [`Stream`](futures_core::Stream)s, and a [`Watch`] becomes one by [`Watch::into_updates`].
 //!
 //! # Many requests at once
 //!
@@ -39,12 +45,30 @@
 //! them with `unavailable`, for [`Builder::repeat_for_ms`]: another node is about to take the place
 //! of one that is gone.
 //!
+//! # Cancellation
+//!
+//! Dropping a future never harms the connection. What was not sent by then is never sent and gives its place back;
+//! what was sent may be carried out, and its answer is ignored. No record, event or newest version is lost by
+//! dropping a `next()`. Each method says what holds for it.
+//!
+//! # Logs
+//!
+//! The crate tells `tracing` of connections, refused tokens, GOAWAY and gaps, within the spans `tidewire_client` and
+//! `connection`; never of tokens or payloads.
+//!
 //! # Several nodes
 //!
 //! The nodes of a cluster serve the same names. [`Builder::also`] names more than one, and each node
 //! tells its clients of others; when a connection is lost, the next one is made to another node.
 
+#![deny(missing_docs)]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod actor;
+mod arrivals;
 mod backoff;
 mod builder;
 mod cells;
@@ -55,11 +79,13 @@ mod cursor;
 mod dispatch;
 mod error;
 mod group;
+mod history;
 mod inbox;
 mod increments;
 mod leaving;
 mod lifecycle;
 mod link;
+mod named;
 mod numbering;
 mod outbox;
 mod pending;
@@ -78,6 +104,7 @@ mod token;
 mod topics;
 mod traffic;
 mod transport;
+mod updates;
 mod waiting;
 mod watch;
 mod watch_slot;
@@ -86,7 +113,9 @@ pub use builder::{Builder, Trust};
 pub use client::Client;
 pub use consumer::{Consumer, Job};
 pub use error::Error;
+pub use history::{HistoryPage, HistoryRecord, Page};
 pub use increments::Increments;
+pub use named::{Counter, Group, Map, Presence, Tally, Topic};
 pub use pending::Pending;
 pub use reply::{Counted, Entry, Published, Value, VoteStatus, Voted};
 pub use state::{ConnectionState, Transport};
@@ -94,6 +123,7 @@ pub use subscription::{
     Delivery, Gap, GapReason, Progress, StartStatus, SubscribedInfo, Subscription,
     SubscriptionEvent,
 };
+pub use updates::{Update, UpdateValue, Updates};
 pub use watch::{Watch, WatchEvent, WatchValue};
 
 pub use tidewire_protocol as protocol;

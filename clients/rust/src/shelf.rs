@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
+use futures_util::task::AtomicWaker;
 use tidewire_protocol::group::ConsumeOptions;
 use tidewire_protocol::record::Records;
 use tidewire_protocol::{ClientFrame, Name, ServerFrame};
-use tokio::sync::Notify;
 
 use crate::consumer::LeasedRecord;
 use crate::error::Error;
@@ -19,7 +20,7 @@ pub(crate) struct Shelf {
     group: Name,
     options: ConsumeOptions,
     state: Mutex<State>,
-    ready: Notify,
+    reader: AtomicWaker,
 }
 
 #[derive(Debug)]
@@ -33,15 +34,21 @@ struct State {
 impl Shelf {
     pub(crate) fn new(topic: Name, group: Name, options: ConsumeOptions, opener: Opener) -> Self {
         let state = State { sub: 0, opener: Some(opener), records: VecDeque::new(), ended: None };
-        Self { topic, group, options, state: Mutex::new(state), ready: Notify::new() }
+        Self { topic, group, options, state: Mutex::new(state), reader: AtomicWaker::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) async fn ready(&self) {
-        self.ready.notified().await;
+    /// The next record; `None` when the consumer has ended and everything was taken.
+    pub(crate) fn poll_take(&self, context: &Context<'_>) -> Poll<Option<LeasedRecord>> {
+        if let Some(taken) = self.take() {
+            return Poll::Ready(taken);
+        }
+        self.reader.register(context.waker());
+        // What has come before the reader was known wakes nobody.
+        self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
     pub(crate) fn sub(&self) -> u32 {
@@ -80,7 +87,7 @@ impl Shelf {
     pub(crate) fn receive(&self, frame: ServerFrame) {
         let ServerFrame::Leased { topic, epoch, time_ms, partition, deliveries, body, .. } = frame
         else {
-            return tracing::debug!(?frame, "not a frame of a consumer");
+            return tracing::debug!(topic = %self.topic, "a frame that is none of a consumer is ignored");
         };
         let mut state = self.state();
         for ((offset, deliveries), record) in deliveries.into_iter().zip(Records::of(&body)) {
@@ -92,11 +99,16 @@ impl Shelf {
             state.records.push_back(leased);
         }
         drop(state);
-        self.ready.notify_one();
+        self.reader.wake();
     }
 
-    pub(crate) fn take(&self) -> Option<LeasedRecord> {
-        self.state().records.pop_front()
+    /// `Some(None)` when there will be none any more.
+    fn take(&self) -> Option<Option<LeasedRecord>> {
+        let mut state = self.state();
+        match state.records.pop_front() {
+            Some(record) => Some(Some(record)),
+            None => state.ended.is_some().then_some(None),
+        }
     }
 
     pub(crate) fn end_reason(&self) -> Option<Error> {
@@ -110,6 +122,6 @@ impl Shelf {
         let opener = state.opener.take();
         drop(state);
         opener.map(|opener| opener.send(Err(why.clone())));
-        self.ready.notify_one();
+        self.reader.wake();
     }
 }

@@ -1,16 +1,20 @@
 //! Subscriptions: the records of a topic, or of all topics that match a pattern.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tidewire_protocol::frame::Position;
+use futures_core::Stream;
+use tidewire_protocol::frame::{Position, Start};
 use tidewire_protocol::record::{Record, Records};
 use tidewire_protocol::{Name, Refusal};
 
 use crate::client::Handle;
 use crate::inbox::{Inbox, Taken};
 
-/// A running subscription. Dropping it ends it on the server as well.
+/// A running subscription: a [`Stream`] of [`SubscriptionEvent`]s, or [`Subscription::next`] in a loop. Dropping
+/// it ends it on the server as well.
 ///
 /// The server may send as many bytes ahead as the window says (4 MiB, or
 /// [`crate::SubscribeOptions::credit`]); the window opens again as [`Subscription::next`] takes
@@ -26,22 +30,34 @@ impl Subscription {
         Self { handle, inbox }
     }
 
-    /// The next event; `None` when the subscription has ended and everything was taken. May be
-    /// cancelled without losing an event.
+    /// The next event; `None` when the subscription has ended and everything was taken.
+    ///
+    /// # Cancellation
+    /// Safe: no event is lost.
     pub async fn next(&mut self) -> Option<SubscriptionEvent> {
+        std::future::poll_fn(|context| self.poll_event(context)).await
+    }
+
+    fn poll_event(&mut self, context: &Context<'_>) -> Poll<Option<SubscriptionEvent>> {
         loop {
-            match self.inbox.take() {
+            match ready!(self.inbox.poll_take(context)) {
                 Taken::Event { event, credit } => {
                     if let Some((sub, bytes)) = credit {
                         self.handle.link().grant(sub, bytes);
                     }
-                    return Some(event);
+                    return Poll::Ready(Some(event));
                 }
-                Taken::Ended => return None,
+                Taken::Ended => return Poll::Ready(None),
                 Taken::Overrun => self.handle.link().reopen(&self.inbox),
-                Taken::Nothing => self.inbox.ready().await,
+                Taken::Nothing => {}
             }
         }
+    }
+
+    /// Where a later subscription would go on behind the events that were taken, also in another process.
+    #[must_use]
+    pub fn position(&self) -> Start {
+        self.inbox.position()
     }
 
     /// What has arrived already, without waiting; `None` when there is nothing at the moment.
@@ -59,6 +75,17 @@ impl Subscription {
             }
             Taken::Ended | Taken::Nothing => None,
         }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = SubscriptionEvent;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<SubscriptionEvent>> {
+        self.poll_event(context)
     }
 }
 

@@ -18,6 +18,9 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses, for instance `tally_closed`, `unknown_option`, `already_voted`.
+    ///
+    /// # Cancellation
+    /// Safe: a ballot that was not sent is never sent; one that was sent counts, and the same again is a duplicate.
     pub async fn vote(
         &self,
         tally: &Name,
@@ -32,6 +35,9 @@ impl Client {
     ///
     /// # Errors
     /// When there is no connection.
+    ///
+    /// # Cancellation
+    /// Safe: before it returns nothing was sent.
     pub async fn start_vote(
         &self,
         tally: &Name,
@@ -48,6 +54,9 @@ impl Client {
     ///
     /// # Errors
     /// When the rules are invalid, or `already_exists` with other rules.
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out.
     pub async fn create_tally(&self, tally: &Name, rules: TallyRules) -> Result<TallyReply, Error> {
         rules.validate()?;
         self.tally_op(TallyOp::Create, tally, Some(rules)).await
@@ -57,6 +66,9 @@ impl Client {
     ///
     /// # Errors
     /// `not_found`, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out.
     pub async fn open_tally(&self, tally: &Name) -> Result<TallyReply, Error> {
         self.tally_op(TallyOp::Open, tally, None).await
     }
@@ -65,6 +77,9 @@ impl Client {
     ///
     /// # Errors
     /// `not_found`, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out.
     pub async fn close_tally(&self, tally: &Name) -> Result<TallyReply, Error> {
         self.tally_op(TallyOp::Close, tally, None).await
     }
@@ -73,6 +88,9 @@ impl Client {
     ///
     /// # Errors
     /// `not_found`, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out.
     pub async fn delete_tally(&self, tally: &Name) -> Result<TallyReply, Error> {
         self.tally_op(TallyOp::Delete, tally, None).await
     }
@@ -83,6 +101,9 @@ impl Client {
     ///
     /// # Errors
     /// `not_found`, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out.
     pub async fn invalidate_ballots(
         &self,
         tally: &Name,
@@ -109,6 +130,9 @@ impl Client {
     ///
     /// # Errors
     /// `not_found`, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: it is a read.
     pub async fn standings(&self, tally: &Name) -> Result<(u64, Standings), Error> {
         match self.get(CellKind::Tally, tally, None).await? {
             Some(value) => Ok((value.version, value.standings()?)),
@@ -120,6 +144,9 @@ impl Client {
     ///
     /// # Errors
     /// `not_found`, `unsupported` for a tally that is not ranked, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: it is a read.
     pub async fn rounds(&self, tally: &Name) -> Result<Rounds, Error> {
         match self.get(CellKind::Rounds, tally, None).await? {
             Some(value) => value.rounds(),

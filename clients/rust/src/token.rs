@@ -71,6 +71,7 @@ impl Token {
             return Ok(());
         }
         let token = self.next().await?;
+        tracing::debug!("the application has given another token");
         self.set(&token);
         Ok(())
     }
@@ -106,6 +107,9 @@ impl Client {
     /// # Errors
     /// `unauthenticated` when the token is none, `forbidden` when it is of another subject than the
     /// connection's, `unsupported` when the server has no accounts, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: what was sent may be accepted; it is not shown again on the next connection then.
     pub async fn authenticate(&self, token: &str) -> Result<IdentityInfo, Error> {
         let shown = token.to_owned();
         let asked = async {

@@ -27,6 +27,10 @@ impl Client {
     /// whose connection is lost is sent again on the next one; it carries a number by which the
     /// server knows it, so it is appended once. Only when the server does not know that any more
     /// (`producer_unknown`, `sequence_too_old`) it may or may not have been.
+    ///
+    /// # Cancellation
+    /// Safe: a publish that waits for a connection or for room is never sent, and gives its place back; one that was
+    /// sent is appended once, and its acknowledgement is ignored.
     pub async fn publish(
         &self,
         topic: &str,
@@ -40,6 +44,9 @@ impl Client {
     /// Publishes the records of a body, as made by [`crate::BodyBuilder`]: all or none.
     ///
     /// # Errors
+    /// As [`Client::publish`].
+    ///
+    /// # Cancellation
     /// As [`Client::publish`].
     pub async fn publish_body(
         &self,
@@ -56,6 +63,9 @@ impl Client {
     ///
     /// # Errors
     /// When there is no connection, or the body is larger than the server accepts.
+    ///
+    /// # Cancellation
+    /// Safe: before it returns nothing was sent.
     pub async fn start_publish(
         &self,
         topic: &Name,
@@ -91,6 +101,9 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses. A subscription that has started ends with an event instead.
+    ///
+    /// # Cancellation
+    /// Safe: a subscription that was dropped while it opens is ended on the server as well.
     pub async fn subscribe(
         &self,
         pattern: &Pattern,
@@ -110,6 +123,9 @@ impl Client {
     ///
     /// # Errors
     /// `not_found` when there is no such topic, or when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: it is a read.
     pub async fn topic_info(&self, topic: &Name) -> Result<TopicInfo, Error> {
         match self.get(CellKind::Topic, topic, None).await? {
             Some(value) => value.topic(),
@@ -123,6 +139,9 @@ impl Client {
     /// # Errors
     /// `forbidden` when the policy does not allow it, `not_found` when there is no such topic, or
     /// when the connection is lost.
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out.
     pub async fn delete_topic(&self, topic: &Name) -> Result<TopicInfo, Error> {
         self.change_topic(topic, TopicOp::Delete, TopicOptions::default()).await
     }
@@ -132,6 +151,9 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::delete_topic`].
+    ///
+    /// # Cancellation
+    /// Safe: what was not sent is never sent; what was sent may be carried out.
     pub async fn truncate_topic(
         &self,
         topic: &Name,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tidewire_protocol::frame::CellKind;
@@ -11,7 +12,7 @@ use tidewire_protocol::wire;
 use crate::client::Handle;
 use crate::error::Error;
 use crate::reply::Entry;
-use crate::watch_slot::{Newest, NewestValue, TakenUpdate, WatchSlot};
+use crate::watch_slot::{Newest, NewestValue, WatchSlot};
 
 /// A running watch. Dropping it ends it on the server as well.
 ///
@@ -21,8 +22,8 @@ use crate::watch_slot::{Newest, NewestValue, TakenUpdate, WatchSlot};
 pub struct Watch {
     handle: Arc<Handle>,
     slot: Arc<WatchSlot>,
-    entries: BTreeMap<String, Entry>,
-    end: Option<Error>,
+    pub(crate) entries: BTreeMap<String, Entry>,
+    pub(crate) end: Option<Error>,
 }
 
 /// A newer version of the watched cell.
@@ -65,8 +66,11 @@ impl Watch {
         Self { handle, slot, entries: BTreeMap::new(), end: None }
     }
 
-    /// The next newer version; `None` when the watch has ended ([`Watch::end_reason`] says why).
-    /// May be cancelled without losing the newest version.
+    /// The next newer version; `None` when the watch has ended ([`Watch::end_reason`] says why). As a stream:
+    /// [`Watch::into_updates`].
+    ///
+    /// # Cancellation
+    /// Safe: the newest version is not lost.
     pub async fn next(&mut self) -> Option<WatchEvent<'_>> {
         let newest = self.newest().await?;
         let (stale_ms, behind_ms) = (newest.stale_ms, newest.behind_ms);
@@ -84,6 +88,9 @@ impl Watch {
 
     /// The next newer version as it arrived, without decoding it: for those who only need to know
     /// that they hold it. `None` when the watch has ended. Entries are merged as by `next`.
+    ///
+    /// # Cancellation
+    /// Safe, as [`Watch::next`] is.
     pub async fn next_version(&mut self) -> Option<u64> {
         let newest = self.newest().await?;
         let version = newest.version;
@@ -119,19 +126,17 @@ impl Watch {
     }
 
     async fn newest(&mut self) -> Option<Newest> {
-        if self.end.is_some() {
-            return None;
-        }
-        loop {
-            match self.slot.take() {
-                TakenUpdate::Update(newest) => return Some(newest),
-                TakenUpdate::Ended => return None,
-                TakenUpdate::Nothing => self.slot.ready().await,
-            }
-        }
+        std::future::poll_fn(|context| self.poll_newest(context)).await
     }
 
-    fn event(&mut self, newest: Newest) -> Result<(u64, bool, Held), Error> {
+    pub(crate) fn poll_newest(&mut self, context: &Context<'_>) -> Poll<Option<Newest>> {
+        if self.end.is_some() {
+            return Poll::Ready(None);
+        }
+        self.slot.poll_take(context)
+    }
+
+    pub(crate) fn event(&mut self, newest: Newest) -> Result<(u64, bool, Held), Error> {
         let held = match (newest.value, self.slot.kind()) {
             (NewestValue::Entries { full, changes }, _) => Held::Entries(self.merge(full, changes)),
             (NewestValue::Whole(None), _) => Held::Absent,
@@ -166,7 +171,7 @@ impl Watch {
 }
 
 /// A value before it borrows from the watch.
-enum Held {
+pub(crate) enum Held {
     Absent,
     Counter(i64),
     Standings(Standings),
@@ -174,7 +179,7 @@ enum Held {
 }
 
 impl Held {
-    fn into_value(self, all: &BTreeMap<String, Entry>) -> WatchValue<'_> {
+    pub(crate) fn into_value(self, all: &BTreeMap<String, Entry>) -> WatchValue<'_> {
         match self {
             Self::Absent => WatchValue::Absent,
             Self::Counter(number) => WatchValue::Counter(number),

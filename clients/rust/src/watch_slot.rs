@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use tidewire_protocol::frame::{CellKind, flags, read_entries};
 use tidewire_protocol::options::WatchOptions;
 use tidewire_protocol::{ClientFrame, Name, ServerFrame};
-use tokio::sync::Notify;
 
 use crate::error::Error;
 use crate::inbox::Opener;
@@ -20,7 +21,7 @@ pub(crate) struct WatchSlot {
     name: Name,
     options: WatchOptions,
     state: Mutex<State>,
-    ready: Notify,
+    reader: AtomicWaker,
 }
 
 #[derive(Debug)]
@@ -61,14 +62,6 @@ pub(crate) enum NewestValue {
     },
 }
 
-/// What [`WatchSlot::take`] found.
-#[derive(Debug)]
-pub(crate) enum TakenUpdate {
-    Update(Newest),
-    Nothing,
-    Ended,
-}
-
 impl WatchSlot {
     pub(crate) fn new(kind: CellKind, name: Name, options: WatchOptions, opener: Opener) -> Self {
         let state = State {
@@ -82,15 +75,21 @@ impl WatchSlot {
             parts: (0, Vec::new()),
             end: None,
         };
-        Self { kind, name, options, state: Mutex::new(state), ready: Notify::new() }
+        Self { kind, name, options, state: Mutex::new(state), reader: AtomicWaker::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) async fn ready(&self) {
-        self.ready.notified().await;
+    /// The newest version, if the application does not hold it yet; `None` when the watch has ended.
+    pub(crate) fn poll_take(&self, context: &Context<'_>) -> Poll<Option<Newest>> {
+        if let Some(taken) = self.take() {
+            return Poll::Ready(taken);
+        }
+        self.reader.register(context.waker());
+        // What has come before the reader was known wakes nobody.
+        self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
     pub(crate) fn kind(&self) -> CellKind {
@@ -172,13 +171,13 @@ impl WatchSlot {
             drop(opener.send(Err(why.clone())));
         }
         drop(state);
-        self.ready.notify_one();
+        self.reader.wake();
     }
 
     /// Replaces what the application has not taken yet by a newer version.
     pub(crate) fn receive(&self, frame: ServerFrame) {
         let ServerFrame::Update { version, flags, value, .. } = frame else {
-            tracing::debug!(?frame, "not a frame of a watch");
+            tracing::debug!(name = %self.name, "a frame that is none of a watch is ignored");
             return;
         };
         let mut state = self.state();
@@ -213,16 +212,15 @@ impl WatchSlot {
         let behind_ms = is_behind.then_some(age_ms);
         state.newest = Some(Newest { version, deleted, stale_ms, behind_ms, value });
         drop(state);
-        self.ready.notify_one();
+        self.reader.wake();
     }
 
-    /// Takes the newest version, if the application does not hold it yet.
-    pub(crate) fn take(&self) -> TakenUpdate {
+    /// `Some(None)` when there will be none any more.
+    fn take(&self) -> Option<Option<Newest>> {
         let mut state = self.state();
         match state.newest.take() {
-            Some(newest) => TakenUpdate::Update(newest),
-            None if state.end.is_some() => TakenUpdate::Ended,
-            None => TakenUpdate::Nothing,
+            Some(newest) => Some(Some(newest)),
+            None => state.end.is_some().then_some(None),
         }
     }
 }

@@ -42,7 +42,7 @@ async fn work(client: Client, at: usize, done: Arc<AtomicUsize>) -> Vec<(u64, St
         client.publish(jobs, &payload).await.unwrap();
         let id = Some(payload);
         let options = CounterOptions { id, ..CounterOptions::default() };
-        client.counter(&counter, CounterOp::Add, 1, options).await.unwrap();
+        client.count(&counter, CounterOp::Add, 1, options).await.unwrap();
         // The same voters on all nodes.
         let choices = vec![Choice::Index(step as u64 % 2)];
         client.vote(&poll, &format!("voter {step}"), choices, None).await.unwrap();

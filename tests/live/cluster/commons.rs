@@ -92,7 +92,7 @@ async fn nodes_count_at_once_and_show_who_is_where_and_go_on_alone() {
     }
     let with_id = CounterOptions { id: Some("x".to_owned()), ..CounterOptions::default() };
     let op = tidewire_client::CounterOp::Add;
-    let refused = a.counter(&name("likes.a"), op, 1, with_id).await.unwrap_err();
+    let refused = a.count(&name("likes.a"), op, 1, with_id).await.unwrap_err();
     assert_eq!(refused.refusal().unwrap().code, ErrorCode::Unsupported);
 
     // Who is where.
@@ -193,7 +193,7 @@ async fn numbered(client: &Client, sequence: u64) -> tidewire_client::Counted {
     let numbering = Numbering { producer: Some(77), sequence: Some(sequence), tried: vec![(3, 1)] };
     let options = CounterOptions { numbering: Some(numbering.into()), ..CounterOptions::default() };
     let op = tidewire_client::CounterOp::Add;
-    client.counter(&name("likes.a"), op, 1, options).await.unwrap()
+    client.count(&name("likes.a"), op, 1, options).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,7 @@ async fn work(client: Client, at: usize, stop: Arc<AtomicBool>, steps: Arc<Atomi
         let offset = client.publish("log.r", &payload).await.unwrap().offset.unwrap();
         assert_eq!(done.published.insert(offset, payload.clone()), None);
         let options = CounterOptions { id: Some(payload.clone()), ..CounterOptions::default() };
-        client.counter(&counter, CounterOp::Add, 1, options).await.unwrap();
+        client.count(&counter, CounterOp::Add, 1, options).await.unwrap();
         increments.add(&likes, 1).await.unwrap();
         done.counted += 1;
         let choices = vec![Choice::Index(at as u64 % 2)];

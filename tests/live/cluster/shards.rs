@@ -170,7 +170,7 @@ pub(super) async fn publish(client: &Client, topic: &Name, payload: &str) -> u64
 pub(super) async fn count(client: &Client, counter: &Name, id: u64) -> i64 {
     for _ in 0..TRIES {
         let options = CounterOptions { id: Some(id.to_string()), ..CounterOptions::default() };
-        match client.counter(counter, CounterOp::Add, 1, options).await {
+        match client.count(counter, CounterOp::Add, 1, options).await {
             Ok(counted) => return counted.value,
             Err(error) => assert!(error.is_retryable(), "{error}"),
         }

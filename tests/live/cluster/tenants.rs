@@ -153,7 +153,7 @@ async fn a_tenant_has_its_names_and_bytes_on_all_nodes_together_and_connections_
     knows(&[&first, &second], NAMES_MAX);
     assert!(is_over(&count(&a, 106).await.unwrap_err()));
     let reset = CounterOptions::default();
-    a.counter(&name("acme.count.1"), CounterOp::Reset, 0, reset).await.unwrap();
+    a.count(&name("acme.count.1"), CounterOp::Reset, 0, reset).await.unwrap();
     knows(&[&first, &second], NAMES_MAX - 1);
     count(&b, 107).await.unwrap();
     knows(&[&first, &second], NAMES_MAX);

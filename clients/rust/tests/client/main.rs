@@ -9,11 +9,14 @@
     reason = "a test ends where its expectation does"
 )]
 
+mod cancelling;
 mod connecting;
 mod consuming;
+mod events;
 mod fake_server;
 mod identity;
 mod moving;
+mod naming;
 mod nodes;
 mod numbering;
 mod partitions;

@@ -165,7 +165,7 @@ async fn counters_and_their_options_travel() {
     let likes = name("likes");
     let options = CounterOptions { max: Some(10), ..CounterOptions::default() };
     let (counted, ()) =
-        tokio::join!(client.counter(&likes, CounterOp::Add, -7, options.clone()), async {
+        tokio::join!(client.count(&likes, CounterOp::Add, -7, options.clone()), async {
             let ClientFrame::Incr { req, op, operand, options: got, .. } = peer.next().await else {
                 panic!()
             };

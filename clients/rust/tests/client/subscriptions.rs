@@ -17,7 +17,7 @@ fn subscribed(req: u64, sub: u32, status: u64, epoch: u64, offset: u64) -> Serve
     ServerFrame::Subscribed { req, sub, status, epoch, offset, missing: None, positions: None }
 }
 
-fn deliver(sub: u32, from: u64, payloads: &[&[u8]]) -> ServerFrame {
+pub(crate) fn deliver(sub: u32, from: u64, payloads: &[&[u8]]) -> ServerFrame {
     let mut body = BodyBuilder::new();
     for payload in payloads {
         body.push(None, &[], Some(payload));
@@ -46,7 +46,7 @@ async fn asked(peer: &mut Peer) -> (u64, u32, Start, u64) {
 }
 
 /// A subscription to `news` from offset 100 in epoch 7, with this window.
-async fn started(server: &FakeServer, window: u64) -> (Subscription, Peer, u32) {
+pub(crate) async fn started(server: &FakeServer, window: u64) -> (Subscription, Peer, u32) {
     let (client, mut peer) = server.pair().await;
     let options = SubscribeOptions { credit: Some(window), ..SubscribeOptions::default() };
     let news = pattern("news");
