@@ -8,6 +8,7 @@
 mod fuzz;
 mod guard;
 mod install;
+mod package;
 mod steps;
 
 use std::process::ExitCode;

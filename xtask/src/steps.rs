@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{fuzz, guard, install};
+use super::{fuzz, guard, install, package};
 
 type Step = fn() -> Result<(), String>;
 
@@ -26,6 +26,7 @@ pub(crate) const STEPS: &[(&str, Step)] = &[
     ("typescript", typescript),
     ("python", python_client),
     ("conformance", conformance),
+    ("package", package::check),
     ("fuzz", fuzz::check),
 ];
 
@@ -189,7 +190,7 @@ fn conformance() -> Result<(), String> {
     run(&folder, &python, &["-m", "pytest", "-q"], &[("TIDEWIRE_PYTHON", &python)])
 }
 
-fn cargo(args: &[&str]) -> Result<(), String> {
+pub(crate) fn cargo(args: &[&str]) -> Result<(), String> {
     run(root(), "cargo", args, &[])
 }
 
@@ -215,7 +216,8 @@ pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-fn binary() -> PathBuf {
+/// The server, as the step `build` has left it.
+pub(crate) fn binary() -> PathBuf {
     // The browser and the Python tests run in folders of their own.
     root().canonicalize().unwrap_or_else(|_error| root().to_owned()).join("target/debug/tidewire")
 }
