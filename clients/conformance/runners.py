@@ -15,6 +15,15 @@ RUNNERS = {
     "python": [os.environ.get("TIDEWIRE_PYTHON", "python3"), str(ROOT / "clients/python/conformance/runner.py")],
 }
 
+#: Clients with their transports, as the scenarios are named after them.
+CLIENTS = {
+    "rust": ("rust", "ws"),
+    "rust-quic": ("rust", "quic"),
+    "typescript": ("typescript", "ws"),
+    "python": ("python", "ws"),
+    "python-quic": ("python", "quic"),
+}
+
 
 class Runner:
     """A client under test."""
@@ -68,6 +77,11 @@ class Runner:
         found = [each for each in self.events if each["event"] == event]
         rows = [tuple(each.get(field) for field in fields) for each in found]
         return [row[0] for row in rows] if len(fields) == 1 else rows
+
+    def kill(self) -> None:
+        """Ends the program if it still runs."""
+        if self._process.returncode is None:
+            self._process.kill()
 
     async def stop(self) -> None:
         """Ends the program, which has to end by itself when it is told to."""

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from conftest import QUICK, Stage
+from conftest import Stage
 from scripted import AUTH, ERROR, GOAWAY, HELLO, OK
 
 UNAUTHENTICATED, SHUTTING_DOWN = 12, 35
@@ -13,7 +13,7 @@ def states(stage: Stage) -> list[str]:
 
 
 async def test_connects(stage: Stage) -> None:
-    await stage.client.say("connect", client="runner", token="t1")
+    await stage.connect(token="t1")
     link = await stage.server.accept()
     hello = await link.welcome()
     assert hello[1] == 1 and hello[3] == "t1" and hello[4], hello
@@ -25,7 +25,7 @@ async def test_connects(stage: Stage) -> None:
 
 
 async def test_first_connect_that_is_refused_fails_for_good(stage: Stage) -> None:
-    await stage.client.say("connect", client="runner", token="wrong", **QUICK)
+    await stage.connect(token="wrong")
     link = await stage.server.accept()
     await link.expect(HELLO)
     await link.send(ERROR, 0, UNAUTHENTICATED, "the token is not known")
@@ -67,7 +67,7 @@ async def test_comes_back_when_the_server_stops(stage: Stage) -> None:
 
 
 async def test_a_silent_server_is_given_up(stage: Stage) -> None:
-    await stage.client.say("connect", client="runner", token=None, **QUICK)
+    await stage.connect()
     link = await stage.server.accept()
     link.answers_pings = False
     await link.welcome(heartbeat_ms=200)
@@ -97,7 +97,7 @@ async def test_an_unknown_frame_is_ignored(stage: Stage) -> None:
 
 
 async def test_an_expired_token_is_replaced_by_the_next_one(stage: Stage) -> None:
-    await stage.client.say("connect", client="runner", token="t1", tokens=["t2", "t3"], **QUICK)
+    await stage.connect(token="t1", tokens=["t2", "t3"])
     link = await stage.server.accept()
     first = (await link.welcome())[3]
     await stage.client.hear("state", state="connected")
@@ -110,7 +110,7 @@ async def test_an_expired_token_is_replaced_by_the_next_one(stage: Stage) -> Non
 
 
 async def test_a_token_is_renewed_before_it_expires(stage: Stage) -> None:
-    await stage.client.say("connect", client="runner", token="t1", tokens=["t2", "t3"], **QUICK)
+    await stage.connect(token="t1", tokens=["t2", "t3"])
     link = await stage.server.accept()
     # The server says until when the identity is good; 2 s from what it says the time is.
     identity = {"issuer": "i", "subject": "s", "expires_at_ms": 1_700_000_002_000}

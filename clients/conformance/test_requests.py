@@ -1,7 +1,11 @@
-"""Requests: answered, refused, repeated after a cut, waiting for a connection; and watches."""
+"""Requests: answered, refused, repeated, given up, waiting for a connection."""
+
+import asyncio
 
 from conftest import Stage
-from scripted import COUNTED, ERROR, INCR, PUBACK, PUBLISH, UPDATE, VOTE, VOTED, WATCH, WATCHING
+from scripted import COUNTED, ERROR, INCR, PUBACK, PUBLISH, VOTE, VOTED
+
+RATE_LIMITED, UNAVAILABLE = 15, 17
 
 
 async def test_a_publish_is_acknowledged(stage: Stage) -> None:
@@ -82,31 +86,59 @@ async def test_a_vote_that_was_cut_off_is_cast_again(stage: Stage) -> None:
     await stage.client.hear("done", as_="v", duplicate=True)
 
 
-async def test_a_watch_shows_newer_values_only(stage: Stage) -> None:
+async def test_a_refusal_says_when_to_try_again(stage: Stage) -> None:
     link = await stage.connected()
-    await stage.client.say("watch", as_="w", counter="c")
-    request = await link.expect(WATCH)
-    assert request[3:5] == [1, "c"], request
-    await link.send(WATCHING, request[1], request[2], 1, 10)
-    await link.send(UPDATE, request[2], 10, 1, 100)
-    await stage.client.hear("value", as_="w", value=100)
-    await link.send(UPDATE, request[2], 9, 1, 90)
-    await link.send(UPDATE, request[2], 11, 1, 110)
-    await stage.client.hear("value", as_="w", value=110)
-    assert 90 not in stage.client.all("value", "value")
+    await stage.client.say("publish", as_="p", topic="a.b", payload="x")
+    request = await link.expect(PUBLISH)
+    await link.send(ERROR, request[1], RATE_LIMITED, "too many", 4_000)
+    failed = await stage.client.hear("failed", as_="p")
+    assert (failed["code"], failed["retryable"], failed["retry_after_ms"]) == ("rate_limited", True, 4_000), failed
 
 
-async def test_a_watch_goes_on_after_a_cut(stage: Stage) -> None:
+async def test_what_is_unavailable_for_a_moment_is_asked_again_after_the_pause(stage: Stage) -> None:
     link = await stage.connected()
-    await stage.client.say("watch", as_="w", counter="c")
-    request = await link.expect(WATCH)
-    await link.send(WATCHING, request[1], request[2], 1, 10)
-    await link.send(UPDATE, request[2], 10, 1, 100)
-    await stage.client.hear("value", as_="w", value=100)
+    await stage.client.say("vote", as_="v", tally="t", choice="yes", voter="w")
+    first = await link.expect(VOTE)
+    refused = asyncio.get_running_loop().time()
+    await link.send(ERROR, first[1], UNAVAILABLE, "the shard has no leader", 300)
+    second = await link.expect(VOTE)
+    assert asyncio.get_running_loop().time() - refused >= 0.29, "before the server wanted to hear of it"
+    assert second[2:5] == first[2:5]
+    await link.send(VOTED, second[1], 1, 4, 0, 1)
+    await stage.client.hear("done", as_="v")
+
+
+async def test_what_is_unavailable_for_long_is_told_at_once(stage: Stage) -> None:
+    link = await stage.connected()
+    await stage.client.say("vote", as_="v", tally="t", choice="yes", voter="w")
+    await link.send(ERROR, (await link.expect(VOTE))[1], UNAVAILABLE, "come back in an hour", 3_600_000)
+    failed = await stage.client.hear("failed", as_="v")
+    assert (failed["code"], failed["retry_after_ms"]) == ("unavailable", 3_600_000), failed
+
+
+async def test_what_would_count_twice_is_not_asked_again(stage: Stage) -> None:
+    link = await stage.connected()
+    await stage.client.say("incr", as_="i", counter="c")
+    await link.send(ERROR, (await link.expect(INCR))[1], UNAVAILABLE, "the shard has no leader", 10)
+    assert (await stage.client.hear("failed", as_="i"))["code"] == "unavailable"
+    await stage.client.say("incr", as_="j", counter="c")
+    await link.expect(INCR)
     link.cut()
-    again = await stage.server.accept()
-    await again.welcome()
-    request = await again.expect(WATCH)
-    await again.send(WATCHING, request[1], request[2], 1, 12)
-    await again.send(UPDATE, request[2], 12, 1, 120)
-    await stage.client.hear("value", as_="w", value=120)
+    assert (await stage.client.hear("failed", as_="j"))["code"] == "connection_lost"
+    again = await stage.welcomed()
+    await stage.client.say("vote", as_="v", tally="t", choice="yes", voter="w")
+    await again.expect(VOTE)
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_harms_nothing(stage: Stage) -> None:
+    link = await stage.connected()
+    await stage.client.say("publish", as_="p", topic="a.b", payload="x", timeout_ms=100)
+    late = await link.expect(PUBLISH)
+    assert (await stage.client.hear("failed", as_="p"))["code"] == "timeout"
+    await stage.client.say("publish", as_="q", topic="a.b", payload="y")
+    request = await link.expect(PUBLISH)
+    await link.send(PUBACK, late[1], 1, 7, 1)
+    await link.send(PUBACK, request[1], 1, 8, 1)
+    assert (await stage.client.hear("done", as_="q"))["offset"] == 8
+    assert stage.client.all("done", "as") == ["q"]
+    assert stage.client.all("state", "state") == ["connecting", "connected"]

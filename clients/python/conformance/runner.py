@@ -50,6 +50,10 @@ class Runner:
         self._url = url
         self._client: asyncio.Future[tidewire.Client] = asyncio.get_running_loop().create_future()
         self._running: dict[str, Any] = {}
+        #: Subscriptions that are not read yet.
+        self._held: dict[str, asyncio.Event] = {}
+        #: Records that were leased last, by consumer and offset.
+        self._jobs: dict[tuple[str, int], tidewire.Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, command: Command) -> None:
@@ -60,21 +64,28 @@ class Runner:
 
     async def _guarded(self, command: Command) -> None:
         label = command.get("as")
+        timeout_ms = command.get("timeout_ms")
         try:
-            await _OPS[command["op"]](self, command)
+            async with asyncio.timeout(None if timeout_ms is None else timeout_ms / 1000):
+                await _OPS[command["op"]](self, command)
+        except TimeoutError:
+            say("failed", **{"as": label}, code="timeout", retryable=True)
         except tidewire.TidewireError as error:
             if label in self._running:
                 del self._running[label]
                 say("unsubscribed", **{"as": label}, code=error.code)
-            elif command["op"] in ("subscribe", "watch"):
+            elif command["op"] in ("subscribe", "watch", "consume"):
                 say("unsubscribed", **{"as": label}, code=error.code)
             elif label is not None:
-                say("failed", **{"as": label}, code=error.code, retryable=error.retryable)
+                later = _present(retry_after_ms=error.retry_after_ms)
+                say("failed", **{"as": label}, code=error.code, retryable=error.retryable, **later)
 
     async def connect(self, command: Command) -> None:
         bounds = {
             name: command[name]
-            for name in ("backoff_min_ms", "backoff_max_ms", "offline_queue")
+            for name in (
+                "backoff_min_ms", "backoff_max_ms", "offline_queue", "connect_timeout_ms", "fingerprint"
+            )
             if command.get(name) is not None
         }
         try:
@@ -102,9 +113,15 @@ class Runner:
     async def subscribe(self, command: Command) -> None:
         label = command["as"]
         client = await self.client()
-        subscription = client.subscribe(command["topic"], start_of(command.get("start")))
+        start, window = start_of(command.get("start")), command.get("credit")
+        subscription = client.subscribe(command["topic"], start, window_bytes=window)
+        held = asyncio.Event()
+        self._held[label] = held
+        if not command.get("hold"):
+            held.set()
         async with subscription:
             self._running[label] = subscription
+            await held.wait()
             async for event in subscription.events():
                 self._tell(label, event)
         if self._running.pop(label, None) is not None:
@@ -119,6 +136,34 @@ class Runner:
             say("record", **named, offset=event.offset, payload=event.text)
         elif isinstance(event, tidewire.Gap):
             say("gap", **named, reason=str(event.reason), **{"from": event.first, "to": event.next})
+
+    async def read(self, command: Command) -> None:
+        self._held[command["as"]].set()
+
+    async def consume(self, command: Command) -> None:
+        label = command["as"]
+        group = (await self.client()).topic(command["topic"]).group(command["group"])
+        async with group.consume(in_flight=command.get("in_flight", 64)) as jobs:
+            self._running[label] = jobs
+            async for job in jobs:
+                self._jobs[label, job.record.offset] = job
+                told = {"offset": job.record.offset, "payload": job.record.text}
+                say("job", **{"as": label}, **told, deliveries=job.deliveries)
+        if self._running.pop(label, None) is not None:
+            say("unsubscribed", **{"as": label}, code=None)
+
+    async def settle(self, command: Command) -> None:
+        job = self._jobs[command["consumer"], command["offset"]]
+        match command["op"]:
+            case "ack":
+                counts = await job.ack()
+            case "nack":
+                counts = await job.nack(command.get("delay_ms"))
+            case "reject":
+                counts = await job.reject(command.get("reason"))
+            case _:
+                counts = await job.extend()
+        say("done", **{"as": command["as"]}, counts=counts)
 
     async def unsubscribe(self, command: Command) -> None:
         running = self._running.get(command["as"])
@@ -148,12 +193,14 @@ class Runner:
         watch: tidewire.Watch[Any]
         if "counter" in command:
             watch = client.counter(command["counter"]).watch()
-        else:
+        elif "tally" in command:
             watch = client.tally(command["tally"]).watch()
+        else:
+            watch = client.presence(command["presence"]).watch()
         async with watch:
             self._running[label] = watch
             async for now in watch:
-                value = now.value if isinstance(now, tidewire.CounterValue) else _standings(now)
+                value = _value(now)
                 version = {} if now is None else {"version": now.version}
                 say("value", **{"as": label}, value=value, **version)
         if self._running.pop(label, None) is not None:
@@ -164,6 +211,20 @@ class Runner:
         await (await self.client()).presence(command["presence"]).join(member, command.get("data"))
         say("done", **{"as": command["as"]})
 
+    async def presence_leave(self, command: Command) -> None:
+        member = command.get("member", command["as"])
+        await (await self.client()).presence(command["presence"]).leave(member)
+        say("done", **{"as": command["as"]})
+
+    async def presence_members(self, command: Command) -> None:
+        members = await (await self.client()).presence(command["presence"]).members()
+        say("done", **{"as": command["as"]}, value=_texts(members))
+
+    async def add_eventual(self, command: Command) -> None:
+        increments = await (await self.client()).increments()
+        done = await increments.add(command["counter"])
+        say("done", **{"as": command["as"]}, value=done.value)
+
     async def close(self, _: Command) -> None:
         await (await self.client()).close()
 
@@ -173,8 +234,19 @@ def _present(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None and value is not False}
 
 
-def _standings(now: tidewire.Standings | None) -> Any:
-    return None if now is None else list(now.counts)
+def _value(now: Any) -> Any:
+    match now:
+        case tidewire.CounterValue():
+            return now.value
+        case tidewire.Standings():
+            return list(now.counts)
+        case tidewire.Entries():
+            return _texts(now.all)
+    return None
+
+
+def _texts(entries: dict[str, tidewire.Entry]) -> dict[str, str]:
+    return {key: entry.text for key, entry in entries.items()}
 
 
 _OPS: dict[str, Callable[[Runner, Command], Coroutine[Any, Any, None]]] = {
@@ -186,7 +258,16 @@ _OPS: dict[str, Callable[[Runner, Command], Coroutine[Any, Any, None]]] = {
     "get": Runner.get,
     "vote": Runner.vote,
     "watch": Runner.watch,
+    "read": Runner.read,
+    "consume": Runner.consume,
+    "ack": Runner.settle,
+    "nack": Runner.settle,
+    "reject": Runner.settle,
+    "extend": Runner.settle,
     "presence_join": Runner.presence_join,
+    "presence_leave": Runner.presence_leave,
+    "presence_members": Runner.presence_members,
+    "add_eventual": Runner.add_eventual,
     "close": Runner.close,
 }
 

@@ -12,7 +12,9 @@ if (!url) {
 }
 
 let client;
-const subscriptions = new Map();
+const running = new Map();
+/** Records that were leased last, by consumer and offset. */
+const jobs = new Map();
 
 function say(event) {
   process.stdout.write(`${JSON.stringify(event)}\n`);
@@ -37,6 +39,7 @@ function connect(command) {
     backoffMinMs: command.backoff_min_ms,
     backoffMaxMs: command.backoff_max_ms,
     offlineQueue: command.offline_queue,
+    connectTimeoutMs: command.connect_timeout_ms,
   });
   client.on('state', ({ state, code }) => say({ event: 'state', state, code }));
   client.on('error', ({ code, message }) => say({ event: 'error', code, message }));
@@ -50,12 +53,12 @@ function start(given) {
   return given;
 }
 
-function subscribe({ as, topic, start: given, credit, on_gap: onGap }) {
+function subscribe({ as, topic, start: given, credit, hold, on_gap: onGap }) {
   const options = { start: start(given) };
   if (credit !== undefined) options.windowBytes = credit;
   if (onGap !== undefined) options.onGap = onGap;
   const subscription = client.subscribe(topic, options);
-  subscriptions.set(as, subscription);
+  running.set(as, subscription);
   let hasStarted = false;
   subscription.on('started', ({ epoch, offset }) => {
     say({ event: 'subscribed', as, epoch, offset, ...(hasStarted && { resumed: true }) });
@@ -65,31 +68,76 @@ function subscribe({ as, topic, start: given, credit, on_gap: onGap }) {
     say({ event: 'gap', as, reason, from, to: next, epoch, topic: of });
   });
   subscription.on('ended', (error) => say({ event: 'unsubscribed', as, code: error?.code ?? null }));
-  subscription.on('record', (record) => say({ event: 'record', as, offset: record.offset, payload: record.text(), key: record.key ?? undefined }));
+  if (!hold) read({ as });
 }
 
-function watch({ as, counter, tally }) {
-  const watching = counter ? client.counter(counter).watch() : client.tally(tally).watch();
-  watching.on('value', ({ value, version }) => {
-    say({ event: 'value', as, value: tally ? (value?.counts ?? null) : value, version });
-  });
+/** Who listens to records takes them. */
+function read({ as }) {
+  running.get(as).on('record', (record) => say({ event: 'record', as, offset: record.offset, payload: record.text(), key: record.key ?? undefined }));
+}
+
+function watched({ counter, tally, presence }) {
+  if (counter) return [client.counter(counter).watch(), (value) => value];
+  if (tally) return [client.tally(tally).watch(), (value) => value?.counts ?? null];
+  return [client.presence(presence).watch(), ({ all }) => texts(all)];
+}
+
+function texts(entries) {
+  return Object.fromEntries([...entries].map(([key, entry]) => [key, entry.text()]));
+}
+
+function watch({ as, ...cell }) {
+  const [watching, read] = watched(cell);
+  running.set(as, watching);
+  watching.on('value', ({ value, version }) => say({ event: 'value', as, value: read(value), version }));
   watching.on('ended', (error) => say({ event: 'unsubscribed', as, code: error?.code ?? null }));
+}
+
+async function consume({ as, topic, group, in_flight: inFlight }) {
+  const consumer = client.topic(topic).group(group).consume({ inFlight });
+  running.set(as, consumer);
+  consumer.on('ended', (error) => say({ event: 'unsubscribed', as, code: error?.code ?? null }));
+  try {
+    for await (const job of consumer) {
+      jobs.set(`${as} ${job.record.offset}`, job);
+      say({ event: 'job', as, offset: job.record.offset, payload: job.record.text(), deliveries: job.deliveries });
+    }
+  } catch {
+    // Said already.
+  }
+}
+
+function settle({ as, consumer, offset }, how) {
+  report(as, how(jobs.get(`${consumer} ${offset}`)), (counts) => ({ counts }));
 }
 
 function report(as, outcome, describe) {
   outcome.then(
     (result) => say({ event: 'done', as, ...describe(result) }),
-    (error) => say({ event: 'failed', as, code: error.code ?? String(error), retryable: error.retryable ?? false }),
+    (error) => failed(as, error),
   );
+}
+
+function failed(as, error) {
+  say({ event: 'failed', as, code: error.code ?? String(error), retryable: error.retryable ?? false, retry_after_ms: error.retryAfterMs });
+}
+
+/** The application waits for an answer for so long. */
+function within(timeoutMs, outcome) {
+  if (timeoutMs === undefined) return outcome;
+  const elapsed = new Promise((_, reject) => setTimeout(() => reject({ code: 'timeout', retryable: true }), timeoutMs));
+  return Promise.race([outcome, elapsed]);
 }
 
 const commands = {
   connect,
   subscribe,
   watch,
-  unsubscribe: ({ as }) => subscriptions.get(as)?.close(),
-  publish: ({ as, topic, payload, ack, key }) => {
-    report(as, client.topic(topic).publish(payload, { ack, key }), ({ offset, duplicate }) => ({ offset, ...(duplicate && { duplicate }) }));
+  consume: (command) => void consume(command),
+  read,
+  unsubscribe: ({ as }) => running.get(as)?.close(),
+  publish: ({ as, topic, payload, ack, key, timeout_ms: timeoutMs }) => {
+    report(as, within(timeoutMs, client.topic(topic).publish(payload, { ack, key })), ({ offset, duplicate }) => ({ offset, ...(duplicate && { duplicate }) }));
   },
   incr: ({ as, counter, delta, id }) => {
     report(as, client.counter(counter).incr(delta ?? 1, { id }), ({ value, duplicate }) => ({ value: number(value), ...(duplicate && { duplicate }) }));
@@ -97,13 +145,22 @@ const commands = {
   get: ({ as, counter }) => {
     client.counter(counter).read().then(
       ({ value, version }) => say({ event: 'value', as, value, version }),
-      (error) => say({ event: 'failed', as, code: error.code, retryable: error.retryable }),
+      (error) => failed(as, error),
     );
   },
   vote: ({ as, tally, choice, voter }) => {
     report(as, client.tally(tally).vote(choice, { voter }), ({ status }) => (status === 'duplicate' ? { duplicate: true } : {}));
   },
   presence_join: ({ as, presence, data, member }) => report(as, client.presence(presence).join(member ?? as, data ?? null), () => ({})),
+  presence_leave: ({ as, presence, member }) => report(as, client.presence(presence).leave(member ?? as), () => ({})),
+  presence_members: ({ as, presence }) => report(as, client.presence(presence).members(), (members) => ({ value: texts(members) })),
+  add_eventual: ({ as, counter }) => {
+    report(as, client.increments().then((increments) => increments.add(counter)), ({ value }) => ({ value: number(value) }));
+  },
+  ack: (command) => settle(command, (job) => job.ack()),
+  nack: (command) => settle(command, (job) => job.nack({ delayMs: command.delay_ms })),
+  reject: (command) => settle(command, (job) => job.reject(command.reason)),
+  extend: (command) => settle(command, (job) => job.extend()),
   close: () => client.close(),
 };
 
@@ -114,7 +171,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     commands[command.op](command);
   } catch (error) {
-    say({ event: 'failed', as: command.as, code: error.code ?? String(error), retryable: error.retryable ?? false });
+    failed(command.as, error);
   }
 }
 process.exit(0);
