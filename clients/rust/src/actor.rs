@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tidewire_protocol::{ClientFrame, ErrorCode};
@@ -116,6 +117,7 @@ async fn reconnect(
         }
         for target in connector.targets.round(lost) {
             link.set_state(ConnectionState::Connecting);
+            link.attempts.fetch_add(1, Ordering::Relaxed);
             match connector.connect(&target).await {
                 Ok(established) => return Ok(established),
                 Err(error) => {

@@ -1,6 +1,7 @@
 //! The client itself; what it can do stands beside it, by subject.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tidewire_protocol::options::ServerInfo;
@@ -133,6 +134,13 @@ impl Client {
     #[must_use]
     pub fn state(&self) -> ConnectionState {
         self.link().states().borrow().clone()
+    }
+
+    /// How often it was tried to connect again so far, each server that was asked counted for itself. What the
+    /// first connection took does not count.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.link().attempts.load(Ordering::Relaxed)
     }
 
     /// Follows the state of the connection. The receiver holds the newest state only.

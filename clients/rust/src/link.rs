@@ -48,6 +48,8 @@ pub(crate) struct Link {
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) born: Instant,
     pub(crate) heard_ms: AtomicU64,
+    /// How often it was tried to connect again.
+    pub(crate) attempts: AtomicU64,
 }
 
 /// How far a request got.
@@ -77,6 +79,7 @@ impl Link {
             closing: watch::Sender::new(false),
             born: Instant::now(),
             heard_ms: AtomicU64::new(0),
+            attempts: AtomicU64::new(0),
         }
     }
 
