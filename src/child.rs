@@ -150,6 +150,12 @@ impl ChildServer {
         self.certificate_sha256
     }
 
+    /// Ends it at once, as a crash does: it gets no chance to write or to say anything. Its address and
+    /// certificate are still known.
+    pub(crate) fn kill(&mut self) {
+        end(&mut self.child);
+    }
+
     /// Asks the server to end, and waits until it has.
     ///
     /// # Errors

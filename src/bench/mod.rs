@@ -31,6 +31,7 @@ mod quota;
 mod report;
 mod server_config;
 mod sizes;
+mod storm;
 mod subscribers;
 mod tally;
 mod target;
@@ -71,6 +72,9 @@ pub async fn run(args: BenchArgs, globals: &Globals) -> Result<(), CliError> {
     }
     if let Workload::Converge(args) = workload {
         return converge::run(args, globals).await;
+    }
+    if let Workload::Storm(args) = workload {
+        return storm::run(args, globals).await;
     }
     let (Some(to), Some(output)) = (workload.target(), workload.output()) else { return Ok(()) };
     workload.check(open_files::raise_limit()).map_err(CliError::usage)?;
@@ -132,6 +136,7 @@ async fn run_workload(
         Workload::Latency(args) => latency::run(args, sizes, target, progress).await,
         Workload::Flood(args) => flood::run(args, sizes, target, progress).await,
         Workload::Failover(_)
+        | Workload::Storm(_)
         | Workload::Converge(_)
         | Workload::Journal(_)
         | Workload::Hold(_) => Err(CliError::usage("this workload needs no server")),
@@ -149,6 +154,7 @@ impl Workload {
             Self::Latency(_) => "latency",
             Self::Flood(_) => "flood",
             Self::Failover(_) => "failover",
+            Self::Storm(_) => "storm",
             Self::Converge(_) => "converge",
             Self::Journal(_) => "journal",
             Self::Hold(_) => "hold",
@@ -202,9 +208,11 @@ impl Workload {
                 accounts: true,
                 ..Needs::default()
             },
-            Self::Failover(_) | Self::Converge(_) | Self::Journal(_) | Self::Hold(_) => {
-                Needs::default()
-            }
+            Self::Failover(_)
+            | Self::Storm(_)
+            | Self::Converge(_)
+            | Self::Journal(_)
+            | Self::Hold(_) => Needs::default(),
         }
     }
 }

@@ -24,6 +24,7 @@ impl Sizes {
             Workload::Latency(args) => Self::latency(args),
             Workload::Flood(args) => Self::flood(args),
             Workload::Failover(_)
+            | Workload::Storm(_)
             | Workload::Converge(_)
             | Workload::Journal(_)
             | Workload::Hold(_) => Self::default(),

@@ -3,6 +3,7 @@
 mod refusals;
 mod workloads;
 
+pub(crate) use refusals::FILES_BESIDE;
 pub(crate) use workloads::{
     BatchArgs, FanoutArgs, FloodArgs, HoldArgs, IdleArgs, LatencyArgs, PublishArgs, TallyArgs,
     ThreadsArgs,
@@ -16,6 +17,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::converge::ConvergeArgs;
 use super::failover::FailoverArgs;
 use super::journal::JournalArgs;
+use super::storm::StormArgs;
 use crate::child::fingerprint;
 
 /// Measure what a server can do
@@ -80,6 +82,12 @@ pub(crate) enum Workload {
     /// time without an acknowledgement there, and the longest time that subscribers of the other shards
     /// got nothing. Every record that was acknowledged is to be delivered.
     Failover(FailoverArgs),
+    /// Cut all clients off at once, and measure how soon they are back and have caught up
+    ///
+    /// Starts a server of its own. The clients are those of the Rust client, with its backoff, and follow a
+    /// topic and a tally on disk that are written to meanwhile. Each is to have every record once, and all
+    /// votes.
+    Storm(StormArgs),
     /// Count on all nodes of a cluster, and measure how soon the others show it
     ///
     /// Starts nodes of its own. Counters are eventual, and each is counted on one node and watched on all
@@ -105,7 +113,11 @@ impl Workload {
             Self::Idle(args) => Some(&args.target),
             Self::Latency(args) => Some(&args.target),
             Self::Flood(args) => Some(&args.target),
-            Self::Failover(_) | Self::Converge(_) | Self::Journal(_) | Self::Hold(_) => None,
+            Self::Failover(_)
+            | Self::Storm(_)
+            | Self::Converge(_)
+            | Self::Journal(_)
+            | Self::Hold(_) => None,
         }
     }
 
@@ -118,7 +130,11 @@ impl Workload {
             Self::Idle(args) => Some(&args.output),
             Self::Latency(args) => Some(&args.output),
             Self::Flood(args) => Some(&args.output),
-            Self::Failover(_) | Self::Converge(_) | Self::Journal(_) | Self::Hold(_) => None,
+            Self::Failover(_)
+            | Self::Storm(_)
+            | Self::Converge(_)
+            | Self::Journal(_)
+            | Self::Hold(_) => None,
         }
     }
 }
@@ -172,11 +188,9 @@ pub(crate) struct TargetArgs {
 impl TargetArgs {
     /// The scheme of the URL that the server is reached by.
     pub(crate) fn scheme(&self) -> &str {
-        match (&self.url, self.transport) {
-            (Some(url), _) => url.split(':').next().unwrap_or_default(),
-            (None, TransportArg::Ws) => "ws",
-            (None, TransportArg::Wss) => "wss",
-            (None, TransportArg::Quic) => "quic",
+        match &self.url {
+            Some(url) => url.split(':').next().unwrap_or_default(),
+            None => self.transport.scheme(),
         }
     }
 }
@@ -198,6 +212,17 @@ pub(crate) enum TransportArg {
     Wss,
     /// QUIC
     Quic,
+}
+
+impl TransportArg {
+    /// The scheme of a URL with it.
+    pub(crate) fn scheme(self) -> &'static str {
+        match self {
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+            Self::Quic => "quic",
+        }
+    }
 }
 
 /// What becomes of the result.

@@ -31,7 +31,11 @@ impl Workload {
             Self::Idle(args) => idle(args, files_max)?,
             Self::Latency(args) => latency(args, files_max)?,
             Self::Flood(args) => flood(args, files_max)?,
-            Self::Failover(_) | Self::Converge(_) | Self::Journal(_) | Self::Hold(_) => {}
+            Self::Failover(_)
+            | Self::Storm(_)
+            | Self::Converge(_)
+            | Self::Journal(_)
+            | Self::Hold(_) => {}
         }
         self.target().map_or(Ok(()), trust)?;
         self.output().map_or(Ok(()), output)
