@@ -157,3 +157,39 @@ export async function isRefused(url, fingerprint) {
   session.closed.catch(() => {});
   return session.ready.then(() => false, () => true);
 }
+
+/**
+ * Follows topics, each on a stream of its own, and returns how long each record took in microseconds: its payload
+ * begins with the Unix time in nanoseconds at which it was sent. Nobody reads the stream of `stalled`.
+ */
+export async function timeDeliveries(url, fingerprint, { topics, stalled, settleMs, seconds }) {
+  const { session, control } = await begin(url, fingerprint);
+  const follow = async (sub, topic) => {
+    await control.send([SUBSCRIBE, sub, sub, topic, LATEST]);
+    return subscriptionStream(session);
+  };
+  if (stalled) await follow(1, stalled);
+  const streams = [];
+  for (const [at, topic] of topics.entries()) streams.push(await follow(2 + at, topic));
+  const beginMs = performance.now() + settleMs, delaysUs = [];
+  const listen = async (stream) => {
+    let next = null;
+    for await (const frame of stream) {
+      if (frame[0] !== DELIVER) continue;
+      const nowMs = performance.now(), [from, end] = frame.slice(4, 6);
+      if (next !== null && from !== next) throw new Error(`behind record ${next} came ${from}`);
+      next = end;
+      if (nowMs < beginMs) continue;
+      for (const [, , payload] of decodeAll(frame.at(-1))) {
+        const sentNs = new DataView(payload.buffer, payload.byteOffset).getBigUint64(0);
+        const sentMs = Number(sentNs / 1000n) / 1000;
+        delaysUs.push(Math.max(0, Math.round((performance.timeOrigin + nowMs - sentMs) * 1000)));
+      }
+    }
+    throw new Error('a subscription has ended');
+  };
+  const over = new Promise((resolve) => setTimeout(resolve, settleMs + seconds * 1000));
+  await Promise.race([over, ...streams.map(listen)]);
+  session.close();
+  return delaysUs;
+}
