@@ -39,6 +39,10 @@ const MTU_RETRY: Duration = Duration::from_secs(5);
 const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Packets of data that a client may acknowledge together.
 const PACKETS_PER_ACK: u32 = 16;
+/// How long a client may keep an acknowledgement back. Where little is sent, a lost packet is noticed that late.
+const ACK_DELAY_MAX: Duration = Duration::from_millis(5);
+/// Packets behind a hole after which a client says so at once.
+const REORDERED_PACKETS: u32 = 1;
 
 /// An incoming connection that nobody has answered yet, and what it is answered with.
 pub(crate) struct Arriving {
@@ -111,7 +115,9 @@ fn server_config(
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.black_hole_cooldown(MTU_RETRY);
     let mut acks = AckFrequencyConfig::default();
-    acks.ack_eliciting_threshold(PACKETS_PER_ACK.into());
+    acks.ack_eliciting_threshold(PACKETS_PER_ACK.into())
+        .max_ack_delay(Some(ACK_DELAY_MAX))
+        .reordering_threshold(REORDERED_PACKETS.into());
     transport
         .initial_mtu(config.quic.min_packet_bytes)
         .min_mtu(config.quic.min_packet_bytes)
