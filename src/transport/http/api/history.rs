@@ -8,7 +8,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tidewire_protocol::frame::{CellKind, Start};
 use tidewire_protocol::options::{GetOptions, SubscribeOptions, TopicInfo};
-use tidewire_protocol::record::Records;
 use tidewire_protocol::{ClientFrame, ErrorCode, Name, Pattern, Refusal, ServerFrame, wire};
 
 use super::super::{Reply, put};
@@ -16,7 +15,7 @@ use super::cells;
 use super::place::{Reached, parse_start};
 use super::problem::{invalid, refuse};
 use super::query::{Query, encoded};
-use super::records::{Place, ReadRecord};
+use super::records::{Place, ReadRecord, read_all};
 use super::reply::json;
 use super::session::{Following, Session};
 use super::unexpected;
@@ -201,16 +200,14 @@ impl Reading {
 
     fn take(&mut self, frame: ServerFrame) -> Result<(), Refusal> {
         match frame {
-            ServerFrame::Deliver { epoch, from, next, time_ms, position, body, .. } => {
+            ServerFrame::Deliver { epoch, from, time_ms, position, offsets, body, .. } => {
                 let partition = position.map(|position| position.0);
                 self.bytes += body.len() as u64;
-                for (offset, record) in (from..next).zip(Records::of(&body)) {
-                    if self.records.len() >= self.limit {
-                        return Ok(());
-                    }
-                    let place = Place { partition, epoch, offset, time_ms };
-                    self.records.push(ReadRecord::of(&record, place));
-                    self.reached.advance(partition, (epoch, offset + 1));
+                let place = Place { partition, epoch, offset: from, time_ms };
+                let room = self.limit.saturating_sub(self.records.len());
+                for record in read_all(&body, place, offsets.as_deref()).take(room) {
+                    self.reached.advance(partition, record.next());
+                    self.records.push(record);
                 }
                 Ok(())
             }

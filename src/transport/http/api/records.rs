@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tidewire_protocol::Refusal;
-use tidewire_protocol::record::{BodyBuilder, RECORDS_MAX, Record};
+use tidewire_protocol::record::{BodyBuilder, RECORDS_MAX, Record, Records};
 
 use super::object::Object;
 use super::problem::invalid;
@@ -178,8 +178,32 @@ impl NewRecord {
     }
 }
 
+/// The records of a delivery that begins at this place. `offsets`: which they are behind it, if not all are there.
+pub(super) fn read_all<'a>(
+    body: &'a Bytes,
+    from: Place,
+    offsets: Option<&'a [u64]>,
+) -> impl Iterator<Item = ReadRecord> + 'a {
+    (0..).zip(Records::of(body)).map(move |(index, record)| {
+        let behind = match offsets {
+            None => index,
+            // The dispatcher names one for each record.
+            Some(offsets) => {
+                let at = usize::try_from(index).ok();
+                at.and_then(|at| offsets.get(at).copied()).unwrap_or(index)
+            }
+        };
+        ReadRecord::of(&record, Place { offset: from.offset + behind, ..from })
+    })
+}
+
 impl ReadRecord {
-    pub(super) fn of(record: &Record<'_>, place: Place) -> Self {
+    /// Where a reader stands that has read it: epoch and offset of the next one.
+    pub(super) fn next(&self) -> (u64, u64) {
+        (self.epoch, self.offset + 1)
+    }
+
+    fn of(record: &Record<'_>, place: Place) -> Self {
         let Place { partition, epoch, offset, time_ms } = place;
         let mut read = Self {
             epoch,

@@ -2,13 +2,12 @@
 
 use tidewire_protocol::frame::Start;
 use tidewire_protocol::options::{Condition, SubscribeOptions};
-use tidewire_protocol::record::Records;
 use tidewire_protocol::{ClientFrame, Name, Pattern, Refusal, ServerFrame};
 
 use super::super::history::{Began, Gap};
 use super::super::place::{Reached, after_event, parse_start};
 use super::super::query::Query;
-use super::super::records::{Place, ReadRecord};
+use super::super::records::{Place, read_all};
 use super::super::unexpected;
 use super::{Goes, Text, interval_ms};
 
@@ -70,16 +69,10 @@ impl TopicEvents {
                 epoch, from, next, time_ms, position, offsets, body, ..
             } => {
                 let partition = position.map(|position| position.0);
-                for (index, record) in (0..).zip(Records::of(&body)) {
-                    let after = match &offsets {
-                        None => Some(index),
-                        Some(offsets) => offsets.get(index_of(index)).copied(),
-                    };
-                    let offset = from + after.unwrap_or(index);
-                    self.reached.advance(partition, (epoch, offset + 1));
-                    let place = Place { partition, epoch, offset, time_ms };
-                    let id = self.reached.id();
-                    text.event(None, id.as_deref(), &ReadRecord::of(&record, place));
+                let place = Place { partition, epoch, offset: from, time_ms };
+                for record in read_all(&body, place, offsets.as_deref()) {
+                    self.reached.advance(partition, record.next());
+                    text.event(None, self.reached.id().as_deref(), &record);
                 }
                 self.come_to(text, partition, (epoch, next));
                 Goes::On
@@ -124,10 +117,6 @@ impl TopicEvents {
             text.reached(&id);
         }
     }
-}
-
-fn index_of(index: u64) -> usize {
-    usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
