@@ -28,7 +28,7 @@ use tidewire_protocol::WEBSOCKET_PATH;
 
 use super::caller::Caller;
 use super::pages::{CONTENT_SECURITY_POLICY, page};
-use super::stream::Stream;
+use super::stream::{Severable, Stream};
 use super::websocket;
 use crate::admin::is_address;
 use crate::server::Core;
@@ -150,10 +150,10 @@ pub(super) fn is_allowed_origin(allowed: &[String], by_address: bool, headers: &
 
 /// The stream below HTTP, and what has been read from it already.
 fn take_back(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
-    let parts = downcast::<TokioIo<Stream>>(upgraded).ok()?;
+    let parts = downcast::<TokioIo<Severable>>(upgraded).ok()?;
     // An empty piece keeps all of HTTP's buffer, 8 KiB, for as long as somebody has it.
     let first = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
-    Some((parts.io.into_inner(), first))
+    Some((parts.io.into_inner().into_stream(), first))
 }
 
 /// The same as the last answer on its connection.

@@ -17,6 +17,7 @@ use super::{NEEDS_TLS, Reply, answer, hang_up, rules, text};
 use crate::server::Core;
 use crate::transport::Place;
 use crate::transport::caller;
+use crate::transport::stream::Severable;
 
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -34,6 +35,7 @@ pub(in crate::transport) async fn serve(core: Rc<Core>, stream: std::net::TcpStr
     let Ok(Some((stream, caller))) = opened else { return };
     // A WebSocket outlives what HTTP knows of its connection.
     let link = Link::new(core, Rc::new(caller));
+    let (stream, blade) = Severable::new(stream);
     let service = hyper::service::service_fn(|request| {
         let link = Rc::clone(&link);
         async move { Ok::<_, Infallible>(take(&link, request).await) }
@@ -44,7 +46,10 @@ pub(in crate::transport) async fn serve(core: Rc<Core>, stream: std::net::TcpStr
     // Whoever asks nothing, or does not take what it is sent, has so long; and then so long to end.
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
-        () = link.cut() => return,
+        () = link.cut() => {
+            blade.sever();
+            tokio::time::timeout(wait, connection).await.unwrap_or(Ok(()))
+        }
         () = link.quiet(wait, idle) => {
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(wait, connection).await.unwrap_or(Ok(()))

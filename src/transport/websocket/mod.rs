@@ -61,7 +61,9 @@ pub(super) async fn serve(core: Rc<Core>, stream: Stream, first: Bytes, peer: Pe
         connection::Outlet::Web(outlet) => outlet.poll_finish(cx),
         connection::Outlet::Quic(_) | connection::Outlet::Http(_) => Poll::Ready(Ok(())),
     });
-    drop(tokio::time::timeout(CLOSE_TIMEOUT, written).await);
+    if tokio::time::timeout(CLOSE_TIMEOUT, written).await.is_err() {
+        inbound.halves.reset_when_closed();
+    }
     core.close(id);
 }
 

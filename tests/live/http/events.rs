@@ -1,9 +1,12 @@
 //! Server-sent events: nothing is missed, and what is missing is said.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Stream, ask, get, post};
 use crate::daemon::{Daemon, PATIENCE};
+
+/// How often it is looked whether something has happened.
+const LOOK: Duration = Duration::from_millis(20);
 
 const ON_DISK: &str = "[[policy]]\nnames = \">\"\ndurability = \"disk\"\n";
 
@@ -91,6 +94,27 @@ fn who_reads_slowly_is_told_what_it_missed_and_fills_no_memory() {
         }
     }
     assert!(missed > 0, "nothing was missed");
+}
+
+#[test]
+fn who_takes_nothing_is_reset_and_nothing_waits_for_it_any_more() {
+    let daemon = Daemon::start("heartbeat_ms = 200\n");
+    let stream = Stream::open(&daemon, "/v1/topics/news/events", &[]);
+    let payload = "x".repeat(100_000);
+    // More than both systems and the server keep for it.
+    for _ in 0..200 {
+        post(&daemon, "/v1/topics/news", &format!("{{\"text\":\"{payload}\"}}")).done();
+    }
+    let (socket, started) = (stream.lines.get_ref(), Instant::now());
+    let error = loop {
+        // What has come is not read: it would make room.
+        if let Some(error) = socket.take_error().unwrap() {
+            break error;
+        }
+        assert!(started.elapsed() < PATIENCE, "the connection is still there");
+        std::thread::sleep(LOOK);
+    };
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
 }
 
 #[test]

@@ -59,7 +59,8 @@ impl Outlet {
         let mut sorter = Sorter(mailbox);
         let mut dispatcher = core.dispatcher.borrow_mut();
         dispatcher.pull(id, SLICE_BYTES, now_ms, &mut head, &mut sorter);
-        if mailbox.was_pinged() {
+        // Where something is followed, whoever takes it answers by asking for more.
+        if mailbox.followed.borrow().is_empty() && mailbox.pinged.take() {
             dispatcher.heard(id, now_ms);
         }
         Poll::Ready(Ok(()))
@@ -69,11 +70,6 @@ impl Outlet {
 impl Mailbox {
     fn is_full(&self) -> bool {
         self.kept_bytes.get() >= KEPT_BYTES_MAX
-    }
-
-    /// Whether a ping can be answered: whoever follows something takes what comes.
-    fn was_pinged(&self) -> bool {
-        self.kept_bytes.get() == 0 && self.pinged.take()
     }
 
     /// Expects the reply to a request.
@@ -129,18 +125,20 @@ impl Mailbox {
         inflow: &Inflow,
         cx: &Context<'_>,
     ) -> Poll<Option<ServerFrame>> {
+        let was_full = self.is_full();
+        // HTTP asks for more only as far as the socket takes it, so that is an answer. Where the mailbox is full, no
+        // ping comes.
+        if self.pinged.take() || was_full {
+            core.dispatcher.borrow_mut().heard(id, core.now_ms());
+        }
         let next = inflow.frames.borrow_mut().pop_front();
         let Some((frame, bytes)) = next else {
             inflow.waker.set(Some(cx.waker().clone()));
             return if self.ended.borrow().is_some() { Poll::Ready(None) } else { Poll::Pending };
         };
-        let was_full = self.is_full();
         self.kept_bytes.set(self.kept_bytes.get().saturating_sub(bytes));
         if was_full && !self.is_full() {
             core.woken.push(id);
-        }
-        if self.was_pinged() {
-            core.dispatcher.borrow_mut().heard(id, core.now_ms());
         }
         Poll::Ready(Some(frame))
     }
@@ -149,7 +147,10 @@ impl Mailbox {
         // The dispatcher makes no frame that cannot be read.
         let Ok(frame) = ServerFrame::decode(bytes) else { return };
         let sub = match &frame {
-            ServerFrame::Ping { .. } => return self.pinged.set(true),
+            ServerFrame::Ping { .. } => {
+                self.pinged.set(true);
+                return self.followed.borrow().values().for_each(|inflow| inflow.wake());
+            }
             ServerFrame::GoAway { .. } => {
                 let subs: Vec<u32> = self.followed.borrow().keys().copied().collect();
                 return subs.into_iter().for_each(|sub| self.keep(sub, frame.clone(), bytes.len()));
