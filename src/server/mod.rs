@@ -77,7 +77,7 @@ use crate::config::Config;
 use crate::journal::{DirectoryId, Journal, OpenedGroup, Reads, State, Storage};
 use crate::load::{Gate, Load};
 use crate::recording::{Recorder, StopReason};
-use crate::transport::{Arrival, Proxies, Tls, listener};
+use crate::transport::{Arrival, HttpFigures, Proxies, Tls, http_figures, listener};
 use crate::webhook::Webhooks;
 
 /// Commands that wait for a shard; readers of connections wait beyond it.
@@ -113,6 +113,7 @@ pub(crate) struct Shared {
     pub(crate) commons: CommonsQueue,
     pub(crate) dispatchers: Vec<mpsc::Sender<Vec<Event>>>,
     pub(crate) figures: Figures,
+    pub(crate) http: Arc<HttpFigures>,
     /// Connections that were asked to go to other nodes.
     pub(crate) moves: Moves,
     pub(crate) load: Load,
@@ -222,6 +223,7 @@ impl Server {
             commons,
             dispatchers,
             figures: Figures::new(cores, policies.shards()),
+            http: Arc::new(http_figures()),
             moves: Moves::default(),
             load: Load::new(config.limits.memory_max_bytes),
             gate: Gate::of(&config),

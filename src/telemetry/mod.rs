@@ -2,6 +2,7 @@
 
 mod cluster;
 mod commons;
+mod http;
 mod tenants;
 mod webhook;
 
@@ -102,6 +103,7 @@ pub(crate) fn render(shared: &Shared) -> String {
         counter!(unread).absolute(proxies.refused());
 
         load_level(load);
+        http::http(&shared.http);
         recordings(recorder);
         tenants::tenants(&shared.tenants.infos());
         webhook::webhook(webhooks);
@@ -116,7 +118,7 @@ pub(crate) fn render(shared: &Shared) -> String {
         }
         process();
     });
-    prometheus.handle().render()
+    prometheus.handle().render() + &http::durations(&shared.http)
 }
 
 fn storage(state: &State) {

@@ -2,6 +2,7 @@
 
 mod api;
 mod body;
+mod figures;
 mod handshake;
 mod rules;
 mod serving;
@@ -9,6 +10,7 @@ mod ticket;
 
 pub(super) use api::Outlet;
 pub(crate) use api::document;
+pub(crate) use figures::HttpFigures;
 #[cfg(test)]
 pub(super) use handshake::accept_key;
 pub(crate) use handshake::switch;
@@ -44,6 +46,27 @@ const FOREIGN_PAGE: &str =
 const NEEDS_TLS: &str = "TLS is needed here: connect with wss:// or https://\n";
 
 type Reply = Response<Body>;
+
+/// What is asked for beside the API, as figures name it.
+const WEBSOCKET_ROUTE: &str = WEBSOCKET_PATH;
+const TICKET_ROUTE: &str = ticket::PATH;
+const PAGES_ROUTE: &str = "pages";
+
+/// Figures of all routes.
+pub(crate) fn figures() -> HttpFigures {
+    let beside = [WEBSOCKET_ROUTE, TICKET_ROUTE, PAGES_ROUTE];
+    HttpFigures::of(api::routes().chain(beside))
+}
+
+/// The route of a path, as figures name it: never a name that somebody has chosen.
+fn route_of(path: &str) -> &'static str {
+    match path {
+        WEBSOCKET_PATH => WEBSOCKET_ROUTE,
+        ticket::PATH => TICKET_ROUTE,
+        path if is_api(path) => api::route_of(path),
+        _ => PAGES_ROUTE,
+    }
+}
 
 /// Answers a request that keeps to the rules.
 async fn answer(link: &Rc<Link>, request: Request<Incoming>) -> Reply {

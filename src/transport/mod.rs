@@ -18,7 +18,7 @@ mod tls;
 mod websocket;
 
 pub(crate) use connection::{Connection, Connections, close_all, pump, say_goodbye};
-pub(crate) use http::{document as openapi, switch};
+pub(crate) use http::{HttpFigures, document as openapi, figures as http_figures, switch};
 pub(crate) use outbuf::OutBuf;
 pub(crate) use pages::{CONTENT_SECURITY_POLICY, Page};
 pub(crate) use proxies::Proxies;

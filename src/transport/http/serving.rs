@@ -11,9 +11,10 @@ use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::time::Instant;
 
 use super::api::{Link, STREAMS_MAX};
-use super::{NEEDS_TLS, Reply, answer, hang_up, rules, text};
+use super::{NEEDS_TLS, Reply, answer, hang_up, route_of, rules, text};
 use crate::server::Core;
 use crate::transport::Place;
 use crate::transport::caller;
@@ -80,8 +81,15 @@ fn builder(wait: Duration, idle: Duration) -> auto::Builder<Local> {
     builder
 }
 
-async fn take(link: &Rc<Link>, mut request: Request<Incoming>) -> Reply {
+async fn take(link: &Rc<Link>, request: Request<Incoming>) -> Reply {
     let _under_way = link.begin();
+    let (began, route) = (Instant::now(), route_of(request.uri().path()));
+    let reply = keep_to_rules(link, request).await;
+    link.core.shared.http.answered(route, reply.status(), began.elapsed());
+    reply
+}
+
+async fn keep_to_rules(link: &Rc<Link>, mut request: Request<Incoming>) -> Reply {
     if request.version() == Version::HTTP_2 && !name_host(&mut request) {
         return text(StatusCode::BAD_REQUEST, "the request names two hosts\n");
     }

@@ -2,6 +2,7 @@
 
 mod counting;
 mod events;
+mod figures;
 mod manual;
 mod records;
 mod rules;
@@ -36,7 +37,7 @@ impl Reply {
 
     /// The body of a success.
     #[track_caller]
-    fn done(&self) -> Value {
+    pub(crate) fn done(&self) -> Value {
         assert_eq!(self.status, 200, "{self:?}");
         self.json()
     }
@@ -90,21 +91,21 @@ fn send(daemon: &Daemon, stream: &mut TcpStream, request: &str, headers: &[&str]
 
 /// An event as a client of server-sent events reads it.
 #[derive(Debug, Default, PartialEq)]
-struct Event {
-    name: String,
+pub(crate) struct Event {
+    pub(crate) name: String,
     id: String,
-    data: Value,
+    pub(crate) data: Value,
 }
 
 /// A stream of events.
-struct Stream {
+pub(crate) struct Stream {
     lines: BufReader<TcpStream>,
-    last_id: String,
+    pub(crate) last_id: String,
     heartbeats: usize,
 }
 
 impl Stream {
-    fn open(daemon: &Daemon, path: &str, headers: &[&str]) -> Self {
+    pub(crate) fn open(daemon: &Daemon, path: &str, headers: &[&str]) -> Self {
         let mut stream = connect(daemon);
         send(daemon, &mut stream, &format!("GET {path}"), headers, "");
         let mut stream =
@@ -121,7 +122,7 @@ impl Stream {
     }
 
     /// The next event; nothing more when the stream has ended.
-    fn next(&mut self) -> Option<Event> {
+    pub(crate) fn next(&mut self) -> Option<Event> {
         let (mut event, mut data) = (Event::default(), None::<String>);
         loop {
             let line = self.text()?;

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use tidewire_protocol::frame::split_first;
 use tidewire_protocol::{Refusal, ServerFrame};
 use tokio::sync::{Notify, oneshot};
 
+use super::super::figures::HttpFigures;
 use crate::server::Core;
 
 /// Bytes that may wait to be taken. Beyond them nothing more is taken from the session, whose cursors then lag
@@ -25,7 +27,6 @@ const SLICE_BYTES: usize = 256 * 1024;
 pub(in crate::transport) struct Outlet(pub(super) Rc<Mailbox>);
 
 /// Frames that have come and were not taken yet.
-#[derive(Default)]
 pub(super) struct Mailbox {
     asked: RefCell<HashMap<u64, oneshot::Sender<ServerFrame>>>,
     followed: RefCell<HashMap<u32, Rc<Inflow>>>,
@@ -34,6 +35,7 @@ pub(super) struct Mailbox {
     pinged: Cell<bool>,
     ended: RefCell<Option<Refusal>>,
     bell: Notify,
+    figures: Arc<HttpFigures>,
 }
 
 /// What has come for one subscription or watch.
@@ -68,6 +70,23 @@ impl Outlet {
 }
 
 impl Mailbox {
+    /// Nothing has come yet; what waits is counted here.
+    pub(super) fn new(figures: Arc<HttpFigures>) -> Self {
+        Self {
+            asked: RefCell::default(),
+            followed: RefCell::default(),
+            kept_bytes: Cell::default(),
+            pinged: Cell::default(),
+            ended: RefCell::default(),
+            bell: Notify::new(),
+            figures,
+        }
+    }
+
+    fn set_kept(&self, bytes: usize) {
+        self.figures.queued(self.kept_bytes.replace(bytes), bytes);
+    }
+
     fn is_full(&self) -> bool {
         self.kept_bytes.get() >= KEPT_BYTES_MAX
     }
@@ -90,7 +109,7 @@ impl Mailbox {
     pub(super) fn forget(&self, sub: u32) {
         let Some(inflow) = self.followed.borrow_mut().remove(&sub) else { return };
         let left: usize = inflow.frames.take().iter().map(|(_, bytes)| bytes).sum();
-        self.kept_bytes.set(self.kept_bytes.get().saturating_sub(left));
+        self.set_kept(self.kept_bytes.get().saturating_sub(left));
     }
 
     /// The session has ended: nobody gets an answer any more.
@@ -136,7 +155,7 @@ impl Mailbox {
             inflow.waker.set(Some(cx.waker().clone()));
             return if self.ended.borrow().is_some() { Poll::Ready(None) } else { Poll::Pending };
         };
-        self.kept_bytes.set(self.kept_bytes.get().saturating_sub(bytes));
+        self.set_kept(self.kept_bytes.get().saturating_sub(bytes));
         if was_full && !self.is_full() {
             core.woken.push(id);
         }
@@ -186,9 +205,15 @@ impl Mailbox {
     fn keep(&self, sub: u32, frame: ServerFrame, bytes: usize) {
         if let Some(inflow) = self.followed.borrow().get(&sub) {
             inflow.frames.borrow_mut().push_back((frame, bytes));
-            self.kept_bytes.set(self.kept_bytes.get() + bytes);
+            self.set_kept(self.kept_bytes.get() + bytes);
             inflow.wake();
         }
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.set_kept(0);
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) use events::Events;
 pub(super) use link::{Link, STREAMS_MAX};
 pub(in crate::transport) use mailbox::Outlet;
 pub(crate) use openapi::document;
-pub(super) use route::is_api;
+pub(super) use route::{is_api, route_of, routes};
 
 use std::net::IpAddr;
 use std::rc::Rc;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use tidewire_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame, VERSION};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::super::figures::OpenStream;
 use super::Link;
 use super::mailbox::{Inflow, Mailbox, Outlet};
 use crate::server::Core;
@@ -61,7 +63,7 @@ impl Session {
         let said = Ok(ClientFrame::Hello { version: VERSION, capabilities, token, client });
         let welcome = hello(core, &said, false, &peer).await?;
         let id = core.open(SessionOptions { framing: Framing::Bare, datagrams: false });
-        let mailbox = Rc::<Mailbox>::default();
+        let mailbox = Rc::new(Mailbox::new(Arc::clone(&core.shared.http)));
         let outlet = connection::Outlet::Http(Outlet(Rc::clone(&mailbox)));
         let connection = Connection::new(core, id, outlet, (peer, false));
         core.admit(&connection, welcome.admission);
@@ -104,6 +106,11 @@ impl Session {
     /// What keeps the connection from being cut softly while it sends something.
     pub(super) fn leash(&self) -> Rc<()> {
         Rc::clone(&self.leash)
+    }
+
+    /// Counts a stream of events as long as what is returned is there.
+    pub(super) fn count_stream(&self) -> OpenStream {
+        OpenStream::begin(&self.core.shared.http)
     }
 
     /// Asks one thing.

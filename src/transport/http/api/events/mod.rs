@@ -16,6 +16,7 @@ use tidewire_protocol::{ErrorCode, Name, Refusal, ServerFrame};
 use tokio::time::Interval;
 
 use super::super::body::Body;
+use super::super::figures::OpenStream;
 use super::super::{Reply, put};
 use super::link::UnderWay;
 use super::problem::{Problem, invalid, refuse};
@@ -55,6 +56,7 @@ pub(super) struct Held {
     pub(super) place: Option<Place>,
     pub(super) under_way: Option<UnderWay>,
     pub(super) leash: Rc<()>,
+    pub(super) open: Option<OpenStream>,
 }
 
 /// What the events are of.
@@ -163,6 +165,7 @@ fn stream(
     mut held: Held,
 ) -> Reply {
     held.leash = following.session().leash();
+    held.open = Some(following.session().count_stream());
     let mut heartbeat = tokio::time::interval(every);
     heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     heartbeat.reset();
