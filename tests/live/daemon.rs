@@ -147,7 +147,12 @@ impl Daemon {
     pub(crate) fn builder(&self, via: Via) -> Builder {
         // What the server refuses for the moment is to be seen.
         let builder = Client::builder(&self.url(via)).unwrap().repeat_for_ms(0);
-        if via == Via::Ws { builder } else { builder.trust(Trust::Fingerprint(self.sha256)) }
+        if via == Via::Ws { builder } else { builder.trust(self.trust()) }
+    }
+
+    /// Trust in its certificate and in no other.
+    pub(crate) fn trust(&self) -> Trust {
+        Trust::Fingerprint(self.sha256)
     }
 
     pub(crate) async fn connect_by_ca(&self, via: Via) -> Client {

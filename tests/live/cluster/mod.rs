@@ -4,6 +4,7 @@ mod backup;
 mod clients;
 mod commons;
 mod decided;
+mod events;
 mod growth;
 mod logs;
 mod moving;

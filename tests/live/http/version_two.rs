@@ -1,12 +1,19 @@
 //! HTTP/2: many requests and streams of events over one connection.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::daemon::{Daemon, PATIENCE};
 
@@ -17,11 +24,30 @@ struct Client {
 
 impl Client {
     async fn connect(daemon: &Daemon) -> Self {
-        let stream = tokio::net::TcpStream::connect(daemon.address()).await.unwrap();
+        let stream = TcpStream::connect(daemon.address()).await.unwrap();
+        Self::on(stream, format!("http://{}", daemon.address())).await
+    }
+
+    /// Over TLS, where the server chooses among these protocols; and which it has chosen.
+    async fn secure(daemon: &Daemon, offered: &[&[u8]]) -> (TlsStream<TcpStream>, Vec<u8>) {
+        let mut config = daemon.trust().tls_config().unwrap();
+        config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
+        let stream = TcpStream::connect(daemon.address()).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = timeout(PATIENCE, connector.connect(name, stream)).await.unwrap().unwrap();
+        let chosen = stream.get_ref().1.alpn_protocol().unwrap_or_default().to_vec();
+        (stream, chosen)
+    }
+
+    async fn on<S>(stream: S, base: String) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let (requests, connection) =
             handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        Self { requests, base: format!("http://{}", daemon.address()) }
+        Self { requests, base }
     }
 
     async fn ask(&self, method: &str, path: &str, body: &str) -> http::Response<Incoming> {
@@ -65,6 +91,25 @@ async fn requests_and_events_share_a_connection() {
             let frame = timeout(PATIENCE, stream.frame()).await.unwrap().unwrap().unwrap();
             text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
         }
+    }
+}
+
+#[tokio::test]
+async fn over_tls_the_version_is_agreed_on_by_alpn() {
+    let daemon = Daemon::start("");
+    let (_, chosen) = Client::secure(&daemon, &[b"http/1.1"]).await;
+    assert_eq!(chosen, b"http/1.1");
+    let (stream, chosen) = Client::secure(&daemon, &[b"http/1.1", b"h2"]).await;
+    assert_eq!(chosen, b"h2");
+    let client = Client::on(stream, format!("https://{}", daemon.address())).await;
+    let reply = client.ask("GET", "/v1/topics/news/events", "").await;
+    assert_eq!((reply.status(), reply.version()), (http::StatusCode::OK, http::Version::HTTP_2));
+    let mut events = reply.into_body();
+    client.done("POST", "/v1/topics/news", r#"{"text": "hello"}"#).await;
+    let mut text = String::new();
+    while !text.contains("\"text\":\"hello\"") {
+        let frame = timeout(PATIENCE, events.frame()).await.unwrap().unwrap().unwrap();
+        text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
     }
 }
 
