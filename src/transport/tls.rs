@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use ::aws_lc_rs::hmac;
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -67,6 +68,8 @@ pub enum TlsError {
 struct Shown {
     certified: Arc<CertifiedKey>,
     sha256: [u8; 32],
+    /// What secrets are derived from that are to outlive the process as the key does.
+    secret: hmac::Key,
     file: Option<PathBuf>,
     /// When the files were written that it is from.
     written: Vec<Option<SystemTime>>,
@@ -162,6 +165,14 @@ impl Tls {
 
     pub(crate) fn sha256(&self) -> [u8; 32] {
         self.resolver.0.load().sha256
+    }
+
+    /// A secret for a purpose: another one for each, and the same for as long as the certificate's key is.
+    pub(crate) fn secret_for(&self, purpose: &str) -> [u8; 32] {
+        let tag = hmac::sign(&self.resolver.0.load().secret, purpose.as_bytes());
+        let mut secret = [0; 32];
+        secret.copy_from_slice(tag.as_ref());
+        secret
     }
 
     pub(crate) fn file(&self) -> Option<PathBuf> {
@@ -266,11 +277,13 @@ impl Shown {
         let digest = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, first);
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(digest.as_ref());
+        let secret = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.secret_der()), b"tidewire");
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref());
         let provider = aws_lc_rs::default_provider();
         let certified =
             CertifiedKey::from_der(chain, key, &provider).map_err(|error| unusable(&error))?;
         let since = Instant::now();
-        Ok(Self { certified: Arc::new(certified), sha256, file, written, since })
+        Ok(Self { certified: Arc::new(certified), sha256, secret, file, written, since })
     }
 }
 

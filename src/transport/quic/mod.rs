@@ -14,10 +14,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use quinn::{
     AckFrequencyConfig, Endpoint, EndpointConfig, Incoming, MtuDiscoveryConfig, TransportConfig,
     VarInt,
 };
+use quinn_proto::HashedConnectionIdGenerator;
 use tokio::sync::mpsc;
 
 use super::Arrival;
@@ -62,7 +64,7 @@ pub(super) async fn accept(
     let settings = core.shared.tls.settings();
     let (mut server, mut roots) =
         (Arc::new(server_config(&core.shared.config, Arc::clone(&settings.quic))), settings.roots);
-    let endpoint = EndpointConfig::default();
+    let endpoint = endpoint_config(&core);
     let buffers = socket2::SockRef::from(&socket);
     drop(buffers.set_recv_buffer_size(UDP_BUFFER_BYTES));
     drop(buffers.set_send_buffer_size(UDP_BUFFER_BYTES));
@@ -105,6 +107,23 @@ pub(super) async fn accept(
             return;
         }
     }
+}
+
+/// Connections of a server that was killed are told so by the one that is started in its place, when they send
+/// something (RFC 9000, section 10.3): it recognises their ids, and proves that it is the same. Nodes of a cluster may
+/// share a key and may not prove that for each other (section 21.11).
+fn endpoint_config(core: &Core) -> EndpointConfig {
+    let (tls, node) = (&core.shared.tls, &core.shared.config.node);
+    let reset = tls.secret_for(&format!("reset of {node}"));
+    let mut ids = [0; 8];
+    for (to, from) in ids.iter_mut().zip(tls.secret_for(&format!("ids of {node}"))) {
+        *to = from;
+    }
+    let ids = u64::from_le_bytes(ids);
+    let reset = hmac::Key::new(hmac::HMAC_SHA256, &reset);
+    let mut endpoint = EndpointConfig::new(Arc::new(reset));
+    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    endpoint
 }
 
 fn server_config(

@@ -33,6 +33,9 @@ const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// How long a close waits for the server to have everything.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Keeps the way through firewalls open, and is answered by a server that was started again meanwhile: so soon it is
+/// known that the connection is no more. Whether a server lives at all is the heartbeat's matter.
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// Memory of the UDP socket.
 const UDP_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
@@ -53,8 +56,7 @@ pub(super) fn client_config(
         .max_concurrent_uni_streams(STREAMS_MAX.into())
         .max_concurrent_bidi_streams(0_u32.into())
         .receive_window(RECEIVE_WINDOW_BYTES.into())
-        // Keeps the way through firewalls open; whether the server lives is the heartbeat's matter.
-        .keep_alive_interval(Some(Duration::from_secs(10)));
+        .keep_alive_interval(Some(KEEP_ALIVE));
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport));
     Ok(config)
