@@ -39,6 +39,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const MTU_RETRY: Duration = Duration::from_secs(5);
 /// Memory of the UDP socket, as far as the system allows it: a burst that does not fit is lost.
 const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Unknown connections are reset one each so long: thousands of clients of a server that was started again find out
+/// within a second. A reset is smaller than what it answers, and only ids that the key has made are answered.
+const RESET_INTERVAL: Duration = Duration::from_micros(100);
 /// Packets of data that a client may acknowledge together.
 const PACKETS_PER_ACK: u32 = 16;
 /// How long a client may keep an acknowledgement back. Where little is sent, a lost packet is noticed that late.
@@ -123,6 +126,7 @@ fn endpoint_config(core: &Core) -> EndpointConfig {
     let reset = hmac::Key::new(hmac::HMAC_SHA256, &reset);
     let mut endpoint = EndpointConfig::new(Arc::new(reset));
     endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    endpoint.min_reset_interval(RESET_INTERVAL);
     endpoint
 }
 
