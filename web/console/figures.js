@@ -55,7 +55,7 @@ export class Figures {
 		// A server that was started again counts anew.
 		if (before && timeMs > before.timeMs && counts.requests >= before.counts.requests) {
 			const rate = (name) => (Math.max(0, counts[name] - before.counts[name]) * 1000) / (timeMs - before.timeMs);
-			this.#tiles.deliveries.show(rate('deliveries'), `${integer(rate('records'))} records, ${bytes(rate('body_bytes'))}/s`);
+			this.#tiles.deliveries.show(rate('deliveries'), `${integer(rate('records'))} records/s`);
 			this.#tiles.updates.show(rate('updates'), `${bytes(rate('written_bytes'))}/s written`);
 			this.#tiles.requests.show(rate('requests'), `${integer(rate('refusals'))}/s refused`);
 		}

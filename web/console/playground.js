@@ -38,6 +38,7 @@ class Play {
 	follow(feed) {
 		this.#followed?.close();
 		this.#followed = feed;
+		this.say('');
 		feed?.on('ended', (error) => error && this.#followed === feed && this.say(`${error.code}: ${error.message}`, true));
 		return feed;
 	}
