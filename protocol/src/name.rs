@@ -213,7 +213,7 @@ fn is_plain(raw: &[u8]) -> bool {
 }
 
 fn refusal(code: ErrorCode, what: &str, raw: &str, rule: &str) -> Refusal {
-    let shown: String = raw.chars().take(64).flat_map(char::escape_default).collect();
+    let shown: String = raw.chars().take(64).flat_map(char::escape_debug).collect();
     let dots = if raw.chars().count() > 64 { "..." } else { "" };
     Refusal::new(code, format!("invalid {what} '{shown}{dots}': {rule}"))
 }

@@ -133,14 +133,14 @@ impl TallyRules {
         sorted.sort_unstable();
         for (option, next) in sorted.iter().zip(sorted.iter().skip(1)) {
             if option == next {
-                return invalid(format!("option '{}' is declared twice", option.escape_default()));
+                return invalid(format!("option '{}' is declared twice", option.escape_debug()));
             }
         }
         for option in &self.options {
             if option.is_empty() || option.len() > OPTION_BYTES_MAX {
                 return invalid(format!(
                     "an option has 1 to {OPTION_BYTES_MAX} bytes: '{}'",
-                    option.escape_default()
+                    option.escape_debug()
                 ));
             }
         }

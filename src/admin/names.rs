@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
 use tidewire_core::shard::listing::{Kind, Wanted};
-use tidewire_protocol::{Name, Pattern, Refusal};
+use tidewire_protocol::{ErrorCode, Name, Pattern, Refusal};
 
 use super::refuse;
 use crate::server::Shared;
@@ -59,6 +59,16 @@ pub(super) async fn names(
 }
 
 impl NamesQuery {
+    fn limit(&self) -> Result<usize, Refusal> {
+        match self.limit.unwrap_or(LIMIT_DEFAULT) {
+            limit @ 1..=LIMIT_MAX => Ok(limit),
+            limit => {
+                let message = format!("limit is 1 to {LIMIT_MAX}, not {limit}");
+                Err(Refusal::new(ErrorCode::InvalidArgument, message))
+            }
+        }
+    }
+
     fn wanted(&self) -> Result<Wanted, Refusal> {
         let kind = match self.kind {
             KindQuery::Topic => Kind::Topic,
@@ -71,7 +81,7 @@ impl NamesQuery {
             kind,
             pattern: self.pattern.as_deref().map(Pattern::parse).transpose()?,
             after: self.after.as_deref().map(Name::parse).transpose()?,
-            limit: self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX),
+            limit: self.limit()?,
         })
     }
 }

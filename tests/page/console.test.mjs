@@ -65,15 +65,20 @@ describe('a server without accounts', () => {
     const tally = play(page, 'Tally');
     await tally.getByRole('button', { name: 'Create' }).click();
     await says(page, 'Tally', 'Created.');
+    await tally.getByLabel('Options').fill('only, only');
+    await tally.getByRole('button', { name: 'Create' }).click();
+    await says(page, 'Tally', 'declared twice');
     await tally.locator('option', { hasText: 'salad' }).waitFor({ state: 'attached' });
     await tally.getByLabel('Vote for').selectOption('salad');
     await tally.getByRole('button', { name: 'Vote' }).click();
-    await says(page, 'Tally', 'The vote is accepted.');
+    await says(page, 'Tally', 'The vote counts.');
+    await tally.getByRole('button', { name: 'Vote' }).click();
+    await says(page, 'Tally', 'nothing has changed');
     await tally.locator('.option', { hasText: 'salad' }).locator('b', { hasText: /^1$/ }).waitFor();
     await assertSound(page, 'console-playground-light');
 
     for (const [name, ...texts] of [
-      ['Topics', 'news', 'memory'], ['Counters', 'likes', 'eventual'], ['Tallies', 'lunch', 'open', 'salad 1'],
+      ['Topics', 'news', 'memory'], ['Counters', 'likes', 'eventual'], ['Tallies', 'snack', 'open', 'salad 1'],
       ['Connections', 'console', '127.0.0.1'],
     ]) {
       await tab(page, name);
@@ -81,7 +86,7 @@ describe('a server without accounts', () => {
       await assertSound(page, `console-${name.toLowerCase()}-light`);
     }
     await tab(page, 'Tallies');
-    await page.getByRole('button', { name: 'lunch' }).click();
+    await page.getByRole('button', { name: 'snack' }).click();
     await play(page, 'Tally').locator('.option', { hasText: 'salad' }).waitFor();
     await assertClean(page);
     await page.close();

@@ -60,7 +60,7 @@ export class Figures {
 			this.#tiles.requests.show(rate('requests'), `${integer(rate('refusals'))}/s refused`);
 		}
 		this.#tiles.lag.show(now.fanout_lag_ms, `commit ${integer(now.commit_ms)} ms, ${now.load}`);
-		this.#tiles.connections.show(now.connections, `${integer(now.subscriptions)} subscriptions`);
+		this.#tiles.connections.show(now.connections, `${integer(now.subscriptions)} subscription${now.subscriptions === 1 ? '' : 's'}`);
 		setText(byId('node'), server.node);
 		setText(byId('about'), `${server.name}: ${integer(now.topics)} topics with ${bytes(now.topic_bytes)}, `
 			+ `${integer(now.cells)} counters, tallies and presence sets, ${percent(now.memory_permille / 1000)} of the memory that it may take`);

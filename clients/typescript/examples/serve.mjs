@@ -16,8 +16,16 @@ const known = readdirSync(folder).filter((name) => existsSync(join(folder, name,
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { server: { type: 'string', default: 'ws://127.0.0.1:7171' }, port: { type: 'string', default: '7180' } },
+  options: {
+    server: { type: 'string', default: 'ws://127.0.0.1:7171' },
+    port: { type: 'string', default: '7180' },
+    help: { type: 'boolean', short: 'h' },
+  },
 });
+if (values.help) {
+  console.log(`node examples/serve.mjs [NAME ...] [--server ws://127.0.0.1:7171] [--port 7180]\nThere are: ${known.join(', ')}`);
+  process.exit(0);
+}
 const names = positionals.length > 0 ? positionals : known;
 for (const name of names) {
   if (!known.includes(name)) {
@@ -44,7 +52,10 @@ const builder = await context({
   outdir: folder,
   write: false,
 });
-const { hosts, port } = await builder.serve({ host: '127.0.0.1', port: Number(values.port), servedir: folder });
+const { hosts, port } = await builder.serve({ host: '127.0.0.1', port: Number(values.port), servedir: folder }).catch((error) => {
+  console.error(`Port ${values.port} cannot be had (${error.message}); another one: --port N`);
+  process.exit(1);
+});
 const origin = `http://${hosts[0]}:${port}`;
 for (const name of names) console.log(`${origin}/${name}/?server=${values.server}`);
 console.log(`The server has to allow pages of ${origin}: TIDEWIRE_HTTP_ALLOWED_ORIGINS=${origin} tidewire serve`);

@@ -39,7 +39,7 @@ pub(super) struct NamesArgs {
     /// What to list
     kind: Kind,
     /// Only names that match
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, alias = "pattern", value_name = "PATTERN")]
     matching: Option<String>,
     /// Only names behind this one
     #[arg(long, value_name = "NAME", value_parser = parse_name)]

@@ -327,7 +327,7 @@ async fn a_shard_is_recovered_as_far_as_its_log_is_committed() {
 /// What is left in a directory that was closed a moment ago.
 fn salvaged(data: &Path) -> Salvage {
     let open = || Salvage::open(data, 30_000, &|shard| shard_config(shard, 7));
-    for _ in 0..1_000 {
+    for _ in 0..6_000 {
         match open() {
             Err(error) if error.to_string().contains("could not acquire lock") => {
                 std::thread::sleep(std::time::Duration::from_millis(10));

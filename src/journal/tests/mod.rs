@@ -104,7 +104,7 @@ fn opened_over<D: Disk + 'static>(
         is_clustered,
     };
     // The library gives its lock back a little later than it is closed: on a busy machine, seconds.
-    for _ in 0..1_000 {
+    for _ in 0..6_000 {
         match Storage::open_over(&opening, &disk) {
             Err(error) if error.to_string().contains("could not acquire lock") => {
                 std::thread::sleep(std::time::Duration::from_millis(10));

@@ -20,22 +20,6 @@ async fn what_only_few_may_do_is_put_on_record() {
     out(&tidewire().args(kill).arg(&accounts.daemon.admin).output().unwrap());
     out(&accounts.run(&backend, &["tally", "delete", "poll"]));
 
-    let client = accounts.daemon.connect_as(Via::Ws, Some(&auditor)).await.unwrap();
-    let mut subscription = follow(&client, "$sys.audit", Start::Earliest).await;
-    let mut told = Vec::new();
-    while told.last().is_none_or(|last: &serde_json::Value| last["event"] != "tally.delete") {
-        let line = record(&mut subscription).await;
-        told.push(serde_json::from_str(line.strip_prefix("$sys.audit ").unwrap()).unwrap());
-    }
-    let brief: Vec<String> = told
-        .iter()
-        .filter(|entry| entry["event"] != "connected")
-        .map(|entry| {
-            let text = |field: &str| entry[field].as_str().unwrap_or("-").to_owned();
-            let fields = ["event", "name", "subject", "outcome", "code"];
-            fields.map(text).join(" ")
-        })
-        .collect();
     let expected = [
         "tally.create poll shop done -",
         "tally.create poll shop refused already_exists",
@@ -45,7 +29,24 @@ async fn what_only_few_may_do_is_put_on_record() {
         "admin.kill - - done -",
         "tally.delete poll shop done -",
     ];
-    // Each connection is on some core, and they are not in step.
+    let client = accounts.daemon.connect_as(Via::Ws, Some(&auditor)).await.unwrap();
+    let mut subscription = follow(&client, "$sys.audit", Start::Earliest).await;
+    let mut told = Vec::new();
+    // Each connection is on some core, and they are not in step: the last one may come before others.
+    let of_interest = |entry: &&serde_json::Value| entry["event"] != "connected";
+    while told.iter().filter(of_interest).count() < expected.len() {
+        let line = record(&mut subscription).await;
+        told.push(serde_json::from_str(line.strip_prefix("$sys.audit ").unwrap()).unwrap());
+    }
+    let brief: Vec<String> = told
+        .iter()
+        .filter(of_interest)
+        .map(|entry| {
+            let text = |field: &str| entry[field].as_str().unwrap_or("-").to_owned();
+            let fields = ["event", "name", "subject", "outcome", "code"];
+            fields.map(text).join(" ")
+        })
+        .collect();
     let (mut brief, mut expected) = (brief, expected.map(str::to_owned).to_vec());
     brief.sort();
     expected.sort();

@@ -4,7 +4,7 @@ import { Client, type TidewireError } from '@tidewire/client';
 import { TidewireProvider, useClient, useConnectionState, usePresence, useTally } from '@tidewire/client/react';
 import { serverUrl, UNREACHABLE } from '../connect';
 
-const POLL = 'lunch';
+const POLL = 'poll.live';
 const OPTIONS = ['Pizza', 'Noodles', 'Salad'];
 /** Who votes on this device. Where there are accounts, the server knows the voter by its token instead. */
 const voter = (localStorage.voter ??= crypto.randomUUID());
