@@ -130,7 +130,7 @@ function counterPlay(client) {
 		play.say('');
 		const feed = play.follow(client().counter(name).watch({ intervalMs: INTERVAL_MS }));
 		feed.on('value', (update) => setText(value, integer(update.value)));
-		client().counter(name).get().then(({ version }) => version || play.say('It does not exist yet: the first increment makes it.'), () => {});
+		client().counter(name).get().then((found) => found ?? play.say('It does not exist yet: the first increment makes it.'), () => {});
 	}
 	play.head.append(button('Watch', watch));
 	onEnter(watch, play.name);

@@ -37,7 +37,7 @@ test('the runner of the conformance suite maps commands to calls, and events to 
   assert.equal((await hear({ event: 'done', as: 'p1' })).offset, subscribed.offset);
   assert.equal((await hear({ event: 'record', as: 's' })).payload, 'text');
   tell({ op: 'publish', as: 'p2', topic: 'a.b', payload: 'text', ack: 'quorum' });
-  assert.deepEqual(await hear({ event: 'failed', as: 'p2' }), { event: 'failed', as: 'p2', code: 'ack_unsupported', retryable: false });
+  assert.deepEqual(await hear({ event: 'failed', as: 'p2' }), { event: 'failed', as: 'p2', code: 'ack_unsupported', retryable: false, retry_after_ms: null });
   tell({ op: 'watch', as: 'w', counter: 'c' });
   tell({ op: 'incr', as: 'i1', counter: 'c', delta: 4 });
   assert.equal((await hear({ event: 'done', as: 'i1' })).value, 4);
