@@ -130,10 +130,14 @@ function counterPlay(client) {
 		play.say('');
 		const feed = play.follow(client().counter(name).watch({ intervalMs: INTERVAL_MS }));
 		feed.on('value', (update) => setText(value, integer(update.value)));
+	}
+	function look() {
+		watch();
+		const name = play.name.value.trim();
 		client().counter(name).get().then((found) => found ?? play.say('It does not exist yet: the first increment makes it.'), () => {});
 	}
-	play.head.append(button('Watch', watch));
-	onEnter(watch, play.name);
+	play.head.append(button('Watch', look));
+	onEnter(look, play.name);
 	play.name.oninput = () => {
 		watched = undefined;
 		play.follow(undefined);

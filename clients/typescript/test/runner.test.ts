@@ -16,8 +16,9 @@ before(async () => {
 });
 after(() => server.stop());
 
-test('the runner of the conformance suite maps commands to calls, and events to lines', async () => {
+test('the runner of the conformance suite maps commands to calls, and events to lines', async (t) => {
   const child = spawn(process.execPath, [RUNNER, server.url], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => child.kill());
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const told: Record<string, unknown>[] = [];
   const tell = (command: object) => child.stdin.write(`${JSON.stringify(command)}\n`);
