@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidewire_core::commons::Commons;
 use tidewire_core::shard::listing::{Page, Wanted};
 use tidewire_core::shard::{Shard, ShardSnapshot};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
 
@@ -82,13 +82,9 @@ impl Shared {
         entries: u64,
         wait: Duration,
     ) -> Option<ShardSnapshot> {
-        let queue = self.looks.get(usize::from(shard))?;
         let (to, copy) = oneshot::channel();
-        let copied = async {
-            queue.send(Look { entries, at: At::State(to) }).await.ok()?;
-            copy.await.ok()
-        };
-        tokio::time::timeout(wait, copied).await.ok().flatten()
+        let look = Look { entries, at: At::State(to) };
+        shown(self.looks.get(usize::from(shard))?, look, copy, wait).await
     }
 
     /// Some names of a shard; `None` when this node has no copy of it, or does not come to it in time.
@@ -98,22 +94,28 @@ impl Shared {
         wanted: &Wanted,
         wait: Duration,
     ) -> Option<Page> {
-        let queue = self.looks.get(usize::from(shard))?;
         let (to, page) = oneshot::channel();
-        let listed = async {
-            queue.send(Look { entries: 0, at: At::Names(wanted.clone(), to) }).await.ok()?;
-            page.await.ok()
-        };
-        tokio::time::timeout(wait, listed).await.ok().flatten()
+        let look = Look { entries: 0, at: At::Names(wanted.clone(), to) };
+        shown(self.looks.get(usize::from(shard))?, look, page, wait).await
     }
 
     /// Some of the names that each node changes by itself.
     pub(super) async fn names_of_commons(&self, wanted: &Wanted, wait: Duration) -> Option<Page> {
         let (to, page) = oneshot::channel();
-        let listed = async {
-            self.commons.looks.send(CommonsLook(wanted.clone(), to)).await.ok()?;
-            page.await.ok()
-        };
-        tokio::time::timeout(wait, listed).await.ok().flatten()
+        shown(&self.commons.looks, CommonsLook(wanted.clone(), to), page, wait).await
     }
+}
+
+/// What comes of a look, if it comes in time.
+async fn shown<L, T>(
+    queue: &mpsc::Sender<L>,
+    look: L,
+    answer: oneshot::Receiver<T>,
+    wait: Duration,
+) -> Option<T> {
+    let answered = async {
+        queue.send(look).await.ok()?;
+        answer.await.ok()
+    };
+    tokio::time::timeout(wait, answered).await.ok().flatten()
 }

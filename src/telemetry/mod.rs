@@ -33,7 +33,11 @@ const COUNTERS: &[(&str, &str, Figure)] = &[
         |core| &core.updates_restarted,
     ),
     ("tidewire_gaps_total", "GAP frames sent", |core| &core.gaps),
-    ("tidewire_refusals_total", "Requests refused", |core| &core.refusals),
+    (
+        "tidewire_refusals_total",
+        "Requests refused, and subscriptions and consumptions ended",
+        |core| &core.refusals,
+    ),
     (
         "tidewire_rate_limited_total",
         "Requests refused because their connection, subject, address, tenant or policy has no more for now",

@@ -74,6 +74,23 @@ fn latency_has_a_part_for_each_number_of_subscribers() {
     assert!(cases.iter().all(|case| case["rounds"].as_array().unwrap().len() == 2), "{object}");
 }
 
+/// Over QUIC clients hear of a server that was started again because it recognises their connections: otherwise
+/// they wait for their idle timeout, far longer than this.
+#[test]
+fn a_storm_is_over_when_all_clients_have_caught_up() {
+    for (args, back_ms_max) in [
+        ("storm --clients 12 --cut restart --transport wss", 60_000.0),
+        ("storm --clients 12 --cut connections --transport ws", 60_000.0),
+        ("storm --clients 12 --cut restart --transport quic", 30_000.0),
+    ] {
+        let object = measured(args, &[]);
+        assert_eq!(object["clients_caught_up"], 12, "{object}");
+        assert!(object["attempts"].as_u64().unwrap() >= 12, "{object}");
+        assert!(object["records"].as_u64().unwrap() > 0, "{object}");
+        assert!(object["back_ms"]["max"].as_f64().unwrap() < back_ms_max, "{object}");
+    }
+}
+
 #[test]
 fn idle_holds_connections_in_several_processes() {
     for transport in ["ws", "wss", "quic"] {
